@@ -1,0 +1,52 @@
+# Debian and Ubuntu packages first; a release archive where there is no package.
+include(FetchContent)
+
+set(FETCHCONTENT_QUIET ON)
+find_package(ZLIB REQUIRED)
+find_package(Threads REQUIRED)
+
+FetchContent_Declare(fmt
+  URL https://github.com/fmtlib/fmt/archive/refs/tags/10.2.1.tar.gz
+  FIND_PACKAGE_ARGS NAMES fmt)
+FetchContent_Declare(tomlplusplus
+  URL https://github.com/marzer/tomlplusplus/archive/refs/tags/v3.4.0.tar.gz
+  FIND_PACKAGE_ARGS NAMES tomlplusplus)
+FetchContent_Declare(nlohmann_json
+  URL https://github.com/nlohmann/json/archive/refs/tags/v3.11.3.tar.gz
+  FIND_PACKAGE_ARGS NAMES nlohmann_json)
+set(HWY_ENABLE_TESTS OFF)
+set(HWY_ENABLE_EXAMPLES OFF)
+FetchContent_Declare(hwy
+  URL https://github.com/google/highway/archive/refs/tags/1.2.0.tar.gz
+  FIND_PACKAGE_ARGS NAMES hwy)
+FetchContent_MakeAvailable(fmt tomlplusplus nlohmann_json hwy)
+if(TARGET hwy AND NOT TARGET hwy::hwy)
+  add_library(hwy::hwy ALIAS hwy)
+endif()
+
+# cxxopts is one header; Debian ships it without a CMake package.
+find_path(PCXX_CXXOPTS_INCLUDE cxxopts.hpp)
+add_library(pcxx_cxxopts INTERFACE)
+if(PCXX_CXXOPTS_INCLUDE)
+  target_include_directories(pcxx_cxxopts SYSTEM INTERFACE ${PCXX_CXXOPTS_INCLUDE})
+else()
+  FetchContent_Declare(cxxopts URL https://github.com/jarro2783/cxxopts/archive/refs/tags/v3.1.1.tar.gz)
+  FetchContent_MakeAvailable(cxxopts)
+  target_link_libraries(pcxx_cxxopts INTERFACE cxxopts::cxxopts)
+endif()
+# List options are repeated, never split at commas: a TOML list holds commas of its own.
+target_compile_definitions(pcxx_cxxopts INTERFACE CXXOPTS_VECTOR_DELIMITER=0x1F)
+
+if(PCXX_BUILD_TESTS)
+  FetchContent_Declare(googletest
+    URL https://github.com/google/googletest/archive/refs/tags/v1.14.0.tar.gz
+    FIND_PACKAGE_ARGS NAMES GTest)
+  FetchContent_MakeAvailable(googletest)
+endif()
+if(PCXX_BUILD_BENCHMARKS)
+  set(BENCHMARK_ENABLE_TESTING OFF)
+  FetchContent_Declare(benchmark
+    URL https://github.com/google/benchmark/archive/refs/tags/v1.8.4.tar.gz
+    FIND_PACKAGE_ARGS NAMES benchmark)
+  FetchContent_MakeAvailable(benchmark)
+endif()

@@ -1,0 +1,22 @@
+option(PCXX_BUILD_APPS "Build the command-line programs" ${PROJECT_IS_TOP_LEVEL})
+option(PCXX_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(PCXX_BUILD_BENCHMARKS "Build the benchmarks (needs Google Benchmark)" OFF)
+option(PCXX_WERROR "Treat warnings in our own targets as errors" ${PROJECT_IS_TOP_LEVEL})
+set(PCXX_SANITIZE "" CACHE STRING "Sanitizers for our own targets, for example address,undefined")
+
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+find_program(PCXX_CCACHE ccache)
+if(PCXX_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # A precompiled header is cached only when its time stamp and macros are left out of the key.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+    ${PCXX_CCACHE})
+endif()

@@ -1,0 +1,22 @@
+# Warnings, sanitizers and the shared precompiled header, for our own targets only.
+
+add_library(pcxx_warnings INTERFACE)
+target_compile_options(pcxx_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow
+  $<$<BOOL:${PCXX_WERROR}>:-Werror>)
+
+add_library(pcxx_sanitize INTERFACE)
+if(PCXX_SANITIZE)
+  target_compile_options(pcxx_sanitize INTERFACE -fsanitize=${PCXX_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(pcxx_sanitize INTERFACE -fsanitize=${PCXX_SANITIZE})
+endif()
+
+# LibTorch's folder comes first in the rpath, or the loader may take another version of it.
+set(CMAKE_BUILD_RPATH ${PCXX_TORCH_LIB})
+
+# A program: warnings, the library, and the library's precompiled header.
+function(pcxx_add_program name)
+  add_executable(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE pcxx::pcxx pcxx_warnings pcxx_sanitize)
+  target_precompile_headers(${name} REUSE_FROM pcxx_pch)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+endfunction()

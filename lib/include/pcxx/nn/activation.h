@@ -1,0 +1,28 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+
+namespace pcxx::nn {
+
+/// Elementwise nonlinearity f of a layer. LeakyReLU has slope 0.01 below zero.
+enum class Activation { kIdentity, kReLU, kSigmoid, kTanh, kLeakyReLU };
+
+/// "identity", "relu", "sigmoid", "tanh", "leaky_relu".
+std::string_view name(Activation activation);
+
+/// a = f(z), a new tensor (or z itself for the identity); differentiable by autograd.
+at::Tensor activate(const at::Tensor& z, Activation activation);
+
+/// z <- f(z), in place.
+void activate_(at::Tensor& z, Activation activation);
+
+/// f'(z) written in terms of a = f(z); an undefined tensor for the identity, whose slope is 1.
+/// ReLU's slope at 0 is 0, as PyTorch has it.
+at::Tensor slope(const at::Tensor& a, Activation activation);
+
+/// g <- g * f'(z) in place, with a = f(z).
+void multiply_slope_(at::Tensor& g, const at::Tensor& a, Activation activation);
+
+}  // namespace pcxx::nn

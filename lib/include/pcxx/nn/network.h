@@ -1,0 +1,76 @@
+#pragma once
+
+#include <pcxx/nn/dense.h>
+
+#include <cstddef>
+#include <vector>
+
+namespace pcxx::nn {
+
+/// Layers 1..L of a network, as data: `Network(mlp({784, 128, 10}, Activation::kReLU))`.
+struct NetworkOptions {
+  /// Layer l maps n_{l-1} to n_l features; consecutive layers must fit.
+  explicit NetworkOptions(std::vector<DenseOptions> layers) : layers_(std::move(layers)) {}
+
+  TORCH_ARG(std::vector<DenseOptions>, layers);
+
+  /// The same network as an ensemble of R independent members.
+  NetworkOptions ensemble(std::int64_t members) const;
+  /// The same network with biases, all starting at 0.
+  NetworkOptions with_bias() const;
+};
+
+/// Widths n_0..n_L with one activation for the hidden layers and one for the output.
+NetworkOptions mlp(const std::vector<std::int64_t>& widths,
+                   Activation hidden = Activation::kIdentity,
+                   Activation output = Activation::kIdentity);
+
+/// Linear residual network (appendix I): every layer is x + W x, all widths equal.
+NetworkOptions linear_residual(std::int64_t width, std::int64_t layers);
+
+/// A feed-forward network of Dense layers, optionally an ensemble of R of them (one more leading
+/// dimension everywhere). Holds parameters and nothing of a batch.
+///
+///   auto net = Network(mlp({784, 128, 32, 128, 784}, Activation::kReLU, Activation::kSigmoid));
+///   init::lecun_(*net, generator);
+///   auto prediction = net->forward(images);   // [B, 784]
+///
+/// Children are called layer1..layerL, so a parameter is for example "layer2.weight".
+class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
+ public:
+  explicit NetworkImpl(NetworkOptions options);
+
+  void reset() override;
+  void pretty_print(std::ostream& stream) const override;
+
+  /// Prediction yhat [B, n_L] or [R, B, n_L] for x [B, n_0] or [R, B, n_0]; by autograd
+  /// differentiable. A shared [B, n_0] input serves every member of an ensemble.
+  torch::Tensor forward(const torch::Tensor& x) const;
+
+  /// Number of weight matrices L.
+  std::size_t size() const { return layers_.size(); }
+  /// Layer l = 1..L, as the paper counts.
+  const DenseImpl& layer(std::size_t l) const { return *layers_.at(l - 1); }
+  DenseImpl& layer(std::size_t l) { return *layers_.at(l - 1); }
+
+  std::int64_t in_features() const { return layer(1).options.in_features(); }
+  std::int64_t out_features() const { return layer(size()).options.out_features(); }
+  /// R of an ensemble, nullopt for a single network.
+  std::optional<std::int64_t> members() const { return layer(1).options.members(); }
+  /// True when every layer is linear (with or without residual and bias).
+  bool is_linear() const;
+  /// dtype and device of the weights.
+  torch::TensorOptions tensor_options() const { return layer(1).weight.options(); }
+
+  /// x cast and moved to the weights' dtype and device, with the ensemble dimension where there is
+  /// one (a view: nothing is repeated in memory). Throws c10::Error on a wrong shape.
+  torch::Tensor enter(const torch::Tensor& x, std::int64_t features) const;
+
+  NetworkOptions options;
+
+ private:
+  std::vector<Dense> layers_;
+};
+TORCH_MODULE(Network);
+
+}  // namespace pcxx::nn
