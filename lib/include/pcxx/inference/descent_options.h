@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+
+namespace pcxx::inference {
+
+/// When a descent on the energy stops, and how far it goes in a step. A sample stops on its own, by
+/// whichever comes first, and keeps its activities from then on.
+struct DescentOptions {
+  /// Steps at most.
+  std::int64_t max_steps = 200;
+  /// eta; 0 takes it from the curvature of each sample's energy (error descent only), and halves it
+  /// for a sample whose energy rose.
+  double step_size = 0;
+  /// Stop when ||dE|| <= tolerance * ||dE at the feed-forward pass||.
+  double tolerance = 1e-3;
+  /// Stop when a step lowers the energy by no more than this part of it: at a kink of ReLU the gradient
+  /// need not vanish at a minimum. 0 turns this off.
+  double energy_tolerance = 1e-6;
+  /// Power iterations for the step size.
+  int power_iterations = 5;
+};
+
+}  // namespace pcxx::inference

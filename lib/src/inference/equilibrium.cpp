@@ -1,0 +1,114 @@
+#include <pcxx/inference/equilibrium.h>
+
+#include <ATen/ATen.h>
+
+namespace pcxx::inference {
+namespace {
+
+// Rows of a block of S: small enough to skip most of the upper triangle, large enough for the
+// product's full speed.
+constexpr std::int64_t kBlock = 128;
+
+// p M_l: p W_l, and p itself once more when the layer is residual.
+at::Tensor times_map(const at::Tensor& p, const nn::DenseImpl& layer) {
+  auto product = at::matmul(p, layer.weight);
+  return layer.options.residual() ? product.add_(p) : product;
+}
+
+// s += p p^T in its lower blocks.
+void add_lower_gram_(at::Tensor& s, const at::Tensor& p) {
+  const auto n = s.size(-1);
+  if (s.dim() > 2 || n < 2 * kBlock) {
+    s.add_(at::matmul(p, p.mT()));
+    return;
+  }
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const auto end = std::min(n, begin + kBlock);
+    auto rows = s.slice(0, begin, end).slice(1, 0, end);
+    rows.addmm_(p.slice(0, begin, end), p.slice(0, 0, end).t());
+  }
+}
+
+}  // namespace
+
+at::Tensor energy_scaling(const nn::NetworkImpl& network, bool lower) {
+  TORCH_CHECK(network.is_linear(), "S is defined for linear networks only");
+  const at::NoGradGuard no_grad;
+  const auto n = network.out_features();
+  auto s = at::eye(n, network.tensor_options().requires_grad(false));
+  if (network.members()) s = s.repeat({*network.members(), 1, 1});
+
+  at::Tensor p;
+  for (std::size_t l = network.size(); l >= 2; --l) {
+    const auto& layer = network.layer(l);
+    if (p.defined()) {
+      p = times_map(p, layer);
+    } else {
+      p = layer.options.residual() ? layer.weight + at::eye(n, s.options()) : layer.weight.detach();
+    }
+    if (lower) {
+      add_lower_gram_(s, p);
+    } else {
+      s.add_(at::matmul(p, p.mT()));
+    }
+  }
+  return s;
+}
+
+Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch& batch) const {
+  TORCH_CHECK(network.is_linear(), "the closed form needs a linear network, not one with ",
+              "nonlinear layers: use error or state descent");
+  const at::NoGradGuard no_grad;
+  const auto depth = network.size();
+  const auto target = network.enter(batch.target, network.out_features());
+
+  Equilibrium result{.feedforward = nn::feedforward(network, batch.input),
+                     .activities = std::vector<at::Tensor>(depth + 1),
+                     .outputs = std::vector<at::Tensor>(depth + 1),
+                     .errors = std::vector<at::Tensor>(depth + 1),
+                     .report = {}};
+  const auto& xhat = result.feedforward.activities;
+  const auto r = target - xhat[depth];
+
+  const auto [factor, info] = at::linalg_cholesky_ex(energy_scaling(network, /*lower=*/true));
+  auto v = at::linalg_solve_triangular(factor, r.mT(), /*upper=*/false);
+  v = at::linalg_solve_triangular(factor.mT(), v, /*upper=*/true).mT();
+  if (const auto failed = info.ne(0); failed.any().item<bool>()) {
+    v = v.masked_fill(failed.unsqueeze(-1).unsqueeze(-1), std::numeric_limits<double>::quiet_NaN());
+  }
+
+  result.errors[depth] = v;
+  for (std::size_t l = depth; l >= 2; --l) {
+    result.errors[l - 1] = times_map(result.errors[l], network.layer(l));
+  }
+
+  result.activities[0] = xhat[0];
+  for (std::size_t l = 1; l <= depth; ++l) {
+    const auto& layer = network.layer(l);
+    // Layer 1 sees the clamped input: its output is the feed-forward pass's.
+    result.outputs[l] = l == 1      ? result.feedforward.outputs[1]
+                        : l < depth ? nn::preactivation(layer, result.activities[l - 1])
+                                    : at::Tensor();
+    if (l == depth) break;
+    auto x = result.outputs[l] + result.errors[l];
+    if (layer.options.residual()) x.add_(result.activities[l - 1]);
+    result.activities[l] = x;
+  }
+  result.activities[depth] = target;
+  auto top = target - v;
+  if (network.layer(depth).options.residual()) top.sub_(result.activities[depth - 1]);
+  result.outputs[depth] = top;
+
+  const auto energy = (r * v).sum(-1).mul_(0.5).to(at::kDouble);
+  auto& report = result.report;
+  report.method = name();
+  report.energy = energy;
+  report.residual = at::zeros_like(energy);
+  report.steps = at::zeros_like(energy, at::kLong);
+  report.converged = at::isfinite(energy);
+  report.step_size = at::zeros_like(energy);
+  report.regime = Regime::kEquilibrium;
+  return result;
+}
+
+}  // namespace pcxx::inference

@@ -1,0 +1,19 @@
+#include <pcxx/learning/factors.h>
+
+#include <ATen/ATen.h>
+
+namespace pcxx::learning {
+
+at::Tensor weight_direction(const LayerFactors& layer) {
+  const at::NoGradGuard no_grad;
+  return at::matmul(layer.error.mT(), layer.presynaptic)
+      .mul_(1.0 / static_cast<double>(layer.samples));
+}
+
+at::Tensor bias_direction(const LayerFactors& layer) {
+  TORCH_CHECK(layer.bias.defined(), "the layer has no bias");
+  const at::NoGradGuard no_grad;
+  return layer.error.sum(-2).mul_(1.0 / static_cast<double>(layer.samples));
+}
+
+}  // namespace pcxx::learning

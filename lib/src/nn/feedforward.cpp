@@ -1,0 +1,32 @@
+#include <pcxx/nn/feedforward.h>
+
+#include <ATen/ATen.h>
+
+namespace pcxx::nn {
+
+at::Tensor preactivation(const DenseImpl& layer, const at::Tensor& x) {
+  const at::NoGradGuard no_grad;
+  auto z = at::matmul(x, layer.weight.mT());
+  if (layer.bias.defined()) {
+    z.add_(layer.bias.unsqueeze(-2));
+  }
+  return z;
+}
+
+Feedforward feedforward(const NetworkImpl& network, const at::Tensor& input) {
+  const at::NoGradGuard no_grad;
+  Feedforward pass;
+  pass.activities.push_back(network.enter(input, network.in_features()));
+  pass.outputs.emplace_back();
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const auto& layer = network.layer(l);
+    const auto& x = pass.activities.back();
+    auto a = preactivation(layer, x);
+    activate_(a, layer.options.activation());
+    pass.outputs.push_back(a);
+    pass.activities.push_back(layer.options.residual() ? x + a : a);
+  }
+  return pass;
+}
+
+}  // namespace pcxx::nn

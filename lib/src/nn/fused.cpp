@@ -1,0 +1,350 @@
+#include <pcxx/nn/fused.h>
+
+#include "nn/fused_operands.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+// The SIMD part is compiled once per instruction set.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "nn/fused.cpp"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+#include <hwy/highway.h>
+// After foreach_target.
+#include <hwy/contrib/math/math-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace pcxx::nn::fused::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// f and f' (from a = f(z)) of each activation, over a vector type.
+struct Identity {
+  template <class D, class V>
+  V f(D, V z) const {
+    return z;
+  }
+  template <class D, class V>
+  V slope(D d, V) const {
+    return hn::Set(d, hn::TFromD<D>(1));
+  }
+};
+struct ReLU {
+  template <class D, class V>
+  V f(D d, V z) const {
+    // NaN stays NaN, as in PyTorch; Max would drop it.
+    return hn::IfThenElse(hn::Le(z, hn::Zero(d)), hn::Zero(d), z);
+  }
+  template <class D, class V>
+  V slope(D d, V a) const {
+    return hn::IfThenElseZero(hn::Gt(a, hn::Zero(d)), hn::Set(d, hn::TFromD<D>(1)));
+  }
+};
+struct Sigmoid {
+  template <class D, class V>
+  V f(D d, V z) const {
+    const auto one = hn::Set(d, hn::TFromD<D>(1));
+    // Highway's Exp turns NaN into a number: put it back.
+    const auto sigma = hn::Div(one, hn::Add(one, hn::Exp(d, hn::Neg(z))));
+    return hn::IfThenElse(hn::Eq(z, z), sigma, z);
+  }
+  template <class D, class V>
+  V slope(D d, V a) const {
+    return hn::Mul(a, hn::Sub(hn::Set(d, hn::TFromD<D>(1)), a));
+  }
+};
+struct Tanh {
+  template <class D, class V>
+  V f(D d, V z) const {
+    return hn::IfThenElse(hn::Eq(z, z), hn::Tanh(d, z), z);
+  }
+  template <class D, class V>
+  V slope(D d, V a) const {
+    return hn::NegMulAdd(a, a, hn::Set(d, hn::TFromD<D>(1)));
+  }
+};
+struct LeakyReLU {
+  template <class D, class V>
+  V f(D d, V z) const {
+    return hn::IfThenElse(hn::Gt(z, hn::Zero(d)), z,
+                          hn::Mul(z, hn::Set(d, hn::TFromD<D>(0.01))));
+  }
+  template <class D, class V>
+  V slope(D d, V a) const {
+    return hn::IfThenElse(hn::Gt(a, hn::Zero(d)), hn::Set(d, hn::TFromD<D>(1)),
+                          hn::Set(d, hn::TFromD<D>(0.01)));
+  }
+};
+
+// body(d, i) over whole vectors, then over single elements for what is left.
+template <typename T, class Body>
+void for_lanes(int64_t n, const Body& body) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) body(d, i);
+  const hn::CappedTag<T, 1> one;
+  for (; i < n; ++i) body(one, i);
+}
+
+template <typename T>
+T* at_row(T* start, int64_t offset) {
+  return start ? start + offset : nullptr;
+}
+
+template <typename T, class F>
+void one_row(const F& f, int64_t n, int64_t b, const ActivateAndAdd<T>& o) {
+  const int64_t row = b * n;
+  const T* below = at_row(o.below, row);
+  for_lanes<T>(n, [&](auto d, int64_t i) {
+    const auto value = f.f(d, hn::LoadU(d, o.a + row + i));
+    hn::StoreU(value, d, o.a + row + i);
+    auto sum = hn::Add(value, hn::LoadU(d, o.eps + row + i));
+    if (below) sum = hn::Add(sum, hn::LoadU(d, below + i));
+    hn::StoreU(sum, d, o.x + row + i);
+  });
+}
+
+// Sum over a row of element(d, i)^2, where element also does the row's other work.
+template <typename T, class Element>
+T sum_of_squares(int64_t n, const Element& element) {
+  const hn::ScalableTag<T> wide;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
+  auto squares = hn::Zero(wide);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto v = element(wide, i);
+    squares = hn::MulAdd(v, v, squares);
+  }
+  T sum = hn::GetLane(hn::SumOfLanes(wide, squares));
+  const hn::CappedTag<T, 1> one;
+  for (; i < n; ++i) {
+    const T v = hn::GetLane(element(one, i));
+    sum += v * v;
+  }
+  return sum;
+}
+
+template <typename T, class F>
+void one_row(const F& f, int64_t n, int64_t b, const OutputError<T>& o) {
+  const int64_t row = b * n;
+  const T* below = at_row(o.below, row);
+  T* h = at_row(o.h, row);
+  o.squares[b] = sum_of_squares<T>(n, [&](auto d, int64_t i) {
+    const auto value = f.f(d, hn::LoadU(d, o.a + row + i));
+    hn::StoreU(value, d, o.a + row + i);
+    auto error = hn::Sub(hn::LoadU(d, o.target + row + i), value);
+    if (below) error = hn::Sub(error, hn::LoadU(d, below + i));
+    hn::StoreU(error, d, o.r + row + i);
+    if (h) hn::StoreU(hn::Mul(error, f.slope(d, value)), d, h + i);
+    return error;
+  });
+}
+
+template <typename T, class F>
+void one_row(const F& f, int64_t n, int64_t b, const Descend<T>& o) {
+  const int64_t row = b * n;
+  T* h = at_row(o.h, row);
+  const T step = o.step[b];
+  o.error_squares[b] +=
+      sum_of_squares<T>(n, [&](auto d, int64_t i) { return hn::LoadU(d, o.eps + row + i); });
+  o.gradient_squares[b] += sum_of_squares<T>(n, [&](auto d, int64_t i) {
+    const auto eps = hn::LoadU(d, o.eps + row + i);
+    const auto delta = hn::LoadU(d, o.delta + row + i);
+    const auto gradient = hn::Sub(eps, delta);
+    hn::StoreU(hn::NegMulAdd(hn::Set(d, step), gradient, eps), d, o.eps + row + i);
+    if (h) hn::StoreU(hn::Mul(delta, f.slope(d, hn::LoadU(d, o.a + row + i))), d, h + i);
+    return gradient;
+  });
+}
+
+template <typename T, class F>
+void one_row(const F& f, int64_t n, int64_t b, const TimesSlope<T>& o) {
+  const int64_t row = b * n;
+  for_lanes<T>(n, [&](auto d, int64_t i) {
+    const auto slope = f.slope(d, hn::LoadU(d, o.a + row + i));
+    hn::StoreU(hn::Mul(hn::LoadU(d, o.g + row + i), slope), d, o.h + row + i);
+  });
+}
+
+template <class F, class Operands>
+void all_rows(const F& f, const Rows& rows, const Operands& operands) {
+  for (int64_t b = rows.begin; b < rows.end; ++b) one_row(f, rows.width, b, operands);
+}
+
+template <class Operands>
+void run(const Rows& rows, const Operands& operands) {
+  switch (rows.activation) {
+    case Activation::kIdentity: return all_rows(Identity(), rows, operands);
+    case Activation::kReLU: return all_rows(ReLU(), rows, operands);
+    case Activation::kSigmoid: return all_rows(Sigmoid(), rows, operands);
+    case Activation::kTanh: return all_rows(Tanh(), rows, operands);
+    case Activation::kLeakyReLU: return all_rows(LeakyReLU(), rows, operands);
+  }
+}
+
+// Highway's dispatch table takes plain functions.
+void activate_and_add_f32(const Rows& r, const ActivateAndAdd<float>& o) { run(r, o); }
+void activate_and_add_f64(const Rows& r, const ActivateAndAdd<double>& o) { run(r, o); }
+void output_error_f32(const Rows& r, const OutputError<float>& o) { run(r, o); }
+void output_error_f64(const Rows& r, const OutputError<double>& o) { run(r, o); }
+void descend_f32(const Rows& r, const Descend<float>& o) { run(r, o); }
+void descend_f64(const Rows& r, const Descend<double>& o) { run(r, o); }
+void times_slope_f32(const Rows& r, const TimesSlope<float>& o) { run(r, o); }
+void times_slope_f64(const Rows& r, const TimesSlope<double>& o) { run(r, o); }
+
+}  // namespace pcxx::nn::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pcxx::nn::fused {
+
+HWY_EXPORT(activate_and_add_f32);
+HWY_EXPORT(activate_and_add_f64);
+HWY_EXPORT(output_error_f32);
+HWY_EXPORT(output_error_f64);
+HWY_EXPORT(descend_f32);
+HWY_EXPORT(descend_f64);
+HWY_EXPORT(times_slope_f32);
+HWY_EXPORT(times_slope_f64);
+
+namespace {
+
+void dispatch(const Rows& r, const ActivateAndAdd<float>& o) {
+  HWY_DYNAMIC_DISPATCH(activate_and_add_f32)(r, o);
+}
+void dispatch(const Rows& r, const ActivateAndAdd<double>& o) {
+  HWY_DYNAMIC_DISPATCH(activate_and_add_f64)(r, o);
+}
+void dispatch(const Rows& r, const OutputError<float>& o) {
+  HWY_DYNAMIC_DISPATCH(output_error_f32)(r, o);
+}
+void dispatch(const Rows& r, const OutputError<double>& o) {
+  HWY_DYNAMIC_DISPATCH(output_error_f64)(r, o);
+}
+void dispatch(const Rows& r, const Descend<float>& o) { HWY_DYNAMIC_DISPATCH(descend_f32)(r, o); }
+void dispatch(const Rows& r, const Descend<double>& o) { HWY_DYNAMIC_DISPATCH(descend_f64)(r, o); }
+void dispatch(const Rows& r, const TimesSlope<float>& o) {
+  HWY_DYNAMIC_DISPATCH(times_slope_f32)(r, o);
+}
+void dispatch(const Rows& r, const TimesSlope<double>& o) {
+  HWY_DYNAMIC_DISPATCH(times_slope_f64)(r, o);
+}
+
+// Elements a thread should have at least: below, starting a thread costs more than the work.
+constexpr int64_t kGrain = 32768;
+
+template <class Operands>
+void over_rows(const at::Tensor& shape, Activation activation, const Operands& operands) {
+  const int64_t width = shape.size(-1);
+  const int64_t rows = width == 0 ? 0 : shape.numel() / width;
+  if (rows * width <= kGrain) {
+    dispatch({activation, 0, rows, width}, operands);
+    return;
+  }
+  at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / width), [&](int64_t begin, int64_t end) {
+    dispatch({activation, begin, end, width}, operands);
+  });
+}
+
+// The SIMD loops read memory row by row: every operand contiguous, on the CPU, float32 or float64.
+template <class... Tensors>
+bool loops_apply(const at::Tensor& first, const Tensors&... others) {
+  const auto dtype = first.scalar_type();
+  const auto fits = [&](const at::Tensor& t) {
+    return !t.defined() || (t.is_cpu() && t.is_contiguous() && t.scalar_type() == dtype);
+  };
+  return (dtype == at::kFloat || dtype == at::kDouble) && fits(first) && (fits(others) && ...);
+}
+
+template <typename T>
+T* data(const at::Tensor& t) {
+  return t.defined() ? static_cast<T*>(t.data_ptr()) : nullptr;
+}
+
+// body(T()) with T the tensor's element type.
+template <class Body>
+void with_element_type(const at::Tensor& t, const Body& body) {
+  if (t.scalar_type() == at::kFloat) {
+    body(float());
+  } else {
+    body(double());
+  }
+}
+
+}  // namespace
+
+void activate_and_add(at::Tensor& a, const at::Tensor& eps, const at::Tensor& below,
+                      Activation activation, at::Tensor& x) {
+  if (!loops_apply(a, eps, below, x)) {
+    activate_(a, activation);
+    at::add_out(x, a, eps);
+    if (below.defined()) x.add_(below);
+    return;
+  }
+  with_element_type(a, [&](auto zero) {
+    using T = decltype(zero);
+    over_rows(a, activation,
+              ActivateAndAdd<T>{data<T>(a), data<T>(eps), data<T>(below), data<T>(x)});
+  });
+}
+
+void output_error(at::Tensor& a, const at::Tensor& target, const at::Tensor& below,
+                  Activation activation, at::Tensor& r, at::Tensor& h, at::Tensor& squares) {
+  if (!loops_apply(a, target, below, r, h, squares)) {
+    activate_(a, activation);
+    at::sub_out(r, target, a);
+    if (below.defined()) r.sub_(below);
+    if (h.defined()) {
+      h.copy_(r);
+      multiply_slope_(h, a, activation);
+    }
+    squares.copy_(r.square().sum(-1));
+    return;
+  }
+  with_element_type(a, [&](auto zero) {
+    using T = decltype(zero);
+    over_rows(a, activation,
+              OutputError<T>{data<T>(a), data<T>(target), data<T>(below), data<T>(r), data<T>(h),
+                             data<T>(squares)});
+  });
+}
+
+void descend(at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a, Activation activation,
+             const at::Tensor& step, at::Tensor& gradient_squares, at::Tensor& error_squares,
+             at::Tensor& h) {
+  if (!loops_apply(eps, delta, a, step, gradient_squares, error_squares, h)) {
+    const auto gradient = eps - delta;
+    gradient_squares.add_(gradient.square().sum(-1));
+    error_squares.add_(eps.square().sum(-1));
+    eps.addcmul_(gradient, step.unsqueeze(-1), -1);
+    if (h.defined()) {
+      h.copy_(delta);
+      multiply_slope_(h, a, activation);
+    }
+    return;
+  }
+  with_element_type(eps, [&](auto zero) {
+    using T = decltype(zero);
+    over_rows(eps, activation,
+              Descend<T>{data<T>(eps), data<T>(delta), data<T>(a), data<T>(step),
+                         data<T>(gradient_squares), data<T>(error_squares), data<T>(h)});
+  });
+}
+
+at::Tensor times_slope(const at::Tensor& g, const at::Tensor& a, Activation activation) {
+  if (activation == Activation::kIdentity) return g;
+  if (!loops_apply(g, a)) {
+    auto h = g.clone();
+    multiply_slope_(h, a, activation);
+    return h;
+  }
+  auto h = at::empty_like(g);
+  with_element_type(g, [&](auto zero) {
+    using T = decltype(zero);
+    over_rows(g, activation, TimesSlope<T>{data<T>(g), data<T>(a), data<T>(h)});
+  });
+  return h;
+}
+
+}  // namespace pcxx::nn::fused
+#endif
