@@ -12,12 +12,12 @@ struct NetworkOptions {
   /// Layer l maps n_{l-1} to n_l features; consecutive layers must fit.
   explicit NetworkOptions(std::vector<DenseOptions> layers) : layers_(std::move(layers)) {}
 
-  TORCH_ARG(std::vector<DenseOptions>, layers);
-
   /// The same network as an ensemble of R independent members.
   NetworkOptions ensemble(std::int64_t members) const;
   /// The same network with biases, all starting at 0.
   NetworkOptions with_bias() const;
+
+  TORCH_ARG(std::vector<DenseOptions>, layers);
 };
 
 /// Widths n_0..n_L with one activation for the hidden layers and one for the output.

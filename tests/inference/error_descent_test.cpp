@@ -1,0 +1,273 @@
+#include <pcxx/core/random.h>
+#include <pcxx/inference/equilibrium.h>
+#include <pcxx/inference/error_descent.h>
+#include <pcxx/inference/state_descent.h>
+#include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/predictive_coding.h>
+#include <pcxx/nn/init.h>
+
+#include "support/networks.h"
+
+#include <gtest/gtest.h>
+
+namespace pcxx::inference {
+namespace {
+
+using test::random_batch;
+using test::random_network;
+using test::relative_difference;
+
+const DescentOptions kPrecise{.max_steps = 20000,
+                              .step_size = 0,
+                              .tolerance = 1e-13,
+                              .energy_tolerance = 0,
+                              .power_iterations = 20};
+
+struct Case {
+  std::string name;
+  nn::NetworkOptions options;
+  std::int64_t batch;
+};
+
+std::vector<Case> linear_cases() {
+  const auto rectangular = nn::mlp({5, 7, 4, 6});
+  return {{"rectangular", rectangular, 3},
+          {"rectangular, one sample", rectangular, 1},
+          {"bias", rectangular.with_bias(), 3},
+          {"residual", nn::linear_residual(6, 4), 3},
+          {"residual, bias, ensemble", nn::linear_residual(5, 3).with_bias().ensemble(3), 2},
+          {"ensemble", nn::mlp({4, 8, 3}).ensemble(3), 5},
+          {"one layer", nn::mlp({4, 3}), 2}};
+}
+
+// Oracle: the closed form; state descent and error descent have the same stationary point.
+TEST(Descents, ReachTheClosedFormInLinearNetworks) {
+  for (const auto& [name, options, batch_size] : linear_cases()) {
+    SCOPED_TRACE(name);
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, batch_size);
+    const auto exact = ClosedForm().infer(*network, batch);
+    auto by_state = kPrecise;
+    by_state.step_size = 0.1;
+    const auto errors = ErrorDescent(kPrecise).infer(*network, batch);
+    const auto states = StateDescent(by_state).infer(*network, batch);
+    EXPECT_TRUE(exact.report.all_converged());
+    EXPECT_TRUE(errors.report.all_converged()) << errors.report.brief();
+    EXPECT_TRUE(states.report.all_converged()) << states.report.brief();
+    for (std::size_t l = 1; l <= network->size(); ++l) {
+      for (const auto* found : {&errors, &states}) {
+        EXPECT_LT(relative_difference(found->activities[l], exact.activities[l]), 1e-8);
+        EXPECT_LT(relative_difference(found->errors[l], exact.errors[l]), 1e-8);
+        EXPECT_LT(relative_difference(found->outputs[l], exact.outputs[l]), 1e-8);
+      }
+    }
+    EXPECT_LT(relative_difference(errors.report.energy, exact.report.energy), 1e-8);
+    EXPECT_LT(relative_difference(states.report.energy, exact.report.energy), 1e-8);
+  }
+}
+
+// Oracle: weight directions of the three inferences agree (1e-8).
+TEST(Descents, GiveTheSameWeightDirections) {
+  for (const auto& [name, options, batch_size] : linear_cases()) {
+    SCOPED_TRACE(name);
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, batch_size);
+    auto by_state = kPrecise;
+    by_state.step_size = 0.1;
+    const auto exact = learning::PredictiveCoding().factors(*network, batch);
+    const auto errors =
+        learning::PredictiveCoding(std::make_shared<ErrorDescent>(kPrecise)).factors(*network, batch);
+    const auto states =
+        learning::PredictiveCoding(std::make_shared<StateDescent>(by_state)).factors(*network, batch);
+    for (std::size_t l = 0; l < network->size(); ++l) {
+      const auto direction = learning::weight_direction(exact.layers[l]);
+      EXPECT_LT(relative_difference(learning::weight_direction(errors.layers[l]), direction), 1e-8);
+      EXPECT_LT(relative_difference(learning::weight_direction(states.layers[l]), direction), 1e-8);
+    }
+  }
+}
+
+// Energy written with autograd, as a function of the hidden states.
+at::Tensor autograd_energy(const nn::NetworkImpl& network, const std::vector<at::Tensor>& x) {
+  auto energy = at::zeros({}, at::kDouble);
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    energy = energy + 0.5 * (x[l] - network.layer(l).forward(x[l - 1])).square().sum();
+  }
+  return energy;
+}
+
+std::vector<nn::NetworkOptions> nonlinear_networks() {
+  using nn::Activation;
+  auto mixed = nn::mlp({5, 6, 6, 7, 4}, Activation::kTanh, Activation::kSigmoid).with_bias();
+  mixed.layers()[1].residual(true).activation(Activation::kLeakyReLU);
+  return {nn::mlp({5, 9, 4, 6}, Activation::kReLU, Activation::kSigmoid),
+          nn::mlp({5, 9, 8, 4}, Activation::kSigmoid), mixed, mixed.ensemble(2)};
+}
+
+// Oracle: autograd. At the end of a converged descent the gradient of the energy with respect to every
+// hidden state vanishes (smooth activations), and the errors are the layers' prediction errors.
+TEST(Descents, EndAtAStationaryPointOfTheEnergy) {
+  for (const auto& options : nonlinear_networks()) {
+    if (options.layers().front().activation() == nn::Activation::kReLU) continue;
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, 3);
+    for (const auto& state : {ErrorDescent(kPrecise).infer(*network, batch),
+                              StateDescent({.max_steps = 40000,
+                                            .step_size = 0.1,
+                                            .tolerance = 1e-13,
+                                            .energy_tolerance = 0})
+                                  .infer(*network, batch)}) {
+      ASSERT_TRUE(state.report.all_converged()) << state.report.brief();
+      auto x = state.activities;
+      for (std::size_t l = 1; l < network->size(); ++l) {
+        x[l] = x[l].detach().clone().requires_grad_(true);
+      }
+      const auto energy = autograd_energy(*network, x);
+      energy.backward();
+      for (std::size_t l = 1; l < network->size(); ++l) {
+        EXPECT_LT(x[l].grad().abs().max().item<double>(), 1e-10);
+      }
+      EXPECT_NEAR(energy.item<double>(), state.report.energy.sum().item<double>(), 1e-10);
+    }
+  }
+}
+
+// Oracle: autograd of E(eps). One step from zero errors leaves -eta times its gradient in the errors.
+TEST(ErrorDescent, FirstStepIsTheGradientOfTheEnergyInTheErrors) {
+  const double eta = 0.05;
+  for (const auto& options : nonlinear_networks()) {
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, 3);
+    const auto state = ErrorDescent({.max_steps = 1, .step_size = eta}).infer(*network, batch);
+
+    std::vector<at::Tensor> eps(network->size());
+    auto x = network->enter(batch.input, network->in_features());
+    for (std::size_t l = 1; l < network->size(); ++l) {
+      const auto predicted = network->layer(l).forward(x);
+      eps[l] = at::zeros_like(predicted).detach().requires_grad_(true);
+      x = predicted + eps[l];
+    }
+    const auto r = batch.target - network->layer(network->size()).forward(x);
+    (0.5 * r.square().sum()).backward();
+    for (std::size_t l = 1; l < network->size(); ++l) {
+      EXPECT_LT(relative_difference(state.errors[l], -eta * eps[l].grad()), 1e-10);
+    }
+  }
+}
+
+// Oracle: backpropagation. After one step from zero, hidden errors times f' are eta x BP's errors.
+TEST(ErrorDescent, OneStepIsBackpropagationScaledByTheStep) {
+  const double eta = 0.05;
+  for (const auto& options : nonlinear_networks()) {
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, 3);
+    const auto state = ErrorDescent({.max_steps = 1, .step_size = eta}).infer(*network, batch);
+    const auto bp = learning::Backpropagation().factors(*network, batch);
+    for (std::size_t l = 1; l < network->size(); ++l) {
+      auto error = state.errors[l].clone();
+      nn::multiply_slope_(error, state.feedforward.outputs[l], network->layer(l).options.activation());
+      EXPECT_LT(relative_difference(error, eta * bp.layers[l - 1].error), 1e-10);
+    }
+    EXPECT_EQ(state.report.regime, Regime::kBackpropLike);
+  }
+}
+
+// Invariant: samples do not interact.
+TEST(Inference, ASampleDoesNotDependOnItsBatch) {
+  for (const auto& options : nonlinear_networks()) {
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, 7);
+    const auto whole = ErrorDescent().infer(*network, batch);
+    for (std::int64_t b = 0; b < 7; ++b) {
+      const data::Batch one(batch.input.slice(-2, b, b + 1), batch.target.slice(-2, b, b + 1));
+      const auto alone = ErrorDescent().infer(*network, one);
+      for (std::size_t l = 1; l < network->size(); ++l) {
+        EXPECT_LT(relative_difference(alone.activities[l], whole.activities[l].slice(-2, b, b + 1)),
+                  1e-10);
+      }
+      EXPECT_TRUE(at::equal(alone.report.steps, whole.report.steps.slice(-1, b, b + 1)));
+    }
+  }
+}
+
+// Invariant: an ensemble member is the same network alone.
+TEST(Inference, AMemberIsTheNetworkAlone) {
+  const auto single = nn::mlp({5, 9, 4, 6}, nn::Activation::kReLU, nn::Activation::kSigmoid);
+  const auto ensemble = random_network(single.ensemble(3));
+  const auto batch = random_batch(*ensemble, 4);
+  const auto together = ErrorDescent().infer(*ensemble, batch);
+  for (std::int64_t r = 0; r < 3; ++r) {
+    const auto alone = test::member(*ensemble, r);
+    const auto state =
+        ErrorDescent().infer(*alone, data::Batch(batch.input[r], batch.target[r]));
+    for (std::size_t l = 1; l <= alone->size(); ++l) {
+      EXPECT_LT(relative_difference(state.errors[l], together.errors[l][r]), 1e-10);
+    }
+  }
+}
+
+// Oracle: eigenvalues of S. The power iteration's bound reaches lambda_max(S) from below.
+TEST(Curvature, IsTheLargestEigenvalueOfSInLinearNetworks) {
+  for (const auto& options : {nn::mlp({6, 8, 7, 5}), nn::linear_residual(5, 4)}) {
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, 4);
+    const auto largest =
+        at::linalg_eigvalsh(energy_scaling(*network)).max().item<double>();
+    const auto found = curvature(*network, batch, 2000);
+    EXPECT_LT((found / largest - 1).abs().max().item<double>(), 1e-8);
+    EXPECT_LE(curvature(*network, batch, 3).max().item<double>(), largest * (1 + 1e-12));
+  }
+}
+
+// Oracle: the exact stability limit 2 / lambda_max(S) of a linear network.
+TEST(ErrorDescent, IsStableBelowTwoOverTheCurvatureAndDivergesAbove) {
+  const auto network = random_network(nn::mlp({6, 8, 7, 5}));
+  const auto batch = random_batch(*network, 4);
+  const auto limit =
+      2 / at::linalg_eigvalsh(energy_scaling(*network)).max().item<double>();
+  DescentOptions options{.max_steps = 5000, .step_size = 0.98 * limit, .tolerance = 1e-9,
+                         .energy_tolerance = 0};
+  EXPECT_TRUE(ErrorDescent(options).infer(*network, batch).report.all_converged());
+  options.step_size = 1.02 * limit;
+  const auto report = ErrorDescent(options).infer(*network, batch).report;
+  EXPECT_FALSE(report.converged.any().item<bool>());
+  EXPECT_GT(report.energy.min().item<double>(), 1e3);
+}
+
+// Oracle: brute force. S as a sum of explicit products, lower triangle from blocks included.
+TEST(ClosedForm, ScalingMatrixIsTheSumOfProducts) {
+  for (const auto& options : {nn::mlp({9, 300, 280}), nn::mlp({3, 4, 300, 300}),
+                              nn::linear_residual(20, 3), nn::mlp({4, 5, 6}).ensemble(2)}) {
+    const auto network = random_network(options);
+    const auto n = network->out_features();
+    at::Tensor p = at::eye(n, at::kDouble);
+    at::Tensor s = p.clone();
+    for (std::size_t l = network->size(); l >= 2; --l) {
+      const auto& layer = network->layer(l);
+      p = at::matmul(p, layer.weight) + (layer.options.residual() ? p : at::zeros({1}, at::kDouble));
+      s = s + at::matmul(p, p.mT());
+    }
+    EXPECT_LT(relative_difference(energy_scaling(*network), s), 1e-12);
+    EXPECT_LT(relative_difference(at::tril(energy_scaling(*network, true)), at::tril(s)), 1e-12);
+  }
+}
+
+// Invariant: a broken member (NaN weights) is reported and leaves the others as they were.
+TEST(ClosedForm, ReportsAFailedMemberAndKeepsTheOthers) {
+  const auto network = random_network(nn::mlp({4, 5, 6}).ensemble(3));
+  const auto batch = random_batch(*network, 2);
+  const auto before = ClosedForm().infer(*network, batch);
+  {
+    const at::NoGradGuard no_grad;
+    network->layer(2).weight[1].fill_(std::nan(""));
+  }
+  const auto after = ClosedForm().infer(*network, batch);
+  EXPECT_FALSE(after.report.converged[1].any().item<bool>());
+  for (const std::int64_t r : {0, 2}) {
+    EXPECT_TRUE(after.report.converged[r].all().item<bool>());
+    EXPECT_TRUE(at::equal(after.errors[1][r], before.errors[1][r]));
+  }
+}
+
+}  // namespace
+}  // namespace pcxx::inference
