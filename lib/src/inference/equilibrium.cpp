@@ -1,6 +1,5 @@
-#include <pcxx/inference/equilibrium.h>
-
 #include <ATen/ATen.h>
+#include <pcxx/inference/equilibrium.h>
 
 namespace pcxx::inference {
 namespace {

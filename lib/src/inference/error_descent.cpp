@@ -1,10 +1,8 @@
+#include <ATen/ATen.h>
 #include <pcxx/inference/error_descent.h>
-
-#include "inference/sample_control.h"
-
 #include <pcxx/nn/fused.h>
 
-#include <ATen/ATen.h>
+#include "inference/sample_control.h"
 
 namespace pcxx::inference {
 namespace {
@@ -125,6 +123,7 @@ class ErrorDescentLoop {
   }
 
   void forward() {
+    if (depth_ == 1) return;  // no hidden errors: the first pass said it all
     current_outputs_ = &outputs_;
     for (std::size_t l = 1; l <= depth_; ++l) {
       const auto& view = views_[l];
@@ -137,11 +136,10 @@ class ErrorDescentLoop {
       }
       view.preactivation_out(outputs_[l], below);
       if (l < depth_) {
-        nn::fused::activate_and_add(outputs_[l], errors_[l], skip, view.activation,
-                                    activities_[l]);
+        nn::fused::activate_and_add(outputs_[l], errors_[l], skip, view.activation, activities_[l]);
       } else {
-        nn::fused::output_error(outputs_[l], target_, skip, view.activation, r_,
-                                slopes_applied_[l], residual_squares_);
+        nn::fused::output_error(outputs_[l], target_, skip, view.activation, r_, slopes_applied_[l],
+                                residual_squares_);
       }
     }
   }
@@ -153,8 +151,7 @@ class ErrorDescentLoop {
     for (std::size_t l = depth_ - 1; l >= 1; --l) {
       const auto& above = views_[l + 1];
       const auto& delta_above = l + 1 == depth_ ? r_ : deltas_[l + 1];
-      const auto& h_above =
-          slopes_applied_[l + 1].defined() ? slopes_applied_[l + 1] : delta_above;
+      const auto& h_above = slopes_applied_[l + 1].defined() ? slopes_applied_[l + 1] : delta_above;
       product_out(deltas_[l], h_above, above.weight);
       if (above.residual) deltas_[l].add_(delta_above);
       nn::fused::descend(errors_[l], deltas_[l], (*current_outputs_)[l], views_[l].activation, step,
@@ -244,7 +241,8 @@ at::Tensor curvature_at(const nn::NetworkImpl& network, const nn::Feedforward& p
 }  // namespace
 
 at::Tensor curvature(const nn::NetworkImpl& network, const data::Batch& batch, int iterations) {
-  TORCH_CHECK(iterations >= 1, "the curvature takes at least one power iteration, not ", iterations);
+  TORCH_CHECK(iterations >= 1, "the curvature takes at least one power iteration, not ",
+              iterations);
   const at::NoGradGuard no_grad;
   const auto pass = nn::feedforward(network, batch.input);
   const auto target = network.enter(batch.target, network.out_features());

@@ -1,8 +1,7 @@
+#include <ATen/ATen.h>
 #include <pcxx/inference/state_descent.h>
 
 #include "inference/sample_control.h"
-
-#include <ATen/ATen.h>
 
 namespace pcxx::inference {
 namespace {

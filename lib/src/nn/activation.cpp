@@ -1,6 +1,5 @@
-#include <pcxx/nn/activation.h>
-
 #include <ATen/ATen.h>
+#include <pcxx/nn/activation.h>
 
 namespace pcxx::nn {
 namespace {
@@ -11,43 +10,67 @@ constexpr double kLeakySlope = 0.01;
 
 std::string_view name(Activation activation) {
   switch (activation) {
-    case Activation::kIdentity: return "identity";
-    case Activation::kReLU: return "relu";
-    case Activation::kSigmoid: return "sigmoid";
-    case Activation::kTanh: return "tanh";
-    case Activation::kLeakyReLU: return "leaky_relu";
+    case Activation::kIdentity:
+      return "identity";
+    case Activation::kReLU:
+      return "relu";
+    case Activation::kSigmoid:
+      return "sigmoid";
+    case Activation::kTanh:
+      return "tanh";
+    case Activation::kLeakyReLU:
+      return "leaky_relu";
   }
   TORCH_CHECK(false, "unknown activation ", static_cast<int>(activation));
 }
 
 at::Tensor activate(const at::Tensor& z, Activation activation) {
   switch (activation) {
-    case Activation::kIdentity: return z;
-    case Activation::kReLU: return at::relu(z);
-    case Activation::kSigmoid: return at::sigmoid(z);
-    case Activation::kTanh: return at::tanh(z);
-    case Activation::kLeakyReLU: return at::leaky_relu(z, kLeakySlope);
+    case Activation::kIdentity:
+      return z;
+    case Activation::kReLU:
+      return at::relu(z);
+    case Activation::kSigmoid:
+      return at::sigmoid(z);
+    case Activation::kTanh:
+      return at::tanh(z);
+    case Activation::kLeakyReLU:
+      return at::leaky_relu(z, kLeakySlope);
   }
   TORCH_CHECK(false, "unknown activation ", static_cast<int>(activation));
 }
 
 void activate_(at::Tensor& z, Activation activation) {
   switch (activation) {
-    case Activation::kIdentity: return;
-    case Activation::kReLU: at::relu_(z); return;
-    case Activation::kSigmoid: at::sigmoid_(z); return;
-    case Activation::kTanh: at::tanh_(z); return;
-    case Activation::kLeakyReLU: at::leaky_relu_(z, kLeakySlope); return;
+    case Activation::kIdentity:
+      return;
+    case Activation::kReLU:
+      at::relu_(z);
+      return;
+    case Activation::kSigmoid:
+      at::sigmoid_(z);
+      return;
+    case Activation::kTanh:
+      at::tanh_(z);
+      return;
+    case Activation::kLeakyReLU:
+      at::leaky_relu_(z, kLeakySlope);
+      return;
   }
 }
 
 at::Tensor slope(const at::Tensor& a, Activation activation) {
   switch (activation) {
-    case Activation::kIdentity: return {};
-    case Activation::kReLU: return a.gt(0).to(a.scalar_type());
-    case Activation::kSigmoid: return a * (1 - a);
-    case Activation::kTanh: return 1 - a * a;
-    case Activation::kLeakyReLU: return at::where(a.gt(0), 1.0, kLeakySlope).to(a.scalar_type());
+    case Activation::kIdentity:
+      return {};
+    case Activation::kReLU:
+      return a.gt(0).to(a.scalar_type());
+    case Activation::kSigmoid:
+      return a * (1 - a);
+    case Activation::kTanh:
+      return 1 - a * a;
+    case Activation::kLeakyReLU:
+      return a.gt(0).to(a.scalar_type()).mul_(1 - kLeakySlope).add_(kLeakySlope);
   }
   TORCH_CHECK(false, "unknown activation ", static_cast<int>(activation));
 }

@@ -1,6 +1,5 @@
-#include <pcxx/nn/conditioning.h>
-
 #include <ATen/ATen.h>
+#include <pcxx/nn/conditioning.h>
 
 namespace pcxx::nn {
 

@@ -1,6 +1,5 @@
-#include <pcxx/nn/feedforward.h>
-
 #include <ATen/ATen.h>
+#include <pcxx/nn/feedforward.h>
 
 namespace pcxx::nn {
 

@@ -1,9 +1,8 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <pcxx/nn/fused.h>
 
 #include "nn/fused_operands.h"
-
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 // The SIMD part is compiled once per instruction set.
 #undef HWY_TARGET_INCLUDE
@@ -65,8 +64,7 @@ struct Tanh {
 struct LeakyReLU {
   template <class D, class V>
   V f(D d, V z) const {
-    return hn::IfThenElse(hn::Gt(z, hn::Zero(d)), z,
-                          hn::Mul(z, hn::Set(d, hn::TFromD<D>(0.01))));
+    return hn::IfThenElse(hn::Gt(z, hn::Zero(d)), z, hn::Mul(z, hn::Set(d, hn::TFromD<D>(0.01))));
   }
   template <class D, class V>
   V slope(D d, V a) const {
@@ -174,23 +172,44 @@ void all_rows(const F& f, const Rows& rows, const Operands& operands) {
 template <class Operands>
 void run(const Rows& rows, const Operands& operands) {
   switch (rows.activation) {
-    case Activation::kIdentity: return all_rows(Identity(), rows, operands);
-    case Activation::kReLU: return all_rows(ReLU(), rows, operands);
-    case Activation::kSigmoid: return all_rows(Sigmoid(), rows, operands);
-    case Activation::kTanh: return all_rows(Tanh(), rows, operands);
-    case Activation::kLeakyReLU: return all_rows(LeakyReLU(), rows, operands);
+    case Activation::kIdentity:
+      return all_rows(Identity(), rows, operands);
+    case Activation::kReLU:
+      return all_rows(ReLU(), rows, operands);
+    case Activation::kSigmoid:
+      return all_rows(Sigmoid(), rows, operands);
+    case Activation::kTanh:
+      return all_rows(Tanh(), rows, operands);
+    case Activation::kLeakyReLU:
+      return all_rows(LeakyReLU(), rows, operands);
   }
 }
 
 // Highway's dispatch table takes plain functions.
-void activate_and_add_f32(const Rows& r, const ActivateAndAdd<float>& o) { run(r, o); }
-void activate_and_add_f64(const Rows& r, const ActivateAndAdd<double>& o) { run(r, o); }
-void output_error_f32(const Rows& r, const OutputError<float>& o) { run(r, o); }
-void output_error_f64(const Rows& r, const OutputError<double>& o) { run(r, o); }
-void descend_f32(const Rows& r, const Descend<float>& o) { run(r, o); }
-void descend_f64(const Rows& r, const Descend<double>& o) { run(r, o); }
-void times_slope_f32(const Rows& r, const TimesSlope<float>& o) { run(r, o); }
-void times_slope_f64(const Rows& r, const TimesSlope<double>& o) { run(r, o); }
+void activate_and_add_f32(const Rows& r, const ActivateAndAdd<float>& o) {
+  run(r, o);
+}
+void activate_and_add_f64(const Rows& r, const ActivateAndAdd<double>& o) {
+  run(r, o);
+}
+void output_error_f32(const Rows& r, const OutputError<float>& o) {
+  run(r, o);
+}
+void output_error_f64(const Rows& r, const OutputError<double>& o) {
+  run(r, o);
+}
+void descend_f32(const Rows& r, const Descend<float>& o) {
+  run(r, o);
+}
+void descend_f64(const Rows& r, const Descend<double>& o) {
+  run(r, o);
+}
+void times_slope_f32(const Rows& r, const TimesSlope<float>& o) {
+  run(r, o);
+}
+void times_slope_f64(const Rows& r, const TimesSlope<double>& o) {
+  run(r, o);
+}
 
 }  // namespace pcxx::nn::fused::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -221,8 +240,12 @@ void dispatch(const Rows& r, const OutputError<float>& o) {
 void dispatch(const Rows& r, const OutputError<double>& o) {
   HWY_DYNAMIC_DISPATCH(output_error_f64)(r, o);
 }
-void dispatch(const Rows& r, const Descend<float>& o) { HWY_DYNAMIC_DISPATCH(descend_f32)(r, o); }
-void dispatch(const Rows& r, const Descend<double>& o) { HWY_DYNAMIC_DISPATCH(descend_f64)(r, o); }
+void dispatch(const Rows& r, const Descend<float>& o) {
+  HWY_DYNAMIC_DISPATCH(descend_f32)(r, o);
+}
+void dispatch(const Rows& r, const Descend<double>& o) {
+  HWY_DYNAMIC_DISPATCH(descend_f64)(r, o);
+}
 void dispatch(const Rows& r, const TimesSlope<float>& o) {
   HWY_DYNAMIC_DISPATCH(times_slope_f32)(r, o);
 }

@@ -1,7 +1,6 @@
+#include <ATen/ATen.h>
 #include <pcxx/nn/conditioning.h>
 #include <pcxx/nn/init.h>
-
-#include <ATen/ATen.h>
 
 #include <cmath>
 
@@ -15,8 +14,10 @@ at::Tensor draw(std::int64_t out, std::int64_t in, Scheme scheme, at::Generator&
   switch (scheme) {
     case Scheme::kKaiming:
       return weight.uniform_(-1 / std::sqrt(n_in), 1 / std::sqrt(n_in), generator);
-    case Scheme::kNormPreserving: return weight.normal_(0, 1 / std::sqrt(n_out), generator);
-    case Scheme::kLecun: return weight.normal_(0, 1 / std::sqrt(n_in), generator);
+    case Scheme::kNormPreserving:
+      return weight.normal_(0, 1 / std::sqrt(n_out), generator);
+    case Scheme::kLecun:
+      return weight.normal_(0, 1 / std::sqrt(n_in), generator);
     case Scheme::kOrthogonal:
       return with_condition_number(draw(out, in, Scheme::kKaiming, generator), 1);
     case Scheme::kUnitOrthogonal: {
@@ -31,11 +32,16 @@ at::Tensor draw(std::int64_t out, std::int64_t in, Scheme scheme, at::Generator&
 
 std::string_view name(Scheme scheme) {
   switch (scheme) {
-    case Scheme::kKaiming: return "kaiming";
-    case Scheme::kNormPreserving: return "norm_preserving";
-    case Scheme::kLecun: return "lecun";
-    case Scheme::kOrthogonal: return "orthogonal";
-    case Scheme::kUnitOrthogonal: return "unit_orthogonal";
+    case Scheme::kKaiming:
+      return "kaiming";
+    case Scheme::kNormPreserving:
+      return "norm_preserving";
+    case Scheme::kLecun:
+      return "lecun";
+    case Scheme::kOrthogonal:
+      return "orthogonal";
+    case Scheme::kUnitOrthogonal:
+      return "unit_orthogonal";
   }
   TORCH_CHECK(false, "unknown initialisation ", static_cast<int>(scheme));
 }

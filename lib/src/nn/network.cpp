@@ -34,8 +34,8 @@ NetworkImpl::NetworkImpl(NetworkOptions given) : options(std::move(given)) {
   const auto& layers = options.layers();
   TORCH_CHECK(!layers.empty(), "a network needs at least one layer");
   for (std::size_t l = 1; l < layers.size(); ++l) {
-    TORCH_CHECK(layers[l].in_features() == layers[l - 1].out_features(), "layer ", l + 1,
-                " takes ", layers[l].in_features(), " features, but layer ", l, " gives ",
+    TORCH_CHECK(layers[l].in_features() == layers[l - 1].out_features(), "layer ", l + 1, " takes ",
+                layers[l].in_features(), " features, but layer ", l, " gives ",
                 layers[l - 1].out_features());
     TORCH_CHECK(layers[l].members() == layers[l - 1].members(), "layers ", l, " and ", l + 1,
                 " are ensembles of different sizes");
@@ -47,12 +47,13 @@ NetworkImpl::NetworkImpl(NetworkOptions given) : options(std::move(given)) {
 void NetworkImpl::reset() {
   layers_.clear();
   for (const auto& layer : options.layers()) {
-    layers_.push_back(
-        register_module("layer" + std::to_string(layers_.size() + 1), Dense(layer)));
+    layers_.push_back(register_module("layer" + std::to_string(layers_.size() + 1), Dense(layer)));
   }
 }
 
-void NetworkImpl::pretty_print(std::ostream& stream) const { stream << "pcxx::nn::Network"; }
+void NetworkImpl::pretty_print(std::ostream& stream) const {
+  stream << "pcxx::nn::Network";
+}
 
 torch::Tensor NetworkImpl::forward(const torch::Tensor& x) const {
   auto activity = enter(x, in_features());

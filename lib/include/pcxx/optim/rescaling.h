@@ -1,24 +1,26 @@
 #pragma once
 
 #include <pcxx/learning/factors.h>
-
 #include <torch/serialize/archive.h>
 
-#include <memory>
 #include <string_view>
 #include <vector>
 
 namespace pcxx::optim {
 
-/// The ascent direction of one layer: parameters move by + rate * direction; `.grad` is its negative.
+/// The ascent direction of one layer: parameters move by + rate * direction; `.grad` is its
+/// negative.
 ///   weight  [n_l, n_{l-1}] or [R, ...];  bias [n_l] or [R, n_l], undefined without bias
 struct Direction {
   at::Tensor weight;
   at::Tensor bias;
 };
 
-/// A rescaling of the plain direction D_l, made from the factors of all L layers. Numerical failure
-/// of one ensemble member gives that member non-finite directions and leaves the others alone.
+/// A rescaling of the plain direction D_l, made from the factors of all L layers.
+///
+/// Works from the factors, so that nothing n x n is built where the batch is thinner than the
+/// layer. A bias is one more presynaptic unit, fixed at 1. Numerical failure of one ensemble member
+/// gives that member non-finite directions and leaves the others alone.
 class Rescaling {
  public:
   virtual ~Rescaling() = default;
@@ -28,7 +30,8 @@ class Rescaling {
 
   virtual std::string_view name() const = 0;
 
-  /// Memory of past samples, if any; most rescalings have none.
+  /// Memory of past samples, if any; most rescalings have none. `load` refuses (c10::Error) what
+  /// was saved by another rescaling or for other shapes.
   virtual void save(torch::serialize::OutputArchive&) const {}
   virtual void load(torch::serialize::InputArchive&) {}
 };
@@ -39,5 +42,12 @@ class Plain final : public Rescaling {
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
   std::string_view name() const override { return "none"; }
 };
+
+/// u_{l-1} and xhat_{l-1} with a column of ones appended where the layer has a bias.
+at::Tensor with_bias_unit(const at::Tensor& activity, const learning::LayerFactors& layer);
+
+/// Splits [W b]-shaped direction [n_l, n_{l-1} + 1] into weight and bias where the layer has a
+/// bias.
+Direction split_bias_unit(const at::Tensor& direction, const learning::LayerFactors& layer);
 
 }  // namespace pcxx::optim

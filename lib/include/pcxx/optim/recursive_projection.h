@@ -1,0 +1,43 @@
+#pragma once
+
+#include <pcxx/optim/rescaling.h>
+
+namespace pcxx::optim {
+
+struct RecursiveProjectionOptions {
+  /// lambda: a sample's weight falls by this factor with every update.
+  double forgetting = 0.95;
+  /// Q starts at delta I.
+  double delta = 1;
+};
+
+/// `recursive_projection` (not in the paper): the projection with a memory, recursive least squares
+/// with forgetting. Per layer Q = (sum over past updates of lambda^age Xhat^T Xhat + lambda^t /
+/// delta I)^-1:
+///
+///   K = Q Xhat^T (lambda I + Xhat Q Xhat^T)^-1,   D_l = E^T K^T,   Q <- (Q - K Xhat Q) / lambda
+///
+/// with a B x B solve; at B = 1 it costs O(n^2) and no solve. Q is kept symmetric, and once its
+/// mean eigenvalue exceeds a bound (1e6 in float64, 1e3 in float32, or delta if that is more) it
+/// stops forgetting until new samples have brought it down: directions that no sample excites would
+/// otherwise grow without limit and take the precision of all others with them.
+class RecursiveProjection final : public Rescaling {
+ public:
+  explicit RecursiveProjection(RecursiveProjectionOptions options = {});
+
+  std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
+  std::string_view name() const override { return "recursive_projection"; }
+
+  void save(torch::serialize::OutputArchive& archive) const override;
+  void load(torch::serialize::InputArchive& archive) override;
+
+  /// Q of layer l = 1..L, [n, n] or [R, n, n]; n counts the bias unit. Empty before the first
+  /// update.
+  const std::vector<at::Tensor>& memory() const { return memory_; }
+
+ private:
+  RecursiveProjectionOptions options_;
+  std::vector<at::Tensor> memory_;
+};
+
+}  // namespace pcxx::optim

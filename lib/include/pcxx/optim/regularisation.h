@@ -1,0 +1,26 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+
+namespace pcxx::optim {
+
+/// Which spectrum sets the regulariser when the matrix is not symmetric (the paper does not say).
+enum class Spectrum {
+  kSymmetric,  ///< eigenvalues of the symmetric part (default)
+  kLower,      ///< of the lower triangle mirrored, as a call of eigvalsh reads it
+  kSingular,   ///< singular values
+};
+
+/// "symmetric", "lower", "singular".
+std::string_view name(Spectrum spectrum);
+
+/// eps = max(0, a lambda_max - lambda_min) (section 3.3) for C = (1/samples) left^T right, with
+/// left, right [B, n] or [R, B, n]; returns [] or [R]. When B < n, 0 belongs to the spectrum; for
+/// the symmetric and singular readings only 2B x 2B and B x B problems are solved. A member with
+/// non-finite factors gets NaN.
+at::Tensor spectral_regulariser(const at::Tensor& left, const at::Tensor& right,
+                                std::int64_t samples, double a, Spectrum spectrum);
+
+}  // namespace pcxx::optim

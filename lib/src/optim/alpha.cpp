@@ -1,0 +1,34 @@
+#include <ATen/ATen.h>
+#include <pcxx/optim/alpha.h>
+
+namespace pcxx::optim {
+namespace {
+
+// c_l per member, [] or [R]; the bias unit adds 1 to every sample's product.
+at::Tensor denominator(const learning::LayerFactors& layer, AlphaDenominator kind) {
+  const auto& post = kind == AlphaDenominator::kPresynaptic ? layer.presynaptic : layer.feedforward;
+  auto sum = (layer.presynaptic * post).sum({-2, -1});
+  if (layer.bias.defined()) sum = sum + static_cast<double>(layer.samples);
+  return sum.div_(static_cast<double>(layer.samples));
+}
+
+}  // namespace
+
+std::vector<Direction> Alpha::directions(const std::vector<learning::LayerFactors>& layers) {
+  const at::NoGradGuard no_grad;
+  auto result = Plain().directions(layers);
+  at::Tensor first;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    auto c = denominator(layers[i], options_.denominator);
+    if (i == 0) first = c;
+    if (options_.floor) c = at::maximum(c, *options_.floor * first);
+    const auto zero = c.eq(0);
+    zero_denominators_ += zero.sum().item<std::int64_t>();
+    const auto scale = at::where(zero, at::zeros_like(c), c.reciprocal());
+    result[i].weight.mul_(scale.unsqueeze(-1).unsqueeze(-1));
+    if (result[i].bias.defined()) result[i].bias.mul_(scale.unsqueeze(-1));
+  }
+  return result;
+}
+
+}  // namespace pcxx::optim

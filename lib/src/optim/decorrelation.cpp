@@ -1,0 +1,120 @@
+#include <ATen/ATen.h>
+#include <pcxx/optim/decorrelation.h>
+
+#include <limits>
+
+#include "optim/members.h"
+
+namespace pcxx::optim {
+namespace {
+
+// X with A X = B per member; NaN where A is singular.
+at::Tensor solve(const at::Tensor& a, const at::Tensor& b) {
+  const auto [x, info] = at::linalg_solve_ex(a, b);
+  return mark_broken(x, info.ne(0));
+}
+
+void add_to_diagonal_(at::Tensor& matrix, const at::Tensor& value) {
+  matrix.diagonal(0, -2, -1).add_(value.unsqueeze(-1));
+}
+
+// Cut-off for singular values of a product of two factors, relative to the largest: that of NumPy
+// and PyTorch for the size of the whole matrix.
+double relative_cutoff(const at::Tensor& matrix, std::int64_t n) {
+  const double unit = matrix.scalar_type() == at::kDouble ? std::numeric_limits<double>::epsilon()
+                                                          : std::numeric_limits<float>::epsilon();
+  return unit * static_cast<double>(n);
+}
+
+struct Factors {
+  at::Tensor e;     // [.., B, n_l]
+  at::Tensor u;     // [.., B, n], the factor that D_l ends with
+  at::Tensor xhat;  // [.., B, n]
+  double samples;
+};
+
+// D A with A = (Left^T Right / B + eps I)^-1, D = E^T U / B. The factor of Theorem 2 has Left =
+// xhat, Right = u; printed it is the other way round.
+at::Tensor regularised(const Factors& f, const at::Tensor& left, const at::Tensor& right,
+                       const at::Tensor& eps) {
+  const auto rows = left.size(-2);
+  const auto n = left.size(-1);
+  if (rows < n) {
+    // E^T U (Left^T Right / B + eps I)^-1 / B. With U = Right this is
+    // E^T (Right Left^T / B + eps I)^-1 Right / B; otherwise Woodbury gives
+    // (U - U Left^T (Right Left^T + B eps I)^-1 Right) / (B eps).
+    auto gram = at::matmul(right, left.mT());
+    add_to_diagonal_(gram, eps * f.samples);
+    if (f.u.is_same(right)) return at::matmul(f.e.mT(), solve(gram, right));
+    const auto inner = f.u - at::matmul(at::matmul(f.u, left.mT()), solve(gram, right));
+    return at::matmul(f.e.mT(), inner).div_((eps * f.samples).unsqueeze(-1).unsqueeze(-1));
+  }
+  auto c = at::matmul(left.mT(), right).div_(f.samples);
+  add_to_diagonal_(c, eps);
+  const auto d = at::matmul(f.e.mT(), f.u).div_(f.samples);
+  // D C^-1 = (C^-T D^T)^T
+  return solve(c.mT(), d.mT()).mT();
+}
+
+// D (Left^T Right / B)^+ : 1/B cancels.
+at::Tensor pseudo_inverse(const Factors& f, const at::Tensor& left, const at::Tensor& right) {
+  const auto rows = left.size(-2);
+  const auto n = left.size(-1);
+  if (rows < n) {
+    // Left^T = Q1 R1, Right^T = Q2 R2: Left^T Right = Q1 (R1 R2^T) Q2^T, whose pseudo-inverse is
+    // Q2 (R1 R2^T)^+ Q1^T, and U Q2 = R2^T where U = Right.
+    const auto [q1, r1] = at::linalg_qr(left.mT());
+    const auto [q2, r2] = at::linalg_qr(right.mT());
+    const auto small = at::matmul(r1, r2.mT());
+    const auto inverse = at::linalg_pinv(small, 0.0, relative_cutoff(small, n));
+    const auto u_q2 = f.u.is_same(right) ? r2.mT() : at::matmul(f.u, q2);
+    return at::matmul(at::matmul(f.e.mT(), at::matmul(u_q2, inverse)), q1.mT());
+  }
+  const auto c = at::matmul(left.mT(), right);
+  const auto inverse = at::linalg_pinv(c, 0.0, relative_cutoff(c, n));
+  return at::matmul(at::matmul(f.e.mT(), f.u), inverse);
+}
+
+at::Tensor direction(const learning::LayerFactors& layer, const DecorrelationOptions& options) {
+  // Backpropagation has u = xhat, as the same tensor: the symmetric case is then cheaper.
+  const bool same = layer.presynaptic.is_same(layer.feedforward);
+  const auto u = with_bias_unit(layer.presynaptic, layer);
+  const auto xhat = same ? u : with_bias_unit(layer.feedforward, layer);
+  const auto broken = broken_members({layer.error, u, xhat});
+  const bool any_broken = broken.any().item<bool>();
+  const auto clean = [&](const at::Tensor& t) {
+    return any_broken ? without_members(t, broken) : t;
+  };
+
+  Factors f{.e = clean(layer.error),
+            .u = clean(u),
+            .xhat = {},
+            .samples = static_cast<double>(layer.samples)};
+  f.xhat = same ? f.u : clean(xhat);
+  const auto& left = options.as_printed ? f.u : f.xhat;
+  const auto& right = options.as_printed ? f.xhat : f.u;
+
+  at::Tensor d;
+  if (options.regularisation > 0) {
+    const auto eps =
+        spectral_regulariser(left, right, layer.samples, options.regularisation, options.spectrum);
+    d = regularised(f, left, right, eps);
+  } else {
+    d = pseudo_inverse(f, left, right);
+  }
+  return any_broken ? mark_broken(d, broken) : d;
+}
+
+}  // namespace
+
+std::vector<Direction> Decorrelation::directions(
+    const std::vector<learning::LayerFactors>& layers) {
+  const at::NoGradGuard no_grad;
+  std::vector<Direction> result;
+  for (const auto& layer : layers) {
+    result.push_back(split_bias_unit(direction(layer, options_), layer));
+  }
+  return result;
+}
+
+}  // namespace pcxx::optim

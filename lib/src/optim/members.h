@@ -1,0 +1,33 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <limits>
+
+/// Ensemble members whose numbers have become non-finite. Eigenvalue and singular value solvers
+/// throw on them, and one diverged member must not end the others: such members are set to zero
+/// before a factorisation and to NaN after it.
+namespace pcxx::optim {
+
+/// [] or [R]: true where any factor holds a non-finite number.
+inline at::Tensor broken_members(std::initializer_list<at::Tensor> factors) {
+  at::Tensor broken;
+  for (const auto& factor : factors) {
+    // A sum is finite exactly when every term is, short of overflow, which is divergence as well.
+    const auto here = factor.abs().sum({-2, -1}).isfinite().logical_not();
+    broken = broken.defined() ? broken.logical_or(here) : here;
+  }
+  return broken;
+}
+
+inline at::Tensor without_members(const at::Tensor& factor, const at::Tensor& broken) {
+  return factor.masked_fill(broken.unsqueeze(-1).unsqueeze(-1), 0);
+}
+
+/// value [..] or [.., m, n] with NaN for the broken members.
+inline at::Tensor mark_broken(const at::Tensor& value, at::Tensor broken) {
+  while (broken.dim() < value.dim()) broken = broken.unsqueeze(-1);
+  return value.masked_fill(broken, std::numeric_limits<double>::quiet_NaN());
+}
+
+}  // namespace pcxx::optim

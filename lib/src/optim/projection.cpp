@@ -1,0 +1,70 @@
+#include <ATen/ATen.h>
+#include <pcxx/optim/projection.h>
+#include <pcxx/optim/regularisation.h>
+
+#include <limits>
+
+#include "optim/members.h"
+
+namespace pcxx::optim {
+namespace {
+
+void add_to_diagonal_(at::Tensor& matrix, const at::Tensor& value) {
+  matrix.diagonal(0, -2, -1).add_(value.unsqueeze(-1));
+}
+
+// X with A X = B per member for a symmetric positive definite A; NaN where A is not.
+at::Tensor solve_positive(const at::Tensor& a, const at::Tensor& b) {
+  const auto [factor, info] = at::linalg_cholesky_ex(a);
+  return mark_broken(at::cholesky_solve(b, factor), info.ne(0));
+}
+
+// (1/B) E^T Xhat (Xhat^T Xhat / B + eps I)^-1
+at::Tensor regularised(const at::Tensor& e, const at::Tensor& xhat, std::int64_t samples,
+                       double a) {
+  const auto eps = spectral_regulariser(xhat, xhat, samples, a, Spectrum::kSymmetric) *
+                   static_cast<double>(samples);
+  if (xhat.size(-2) < xhat.size(-1)) {
+    auto gram = at::matmul(xhat, xhat.mT());
+    add_to_diagonal_(gram, eps);
+    return at::matmul(solve_positive(gram, e).mT(), xhat);
+  }
+  auto moments = at::matmul(xhat.mT(), xhat);
+  add_to_diagonal_(moments, eps);
+  return solve_positive(moments, at::matmul(xhat.mT(), e)).mT();
+}
+
+// E^T (Xhat^T)^+ through the singular value decomposition of Xhat.
+at::Tensor exact(const at::Tensor& e, const at::Tensor& xhat) {
+  const double unit = xhat.scalar_type() == at::kDouble ? std::numeric_limits<double>::epsilon()
+                                                        : std::numeric_limits<float>::epsilon();
+  const double cutoff = unit * static_cast<double>(std::max(xhat.size(-1), xhat.size(-2)));
+  return at::matmul(at::linalg_pinv(xhat, 0.0, cutoff), e).mT();
+}
+
+at::Tensor direction(const learning::LayerFactors& layer, double regularisation) {
+  auto xhat = with_bias_unit(layer.feedforward, layer);
+  auto e = layer.error;
+  const auto broken = broken_members({e, xhat});
+  const bool any_broken = broken.any().item<bool>();
+  if (any_broken) {
+    xhat = without_members(xhat, broken);
+    e = without_members(e, broken);
+  }
+  const auto d =
+      regularisation > 0 ? regularised(e, xhat, layer.samples, regularisation) : exact(e, xhat);
+  return any_broken ? mark_broken(d, broken) : d;
+}
+
+}  // namespace
+
+std::vector<Direction> Projection::directions(const std::vector<learning::LayerFactors>& layers) {
+  const at::NoGradGuard no_grad;
+  std::vector<Direction> result;
+  for (const auto& layer : layers) {
+    result.push_back(split_bias_unit(direction(layer, options_.regularisation), layer));
+  }
+  return result;
+}
+
+}  // namespace pcxx::optim

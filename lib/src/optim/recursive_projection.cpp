@@ -1,0 +1,106 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <pcxx/optim/recursive_projection.h>
+
+#include "optim/members.h"
+
+namespace pcxx::optim {
+namespace {
+
+at::Tensor initial_memory(const at::Tensor& xhat, double delta) {
+  const auto n = xhat.size(-1);
+  auto q = at::eye(n, xhat.options()).mul_(delta);
+  return xhat.dim() == 3 ? q.repeat({xhat.size(0), 1, 1}) : q;
+}
+
+double bound(const at::Tensor& q, double delta) {
+  return std::max(delta, q.scalar_type() == at::kDouble ? 1e6 : 1e3);
+}
+
+// Q <- Q / lambda where its mean eigenvalue allows, per member.
+void forget_(at::Tensor& q, double lambda, double limit) {
+  if (lambda == 1) return;
+  const auto mean = q.diagonal(0, -2, -1).mean(-1);
+  const auto scale = at::where(mean.gt(limit * lambda), 1.0, 1 / lambda).to(q.scalar_type());
+  q.mul_(scale.unsqueeze(-1).unsqueeze(-1));
+}
+
+// K^T = (lambda I + Xhat Q Xhat^T)^-1 Xhat Q [.., B, n], and Q advanced by it.
+at::Tensor advance(at::Tensor& q, const at::Tensor& xhat, double lambda, double limit) {
+  const auto p = at::matmul(xhat, q);
+  if (xhat.size(-2) == 1) {
+    const auto gain = p / (lambda + at::matmul(p, xhat.mT()));
+    // The product of a vector with itself: symmetric to the last bit.
+    const auto root = p / (lambda + at::matmul(p, xhat.mT())).sqrt();
+    if (q.dim() == 2) {
+      q.addmm_(root.mT(), root, 1, -1);
+    } else {
+      q.baddbmm_(root.mT(), root, 1, -1);
+    }
+    forget_(q, lambda, limit);
+    return gain;
+  }
+  auto gram = at::matmul(p, xhat.mT());
+  gram.diagonal(0, -2, -1).add_(lambda);
+  const auto [factor, info] = at::linalg_cholesky_ex(gram);
+  const auto half =
+      mark_broken(at::linalg_solve_triangular(factor, p, /*upper=*/false), info.ne(0));
+  q.sub_(at::matmul(half.mT(), half));
+  q.copy_((q + q.mT()).mul_(0.5));
+  forget_(q, lambda, limit);
+  return at::linalg_solve_triangular(factor.mT(), half, /*upper=*/true);
+}
+
+std::string key(std::size_t layer) {
+  return fmt::format("memory{}", layer);
+}
+
+}  // namespace
+
+RecursiveProjection::RecursiveProjection(RecursiveProjectionOptions options) : options_(options) {
+  TORCH_CHECK(options.forgetting > 0 && options.forgetting <= 1,
+              "a forgetting factor lies in (0, 1], not ", options.forgetting);
+  TORCH_CHECK(options.delta > 0, "delta must be positive, not ", options.delta);
+}
+
+std::vector<Direction> RecursiveProjection::directions(
+    const std::vector<learning::LayerFactors>& layers) {
+  const at::NoGradGuard no_grad;
+  memory_.resize(layers.size());
+  std::vector<Direction> result;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const auto& layer = layers[i];
+    const auto xhat = with_bias_unit(layer.feedforward, layer).contiguous();
+    auto& q = memory_[i];
+    if (!q.defined()) q = initial_memory(xhat, options_.delta);
+    TORCH_CHECK(q.size(-1) == xhat.size(-1) && q.dim() == xhat.dim(), "the memory of layer ", i + 1,
+                " is ", q.sizes(), ", but its activities are ", xhat.sizes());
+    const auto gain = advance(q, xhat, options_.forgetting, bound(q, options_.delta));
+    result.push_back(split_bias_unit(at::matmul(layer.error.mT(), gain), layer));
+  }
+  return result;
+}
+
+void RecursiveProjection::save(torch::serialize::OutputArchive& archive) const {
+  archive.write("layers", at::full({}, static_cast<std::int64_t>(memory_.size()), at::kLong));
+  for (std::size_t i = 0; i < memory_.size(); ++i) archive.write(key(i), memory_[i]);
+}
+
+void RecursiveProjection::load(torch::serialize::InputArchive& archive) {
+  at::Tensor layers;
+  TORCH_CHECK(archive.try_read("layers", layers), "the archive holds no recursive projection");
+  std::vector<at::Tensor> loaded(static_cast<std::size_t>(layers.item<std::int64_t>()));
+  TORCH_CHECK(memory_.empty() || loaded.size() == memory_.size(), "the archive holds ",
+              loaded.size(), " layers, not ", memory_.size());
+  for (std::size_t i = 0; i < loaded.size(); ++i) {
+    archive.read(key(i), loaded[i]);
+    if (memory_.empty()) continue;
+    TORCH_CHECK(loaded[i].sizes() == memory_[i].sizes() &&
+                    loaded[i].scalar_type() == memory_[i].scalar_type(),
+                "the memory of layer ", i + 1, " is ", loaded[i].sizes(), " ", loaded[i].dtype(),
+                ", not ", memory_[i].sizes(), " ", memory_[i].dtype());
+  }
+  memory_ = std::move(loaded);
+}
+
+}  // namespace pcxx::optim

@@ -1,0 +1,103 @@
+#include <ATen/ATen.h>
+#include <pcxx/optim/regularisation.h>
+
+#include "optim/members.h"
+
+namespace pcxx::optim {
+namespace {
+
+struct Extremes {
+  at::Tensor smallest;
+  at::Tensor largest;
+};
+
+Extremes with_zero(Extremes e) {
+  return {e.smallest.clamp_max(0), e.largest.clamp_min(0)};
+}
+
+Extremes of_symmetric(const at::Tensor& matrix) {
+  const auto values = at::linalg_eigvalsh(matrix);  // ascending
+  return {values.select(-1, 0), values.select(-1, -1)};
+}
+
+// Eigenvalues of 1/2 (left^T right + right^T left) = Z^T J Z with Z = [left; right] (2B rows) and
+// J = 1/2 [0 I; I 0]: with the thin QR Z^T = Q T they are those of T J T^T, and 0 where 2B < n.
+Extremes thin_symmetric_part(const at::Tensor& left, const at::Tensor& right) {
+  const auto rows = left.size(-2);
+  const auto t = std::get<1>(at::linalg_qr(at::cat({left, right}, -2).mT(), "r"));
+  const auto first = t.slice(-1, 0, rows);
+  const auto second = t.slice(-1, rows, 2 * rows);
+  const auto half = at::matmul(first, second.mT());
+  const auto extremes = of_symmetric((half + half.mT()).mul_(0.5));
+  // rank <= B + B, and one of the two signs is missing only if 0 takes its place.
+  return with_zero(extremes);
+}
+
+Extremes symmetric_part(const at::Tensor& left, const at::Tensor& right) {
+  const auto n = left.size(-1);
+  if (left.is_same(right)) {
+    if (left.size(-2) >= n) return of_symmetric(at::matmul(left.mT(), left));
+    return with_zero(of_symmetric(at::matmul(left, left.mT())));
+  }
+  if (2 * left.size(-2) < n) return thin_symmetric_part(left, right);
+  const auto c = at::matmul(left.mT(), right);
+  return of_symmetric((c + c.mT()).mul_(0.5));
+}
+
+Extremes lower_triangle(const at::Tensor& left, const at::Tensor& right) {
+  const auto lower = at::tril(at::matmul(left.mT(), right));
+  return of_symmetric(lower + at::tril(lower, -1).mT());
+}
+
+Extremes singular(const at::Tensor& left, const at::Tensor& right) {
+  const auto n = left.size(-1);
+  at::Tensor sigma;
+  if (left.size(-2) < n) {
+    const auto r1 = std::get<1>(at::linalg_qr(left.mT(), "r"));
+    const auto r2 = std::get<1>(at::linalg_qr(right.mT(), "r"));
+    sigma = at::linalg_svdvals(at::matmul(r1, r2.mT()));
+    return {at::zeros_like(sigma.select(-1, 0)), sigma.select(-1, 0)};
+  }
+  sigma = at::linalg_svdvals(at::matmul(left.mT(), right));
+  return {sigma.select(-1, -1), sigma.select(-1, 0)};
+}
+
+Extremes extremes(const at::Tensor& left, const at::Tensor& right, Spectrum spectrum) {
+  switch (spectrum) {
+    case Spectrum::kSymmetric:
+      return symmetric_part(left, right);
+    case Spectrum::kLower:
+      return lower_triangle(left, right);
+    case Spectrum::kSingular:
+      return singular(left, right);
+  }
+  TORCH_CHECK(false, "unknown spectrum ", static_cast<int>(spectrum));
+}
+
+}  // namespace
+
+std::string_view name(Spectrum spectrum) {
+  switch (spectrum) {
+    case Spectrum::kSymmetric:
+      return "symmetric";
+    case Spectrum::kLower:
+      return "lower";
+    case Spectrum::kSingular:
+      return "singular";
+  }
+  TORCH_CHECK(false, "unknown spectrum ", static_cast<int>(spectrum));
+}
+
+at::Tensor spectral_regulariser(const at::Tensor& left, const at::Tensor& right,
+                                std::int64_t samples, double a, Spectrum spectrum) {
+  TORCH_CHECK(a >= 0, "a regularisation cannot be negative: ", a);
+  const at::NoGradGuard no_grad;
+  const auto broken = broken_members({left, right});
+  const auto safe_left = without_members(left, broken);
+  const auto safe_right = left.is_same(right) ? safe_left : without_members(right, broken);
+  const auto [smallest, largest] = extremes(safe_left, safe_right, spectrum);
+  const auto eps = (a * largest - smallest).clamp_min_(0).div_(static_cast<double>(samples));
+  return mark_broken(eps, broken);
+}
+
+}  // namespace pcxx::optim
