@@ -35,7 +35,7 @@ else()
   target_link_libraries(pcxx_cxxopts INTERFACE cxxopts::cxxopts)
 endif()
 # List options are repeated, never split at commas: a TOML list holds commas of its own.
-target_compile_definitions(pcxx_cxxopts INTERFACE CXXOPTS_VECTOR_DELIMITER=0x1F)
+target_compile_definitions(pcxx_cxxopts INTERFACE "CXXOPTS_VECTOR_DELIMITER='\\x1f'")
 
 if(PCXX_BUILD_TESTS)
   FetchContent_Declare(googletest

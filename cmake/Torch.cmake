@@ -1,52 +1,47 @@
-# LibTorch, looked for in this order: Torch_DIR / CMAKE_PREFIX_PATH, the project's own virtual
-# environment (.venv), the Python on PATH. Debian's libtorch-dev (1.13) is too old and never taken.
+# LibTorch: PCXX_TORCH_LIB is the folder of its libraries, TORCH_LIBRARIES what to link.
 
-set(PCXX_TORCH_MINIMUM 2.4)
+include(${CMAKE_CURRENT_LIST_DIR}/FindTorchPackage.cmake)
 
-# Folder of TorchConfig.cmake's prefix as the given Python knows it; empty when it has no torch.
-function(pcxx_torch_prefix_of python result)
-  execute_process(
-    COMMAND ${python} -c "import torch.utils; print(torch.utils.cmake_prefix_path)"
-    OUTPUT_VARIABLE prefix OUTPUT_STRIP_TRAILING_WHITESPACE
-    ERROR_QUIET RESULT_VARIABLE status)
-  if(NOT status EQUAL 0)
-    set(prefix "")
+list(JOIN PCXX_TORCH_REJECTED "\n  " _torch_rejected)
+if(NOT PCXX_TORCH_CONFIG_DIR)
+  if(_torch_rejected)
+    set(_torch_rejected "\nNot usable:\n  ${_torch_rejected}")
   endif()
-  set(${result} "${prefix}" PARENT_SCOPE)
-endfunction()
+  message(FATAL_ERROR "LibTorch ${PCXX_TORCH_MINIMUM} or later was not found. Three commands give it:
 
-if(NOT Torch_DIR)
-  find_path(_torch_given TorchConfig.cmake
-    PATHS ${CMAKE_PREFIX_PATH} PATH_SUFFIXES Torch share/cmake/Torch NO_DEFAULT_PATH NO_CACHE)
-  if(_torch_given)
-    set(Torch_DIR ${_torch_given})
-  else()
-    foreach(_python IN ITEMS ${PROJECT_SOURCE_DIR}/.venv/bin/python python3)
-      pcxx_torch_prefix_of(${_python} _prefix)
-      if(_prefix)
-        set(Torch_DIR ${_prefix}/Torch)
-        break()
-      endif()
-    endforeach()
-  endif()
+  python3 -m venv .venv
+  .venv/bin/pip install torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu
+  cmake --preset release
+
+or `scripts/setup.sh` in place of the first two. For a LibTorch that is somewhere else:
+-DTorch_DIR=/path/to/libtorch/share/cmake/Torch.${_torch_rejected}")
+endif()
+if(_torch_rejected)
+  message(STATUS "LibTorch passed over: ${_torch_rejected}")
 endif()
 
-set(_torch_help "LibTorch ${PCXX_TORCH_MINIMUM} or later was not found. Any one of these gives it:
-  scripts/setup.sh
-  python3 -m venv .venv && .venv/bin/pip install torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu
-  cmake -B build -DTorch_DIR=/path/to/libtorch/share/cmake/Torch")
+get_filename_component(_torch_root "${PCXX_TORCH_CONFIG_DIR}/../../.." ABSOLUTE)
 
-if(NOT Torch_DIR)
-  message(FATAL_ERROR "${_torch_help}")
+# TorchConfig.cmake searches the whole system for Caffe2 and for its own libraries, and a
+# distribution's older LibTorch (Debian's 1.13) comes first there; two LibTorch in one process abort
+# at start. So each search is sent to this package's folder, also after Torch_DIR has changed.
+set(Torch_DIR "${PCXX_TORCH_CONFIG_DIR}" CACHE PATH "Folder of TorchConfig.cmake" FORCE)
+set(Caffe2_DIR "${PCXX_TORCH_CONFIG_DIR}/../Caffe2" CACHE PATH "Folder of Caffe2Config.cmake" FORCE)
+foreach(_library IN ITEMS TORCH_LIBRARY c10_LIBRARY kineto_LIBRARY C10_CUDA_LIBRARY
+                          CAFFE2_NVRTC_LIBRARY)
+  unset(${_library} CACHE)
+endforeach()
+
+set(_torch_library_path "${CMAKE_LIBRARY_PATH}")
+set(_torch_log_level "${CMAKE_MESSAGE_LOG_LEVEL}")
+set(CMAKE_LIBRARY_PATH "${_torch_root}/lib" ${CMAKE_LIBRARY_PATH})
+if(NOT EXISTS "${_torch_root}/lib/libtorch_cuda.so")
+  set(CMAKE_MESSAGE_LOG_LEVEL ERROR)  # the CPU package warns of static libraries nobody needs
 endif()
+find_package(Torch REQUIRED CONFIG PATHS "${PCXX_TORCH_CONFIG_DIR}" NO_DEFAULT_PATH)
+set(CMAKE_MESSAGE_LOG_LEVEL "${_torch_log_level}")
+set(CMAKE_LIBRARY_PATH "${_torch_library_path}")
 
-# TorchConfig asks for Caffe2 without NO_DEFAULT_PATH: name the sibling, or Debian's 1.13 is taken.
-set(Caffe2_DIR ${Torch_DIR}/../Caffe2)
-find_package(Torch REQUIRED CONFIG PATHS ${Torch_DIR} NO_DEFAULT_PATH)
-if(Torch_VERSION VERSION_LESS PCXX_TORCH_MINIMUM)
-  message(FATAL_ERROR "LibTorch ${Torch_VERSION} in ${Torch_DIR} is too old.\n${_torch_help}")
-endif()
-
-get_filename_component(PCXX_TORCH_ROOT ${Torch_DIR}/../../.. ABSOLUTE)
-set(PCXX_TORCH_LIB ${PCXX_TORCH_ROOT}/lib)
-message(STATUS "LibTorch ${Torch_VERSION}: ${PCXX_TORCH_ROOT}")
+get_target_property(_torch_cpu torch_cpu LOCATION)
+get_filename_component(PCXX_TORCH_LIB "${_torch_cpu}" DIRECTORY)
+message(STATUS "LibTorch ${Torch_VERSION}: ${PCXX_TORCH_LIB}")

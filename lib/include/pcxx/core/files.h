@@ -1,0 +1,48 @@
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <ostream>
+#include <string>
+#include <string_view>
+
+namespace pcxx {
+
+/// A file that appears whole or not at all: it is written under a temporary name in its own folder
+/// and renamed by `commit()`. Without a commit nothing is left, and an older file stays as it was.
+///
+///   AtomicFile file(folder / "summary.json");
+///   file.stream() << text;
+///   file.commit();
+///
+/// Throws UserError with the path when it cannot be written.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  /// Opened at the first call.
+  std::ostream& stream();
+
+  /// The name to give to a writer that opens files itself, such as `torch::save`.
+  const std::filesystem::path& temporary() const { return temporary_; }
+  const std::filesystem::path& path() const { return path_; }
+
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  std::ofstream stream_;
+};
+
+/// Writes `text` to `path`, whole or not at all.
+void write_file(const std::filesystem::path& path, std::string_view text);
+
+/// The whole text of a file. Throws UserError when it cannot be read.
+std::string read_file(const std::filesystem::path& path);
+
+}  // namespace pcxx

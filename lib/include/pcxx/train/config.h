@@ -1,0 +1,103 @@
+#pragma once
+
+#include <pcxx/train/schema.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace pcxx::train {
+
+/// A resolved configuration: every key of a schema with its value or values.
+///
+///   auto config = Config::read(schema, "quick.toml", {"learning_rate=[0.1,1]", "init=kaiming"});
+///   for (const Config& model : config.models())        // one per rule and rescaling
+///     train(model.text("rule"), model.reals("learning_rate"));
+///
+/// In a file keys stand at the top level; `[[models]]` tables name any set of models, each with the
+/// keys that differ (rule, rescaling, learning_rate, ...):
+///
+///   width = 20
+///   learning_rate = { from = 1e-3, to = 1, points = 10 }
+///   [[models]]
+///   rule = "bp"
+///   [[models]]
+///   rule = "pc"
+///   rescaling = "decorrelation"
+///   learning_rate = 0.5
+///
+/// Unknown, mistyped or out-of-range keys throw UserError with the place (file:line:column or the
+/// --set in question), the key and, when it is misspelt, the nearest known one.
+class Config {
+ public:
+  /// The schema's defaults.
+  explicit Config(Schema schema);
+
+  /// Defaults, then the file if there is one, then the assignments "key=value" in their order. The
+  /// value of an assignment is any TOML value; bare words are strings, also inside lists. An
+  /// assignment also overrides the key in every [[models]] table.
+  static Config read(Schema schema, const std::optional<std::filesystem::path>& file,
+                     const std::vector<std::string>& assignments = {});
+
+  const Schema& schema() const { return schema_; }
+  bool has(std::string_view name) const { return schema_.find(name) != nullptr; }
+
+  /// The single value of a key. Throws c10::Error when the key is not in the schema, has another
+  /// kind, or holds several values.
+  bool boolean(std::string_view name) const;
+  std::int64_t integer(std::string_view name) const;
+  double real(std::string_view name) const;
+  const std::string& text(std::string_view name) const;
+
+  /// All values of a key, ranges expanded.
+  const std::vector<Value>& values(std::string_view name) const;
+  std::vector<std::int64_t> integers(std::string_view name) const;
+  std::vector<double> reals(std::string_view name) const;
+  std::vector<std::string> texts(std::string_view name) const;
+
+  /// True when the key has several values to sweep over, here or in one of the models.
+  bool swept(std::string_view name) const;
+  /// True when some [[models]] table sets the key.
+  bool set_by_models(std::string_view name) const;
+
+  /// The same config with other values of one key, checked like a user's.
+  Config with(std::string_view name, std::vector<Value> values) const;
+  /// The same config with one key set from TOML text, for example "[0.1, 1]".
+  Config with_toml(std::string_view name, const std::string& toml) const;
+
+  /// One config per model: each [[models]] table (or the shared keys alone) over the shared keys,
+  /// expanded to one rule and one rescaling each.
+  std::vector<Config> models() const;
+
+  /// One config per combination of the values of `keys`; the last key varies fastest.
+  std::vector<Config> grid(const std::vector<std::string>& keys) const;
+
+  /// The whole config as TOML; `read` of it gives this config again.
+  std::string toml() const;
+
+ private:
+  struct Entry {
+    std::vector<Value> values;
+    std::string toml;   // as written back: a range stays a range
+    std::string place;  // where it was set, for messages
+  };
+  using Entries = std::map<std::string, Entry, std::less<>>;
+  struct Reader;
+
+  const Entry& entry(std::string_view name) const;
+  const Value& single(std::string_view name, Kind kind) const;
+
+  Schema schema_;
+  Entries entries_;
+  std::vector<Entries> models_;
+};
+
+/// "pc + decorrelation" or "pc": a model's name for people.
+std::string model_name(const Config& model);
+
+}  // namespace pcxx::train

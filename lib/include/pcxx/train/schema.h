@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace pcxx::train {
+
+/// One value of a config key.
+using Value = std::variant<bool, std::int64_t, double, std::string>;
+
+/// Shortest text that reads back as the same value; strings without quotes.
+std::string to_string(const Value& value);
+
+enum class Kind { kBoolean, kInteger, kReal, kText };
+
+/// How many values a key holds.
+enum class Shape {
+  kOne,    ///< exactly one value
+  kSweep,  ///< a value, a list, or a range { from, to, points, scale = "log" | "linear" }
+  kList,   ///< a list that is one value, such as the widths of a network
+  kSeeds,  ///< a list, a range { from, to }, or a count n for 0..n-1
+};
+
+/// A config key: type, default, limits and documentation.
+struct Key {
+  std::string name = {};
+  Kind kind = Kind::kReal;
+  std::string initial = {};  ///< default, as TOML
+  std::string doc = {};
+  Shape shape = Shape::kOne;
+  std::vector<std::string> choices = {};  ///< of a text key; empty admits any text
+  double minimum = -std::numeric_limits<double>::infinity();
+  double maximum = std::numeric_limits<double>::infinity();
+  bool open_minimum = false;  ///< the minimum itself is out of range
+  bool zero_is_off = false;   ///< 0 is admitted beside the range
+  bool per_model = false;     ///< may stand in a [[models]] table
+};
+
+/// Every key of the programs' common vocabulary, with the paper's value as default.
+const std::vector<Key>& vocabulary();
+
+/// The keys of one program.
+///
+///   auto schema = Schema({"rule", "rescaling", "width", "steps"})
+///                     .initial("width", "20")
+///                     .one({"width"});
+class Schema {
+ public:
+  /// Picks keys from the vocabulary, in the order given. `threads`, `device` are always added.
+  /// Throws c10::Error on a name that is not in the vocabulary.
+  explicit Schema(const std::vector<std::string>& names);
+
+  /// Adds a key of the program's own.
+  Schema& add(Key key);
+  /// Replaces the default of a key by a TOML value.
+  Schema& initial(std::string_view name, std::string toml);
+  /// Makes keys hold one value each: the program does not sweep them.
+  Schema& one(const std::vector<std::string>& names);
+  /// Leaves these choices to a text key.
+  Schema& choices(std::string_view name, std::vector<std::string> choices);
+
+  const std::vector<Key>& keys() const { return keys_; }
+  /// nullptr when there is no such key.
+  const Key* find(std::string_view name) const;
+  /// The known key closest to a misspelt one, by edit distance.
+  const std::string& nearest(std::string_view name) const;
+  /// Every key with its default and documentation, for --help.
+  std::string help() const;
+
+ private:
+  Key& at(std::string_view name);
+  std::vector<Key> keys_;
+};
+
+}  // namespace pcxx::train

@@ -1,0 +1,85 @@
+#include <pcxx/core/error.h>
+#include <pcxx/core/files.h>
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <sstream>
+#include <system_error>
+
+namespace pcxx {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+[[noreturn]] void cannot_write(const fs::path& path, int error) {
+  user_error("cannot write '{}': {}", path.string(),
+             error == 0 ? "the write failed" : std::strerror(error));
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  const std::string name = fmt::format(".{}.{}.partial", path_.filename().string(), ::getpid());
+  temporary_ = path_.parent_path() / name;
+}
+
+AtomicFile::~AtomicFile() {
+  stream_.close();
+  std::error_code ignored;
+  fs::remove(temporary_, ignored);
+}
+
+std::ostream& AtomicFile::stream() {
+  if (!stream_.is_open()) {
+    errno = 0;
+    stream_.open(temporary_, std::ios::binary | std::ios::trunc);
+    if (!stream_) {
+      cannot_write(path_, errno);
+    }
+  }
+  return stream_;
+}
+
+void AtomicFile::commit() {
+  if (stream_.is_open()) {
+    errno = 0;
+    stream_.close();
+    if (!stream_) {
+      cannot_write(path_, errno);
+    }
+  }
+  std::error_code error;
+  fs::rename(temporary_, path_, error);
+  if (error) {
+    cannot_write(path_, error.value());
+  }
+}
+
+void write_file(const fs::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.stream() << text;
+  file.commit();
+}
+
+std::string read_file(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    user_error("cannot read '{}': it is a folder", path.string());
+  }
+  errno = 0;
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  if (stream) {
+    text << stream.rdbuf();
+  }
+  if (!stream) {
+    user_error("cannot read '{}': {}", path.string(),
+               errno == 0 ? "the read failed" : std::strerror(errno));
+  }
+  return text.str();
+}
+
+}  // namespace pcxx
