@@ -17,6 +17,8 @@ set(CMAKE_BUILD_RPATH ${PCXX_TORCH_LIB})
 function(pcxx_add_program name)
   add_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE pcxx::pcxx pcxx_warnings pcxx_sanitize)
+  # As the library is compiled: a precompiled header serves one setting only.
+  target_compile_options(${name} PRIVATE -fPIC)
   target_precompile_headers(${name} REUSE_FROM pcxx_pch)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 endfunction()
