@@ -61,6 +61,7 @@ class ErrorDescentLoop {
       forward();
       if (!active) break;
     }
+    if (max_steps == 0) forward();
   }
 
   // E_b at the current errors.
