@@ -1,0 +1,19 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace pcxx::train {
+
+/// How drawing a figure went.
+struct Drawing {
+  bool drawn = false;
+  std::string message = {};  ///< one line: where the figure is, or how to draw it later
+};
+
+/// Runs `plots/<script>.py FOLDER --out FOLDER/figure.png` with the first Python that has
+/// matplotlib: PCXX_PYTHON, the project's .venv, .venv in the current folder, python3. Scripts are
+/// taken from PCXX_PLOTS or the source tree. Never throws: a run without Python keeps its CSV.
+Drawing draw(const std::filesystem::path& folder, const std::string& script);
+
+}  // namespace pcxx::train

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <pcxx/core/files.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pcxx::train {
+
+/// The folder of one run: config.toml, environment.json, metrics.csv, summary.json, and what else
+/// the program leaves there.
+///
+/// Its files are written beside their final names and renamed, all of them, by `commit()`. Without
+/// a commit nothing is left of them, nor of folders made for them, and the files of an older run
+/// stay as they were.
+class RunFolder {
+ public:
+  /// Makes the folder. Throws UserError when it cannot be made or written to.
+  explicit RunFolder(std::filesystem::path path);
+  ~RunFolder();
+
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+  /// A file that gets its name at `commit()`; one that is already open is returned again. Write to
+  /// its `stream()`, or give its `temporary()` path to a writer of its own.
+  AtomicFile& file(std::string_view name);
+  void write(std::string_view name, std::string_view text);
+
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path created_;  // topmost folder that was not there before; empty if none
+  std::vector<std::unique_ptr<AtomicFile>> files_;
+  bool committed_ = false;
+};
+
+/// "runs/<program>-<date>-<time>", with a number after it where that is taken.
+std::filesystem::path default_run_folder(std::string_view program);
+
+}  // namespace pcxx::train
