@@ -88,7 +88,7 @@ TEST(Layering, PackagesIncludeOnlyLowerOnes) {
   const fs::path lib = fs::path(PCXX_SOURCE_DIR) / "lib";
   for (const auto& root : {lib / "include" / "pcxx", lib / "src"}) {
     const auto includes = includes_below(root);
-    ASSERT_GT(includes.size(), 20u) << root;
+    ASSERT_GT(includes.size(), 20U) << root;
     for (const auto& violation : violations(includes)) ADD_FAILURE() << violation;
   }
 }
