@@ -2,6 +2,7 @@
 #include <pcxx/optim/decorrelation.h>
 
 #include <limits>
+#include <optional>
 
 #include "optim/members.h"
 
@@ -66,12 +67,13 @@ at::Tensor pseudo_inverse(const Factors& f, const at::Tensor& left, const at::Te
     const auto [q1, r1] = at::linalg_qr(left.mT());
     const auto [q2, r2] = at::linalg_qr(right.mT());
     const auto small = at::matmul(r1, r2.mT());
-    const auto inverse = at::linalg_pinv(small, 0.0, relative_cutoff(small, n));
+    const auto inverse =
+        at::linalg_pinv(small, std::optional(0.0), std::optional(relative_cutoff(small, n)));
     const auto u_q2 = f.u.is_same(right) ? r2.mT() : at::matmul(f.u, q2);
     return at::matmul(at::matmul(f.e.mT(), at::matmul(u_q2, inverse)), q1.mT());
   }
   const auto c = at::matmul(left.mT(), right);
-  const auto inverse = at::linalg_pinv(c, 0.0, relative_cutoff(c, n));
+  const auto inverse = at::linalg_pinv(c, std::optional(0.0), std::optional(relative_cutoff(c, n)));
   return at::matmul(at::matmul(f.e.mT(), f.u), inverse);
 }
 

@@ -3,6 +3,7 @@
 #include <pcxx/optim/regularisation.h>
 
 #include <limits>
+#include <optional>
 
 #include "optim/members.h"
 
@@ -39,7 +40,7 @@ at::Tensor exact(const at::Tensor& e, const at::Tensor& xhat) {
   const double unit = xhat.scalar_type() == at::kDouble ? std::numeric_limits<double>::epsilon()
                                                         : std::numeric_limits<float>::epsilon();
   const double cutoff = unit * static_cast<double>(std::max(xhat.size(-1), xhat.size(-2)));
-  return at::matmul(at::linalg_pinv(xhat, 0.0, cutoff), e).mT();
+  return at::matmul(at::linalg_pinv(xhat, std::optional(0.0), std::optional(cutoff)), e).mT();
 }
 
 at::Tensor direction(const learning::LayerFactors& layer, double regularisation) {
