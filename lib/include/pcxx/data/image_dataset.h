@@ -1,0 +1,67 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
+#include <pcxx/data/batch.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+namespace pcxx::data {
+
+/// N grey images. Pixels stay bytes, an eighth or a quarter of the memory of real numbers, and
+/// become values in [0, 1] when a batch is gathered.
+///
+///   pixels  uint8 [N, rows * columns], row by row
+///   labels  int64 [N]; undefined without labels
+struct Images {
+  at::Tensor pixels;
+  at::Tensor labels;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+
+  std::int64_t size() const { return pixels.size(0); }
+  std::int64_t features() const { return pixels.size(1); }
+
+  /// The first `count` images, or all when there are no more; shares memory.
+  Images first(std::int64_t count) const;
+  /// Pixels and labels on another device.
+  Images to(at::Device device) const;
+
+  /// Values bytes / 255 of all images, [N, rows * columns].
+  at::Tensor values(at::TensorOptions options) const;
+  /// Values of the images at `index` (int64 [B]), [B, rows * columns].
+  at::Tensor values(const at::Tensor& index, at::TensorOptions options) const;
+};
+
+/// Which part of a data set: 60,000 training or 10,000 test images in MNIST and Fashion-MNIST.
+enum class Split { kTrain, kTest };
+
+/// The folder of a data set: `given`/<dataset>, or PCXX_DATA_DIR/<dataset> when none is given, or
+/// data/<dataset> in the current folder when the variable is not set either. nullopt when there is
+/// no such folder: a folder that was named is never silently replaced by another.
+std::optional<std::filesystem::path> find_data_folder(
+    const std::optional<std::filesystem::path>& given, std::string_view dataset);
+
+/// One split of "mnist" or "fashion-mnist", from the four files of the official release in the data
+/// set's folder (see find_data_folder), compressed (.gz) or not. Throws UserError when the folder
+/// or a file is missing (the text names the folder and data/get_data.sh), or a file is bad (see
+/// read_idx).
+Images load_images(std::string_view dataset, Split split,
+                   const std::optional<std::filesystem::path>& data_folder = std::nullopt);
+
+/// Images of any IDX file of three dimensions, with labels from an IDX file of one. Throws
+/// UserError when a file is bad or the two do not hold equally many.
+Images load_images(const std::filesystem::path& images,
+                   const std::optional<std::filesystem::path>& labels = std::nullopt);
+
+/// The batch of an autoencoder: the images at `index` (int64 [B]) are inputs and targets.
+Batch autoencoding_batch(const Images& images, const at::Tensor& index, at::TensorOptions options);
+
+/// The batch of a classifier: targets are one-hot, [B, classes]. The images must have labels.
+Batch classification_batch(const Images& images, const at::Tensor& index, std::int64_t classes,
+                           at::TensorOptions options);
+
+}  // namespace pcxx::data

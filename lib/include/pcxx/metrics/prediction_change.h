@@ -1,0 +1,46 @@
+#pragma once
+
+#include <pcxx/nn/feedforward.h>
+
+#include <vector>
+
+namespace pcxx::metrics {
+
+/// An update of all parameters, W_l -> W_l + rate * weights[l - 1], l = 1..L, and the same for the
+/// biases. A bias is undefined where its layer has none; `biases` may then be empty altogether.
+///   weights[l - 1]  D_l [n_l, n_{l-1}] or [R, ...];  biases[l - 1]  [n_l] or [R, n_l]
+struct Update {
+  std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> biases;
+};
+
+/// From any list of directions with members `weight` and `bias`, such as optim::Direction.
+template <typename Directions>
+Update make_update(const Directions& directions) {
+  Update update;
+  for (const auto& direction : directions) {
+    update.weights.push_back(direction.weight);
+    update.biases.push_back(direction.bias);
+  }
+  return update;
+}
+
+/// First-order change of the predictions by an update, per unit of rate: the derivative of yhat
+/// along the update at the network's parameters, by a forward pass of tangents d_l = d xhat_l / d
+/// rate,
+///
+///   d_0 = 0,   d_l = f_l' * (W_l d_{l-1} + D_l xhat_{l-1} + db_l)  (+ d_{l-1} when residual).
+///
+/// In linear networks this is sum_l P_l D_l xhat_{l-1} (eq. 6 and 8). `pass` may be of any inputs,
+/// such as held-out ones. Returns [B, n_L] or [R, B, n_L]. Throws c10::Error when the update does
+/// not fit.
+at::Tensor first_order_change(const nn::NetworkImpl& network, const nn::Feedforward& pass,
+                              const Update& update);
+
+/// Change by one finite step, (yhat(W + rate D) - yhat(W)) / rate, which tends to the first-order
+/// change as the rate goes to 0. The network is left as it is: W_l + rate D_l is formed layer by
+/// layer. In float32 rounding leaves little of a change by so small a step.
+at::Tensor finite_change(const nn::NetworkImpl& network, const nn::Feedforward& pass,
+                         const Update& update, double rate = 1e-4);
+
+}  // namespace pcxx::metrics

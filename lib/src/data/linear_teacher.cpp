@@ -1,0 +1,97 @@
+#include <ATen/ATen.h>
+#include <pcxx/core/random.h>
+#include <pcxx/data/linear_teacher.h>
+
+#include <cmath>
+#include <utility>
+
+namespace pcxx::data {
+namespace {
+
+at::Tensor normal(at::IntArrayRef sizes, double deviation, at::Generator& generator) {
+  return at::empty(sizes, at::kDouble).normal_(0, deviation, generator);
+}
+
+}  // namespace
+
+std::string_view name(Targets targets) {
+  return targets == Targets::kTeacher ? "teacher" : "independent";
+}
+
+LinearTeacher::LinearTeacher(LinearTeacherOptions options, std::uint64_t seed,
+                             at::TensorOptions tensor_options)
+    : options_(std::move(options)),
+      tensor_options_(tensor_options),
+      inputs_(make_generator(seed, Purpose::kInputs)),
+      targets_(make_generator(seed, Purpose::kTargets)),
+      noise_(make_generator(seed, Purpose::kNoise)) {
+  const auto n_0 = options_.inputs();
+  const auto n_L = options_.outputs();
+  TORCH_CHECK(n_0 > 0 && n_L > 0, "LinearTeacher: widths must be positive, not ", n_0, " and ",
+              n_L);
+  TORCH_CHECK(options_.noise() >= 0, "LinearTeacher: noise must not be negative, but is ",
+              options_.noise());
+  auto generator = make_generator(seed, Purpose::kTeacher);
+  exact_map_ = normal({n_L, n_0}, 1 / std::sqrt(static_cast<double>(n_0)), generator);
+  map_ = exact_map_.to(tensor_options_);
+}
+
+Batch LinearTeacher::next(std::int64_t batch_size) {
+  TORCH_CHECK(batch_size > 0, "LinearTeacher: batch size must be positive, not ", batch_size);
+  const at::NoGradGuard no_grad;
+  const auto input = normal({batch_size, options_.inputs()}, 1, inputs_);
+  at::Tensor target;
+  if (options_.targets() == Targets::kIndependent) {
+    target = normal({batch_size, options_.outputs()}, 1, targets_);
+  } else {
+    target = at::matmul(input, exact_map_.mT());
+    if (options_.noise() > 0) target.add_(normal(target.sizes(), options_.noise(), noise_));
+  }
+  return {input.to(tensor_options_), target.to(tensor_options_)};
+}
+
+at::Tensor LinearTeacher::state() const {
+  return at::stack({inputs_.get_state(), targets_.get_state(), noise_.get_state()});
+}
+
+void LinearTeacher::set_state(const at::Tensor& state) {
+  const auto current = this->state();
+  TORCH_CHECK(state.defined() && state.sizes() == current.sizes() && state.dtype() == at::kByte,
+              "LinearTeacher: not a state of a teacher");
+  inputs_.set_state(state[0].clone());
+  targets_.set_state(state[1].clone());
+  noise_.set_state(state[2].clone());
+}
+
+std::vector<LinearTeacher> linear_teachers(const LinearTeacherOptions& options,
+                                           std::uint64_t first_seed, std::int64_t count,
+                                           at::TensorOptions tensor_options) {
+  TORCH_CHECK(count > 0, "linear_teachers: count must be positive, not ", count);
+  std::vector<LinearTeacher> teachers;
+  teachers.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t s = 0; s < count; ++s) {
+    teachers.emplace_back(options, first_seed + static_cast<std::uint64_t>(s), tensor_options);
+  }
+  return teachers;
+}
+
+Batch next_batch(std::vector<LinearTeacher>& teachers, std::int64_t batch_size) {
+  TORCH_CHECK(!teachers.empty(), "next_batch: no teachers");
+  std::vector<at::Tensor> inputs;
+  std::vector<at::Tensor> targets;
+  for (auto& teacher : teachers) {
+    auto batch = teacher.next(batch_size);
+    inputs.push_back(std::move(batch.input));
+    targets.push_back(std::move(batch.target));
+  }
+  return {at::stack(inputs), at::stack(targets)};
+}
+
+at::Tensor stack_maps(const std::vector<LinearTeacher>& teachers) {
+  TORCH_CHECK(!teachers.empty(), "stack_maps: no teachers");
+  std::vector<at::Tensor> maps;
+  for (const auto& teacher : teachers) maps.push_back(teacher.map());
+  return at::stack(maps);
+}
+
+}  // namespace pcxx::data

@@ -1,0 +1,46 @@
+#include <ATen/ATen.h>
+#include <pcxx/metrics/layer_diagnostics.h>
+#include <pcxx/nn/conditioning.h>
+
+#include <limits>
+
+namespace pcxx::metrics {
+namespace {
+
+at::Tensor condition_number(const at::Tensor& weight) {
+  // The decomposition refuses what is not finite, and would end a whole ensemble.
+  const auto bad = at::isfinite(weight).logical_not().any(-1).any(-1);
+  return nn::condition_number(weight.detach().masked_fill(bad.unsqueeze(-1).unsqueeze(-1), 0))
+      .masked_fill(bad, std::numeric_limits<double>::quiet_NaN());
+}
+
+LayerDiagnostics diagnose_layer(const learning::LayerFactors& layer) {
+  const auto u = layer.presynaptic.to(at::kDouble);
+  const auto xhat = layer.feedforward.to(at::kDouble);
+  auto gram = at::matmul(u, xhat.mT());
+  if (layer.bias.defined()) gram.add_(1);
+  const auto diagonal = gram.diagonal(0, -2, -1);
+
+  LayerDiagnostics result;
+  result.alignment = diagonal.mean(-1);
+  result.feedforward_norm = xhat.norm(2, -1).mean(-1);
+  result.presynaptic_norm = u.norm(2, -1).mean(-1);
+  result.condition_number = condition_number(layer.weight);
+  const auto size = gram.norm(2, {-2, -1});
+  gram.diagonal(0, -2, -1).sub_(result.alignment.unsqueeze(-1));
+  result.interference = gram.norm(2, {-2, -1}).div_(size);
+  gram.diagonal(0, -2, -1).zero_();
+  result.cross_sample = gram.norm(2, {-2, -1}).div_(size);
+  return result;
+}
+
+}  // namespace
+
+std::vector<LayerDiagnostics> diagnose(const std::vector<learning::LayerFactors>& layers) {
+  const at::NoGradGuard no_grad;
+  std::vector<LayerDiagnostics> result;
+  for (const auto& layer : layers) result.push_back(diagnose_layer(layer));
+  return result;
+}
+
+}  // namespace pcxx::metrics
