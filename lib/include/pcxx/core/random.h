@@ -16,6 +16,7 @@ enum class Purpose : std::uint64_t {
   kNoise = 5,
   kShuffle = 6,
   kDigits = 7,
+  kHeldOut = 8,
 };
 
 /// A CPU generator for one purpose of one run; streams of different (seed, purpose) pairs are

@@ -1,0 +1,237 @@
+// Time of one training step of the six models, beside the matrix products such a step cannot do
+// without, at the same shapes and in the same process. `table.py` makes the table of README.md of it.
+
+#include <benchmark/benchmark.h>
+#include <pcxx/core/random.h>
+#include <pcxx/data/batch.h>
+#include <pcxx/inference/error_descent.h>
+#include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/predictive_coding.h>
+#include <pcxx/nn/init.h>
+#include <pcxx/optim/alpha.h>
+#include <pcxx/optim/decorrelation.h>
+#include <pcxx/optim/projection.h>
+#include <pcxx/optim/recursive_projection.h>
+#include <pcxx/optim/rescaled.h>
+
+#include <torch/optim/sgd.h>
+
+#include <functional>
+
+namespace {
+
+using namespace pcxx;
+
+constexpr int kInferenceSteps = 20;
+
+struct Problem {
+  std::string name;
+  nn::NetworkOptions options;
+  std::int64_t batch_size;
+  at::ScalarType dtype;
+  double regularisation;
+};
+
+nn::Network make_network(const Problem& problem) {
+  nn::Network network(problem.options);
+  network->to(problem.dtype);
+  nn::init::norm_preserving_(*network, make_generator(0, Purpose::kWeights));
+  return network;
+}
+
+data::Batch make_batch(const Problem& problem, const nn::NetworkImpl& network) {
+  auto generator = make_generator(0, Purpose::kInputs);
+  const auto draw = [&](std::int64_t features) {
+    std::vector<std::int64_t> shape{problem.batch_size, features};
+    if (network.members()) shape.insert(shape.begin(), *network.members());
+    return at::empty(shape, at::dtype(problem.dtype)).uniform_(0, 1, generator);
+  };
+  auto input = draw(network.in_features());
+  return {input, draw(network.out_features())};
+}
+
+// The plain inference of the networks at hand: closed form, or a fixed number of error descent steps.
+std::unique_ptr<learning::LearningRule> make_rule(const std::string& name, bool linear) {
+  if (name == "bp") return std::make_unique<learning::Backpropagation>();
+  if (linear) return std::make_unique<learning::PredictiveCoding>();
+  const inference::DescentOptions options{
+      .max_steps = kInferenceSteps, .step_size = 0.1, .tolerance = 0, .energy_tolerance = 0};
+  return std::make_unique<learning::PredictiveCoding>(
+      std::make_shared<inference::ErrorDescent>(options));
+}
+
+std::unique_ptr<optim::Rescaling> make_rescaling(const std::string& name, double regularisation) {
+  if (name == "alpha") return std::make_unique<optim::Alpha>();
+  if (name == "decorrelation") {
+    optim::DecorrelationOptions options;
+    options.regularisation = regularisation;
+    return std::make_unique<optim::Decorrelation>(options);
+  }
+  if (name == "projection") {
+    return std::make_unique<optim::Projection>(optim::ProjectionOptions{regularisation});
+  }
+  if (name == "recursive_projection") return std::make_unique<optim::RecursiveProjection>();
+  return std::make_unique<optim::Plain>();
+}
+
+void training_step(benchmark::State& state, const Problem& problem, const std::string& rule_name,
+                   const std::string& rescaling) {
+  const auto network = make_network(problem);
+  const auto batch = make_batch(problem, *network);
+  const auto rule = make_rule(rule_name, network->is_linear());
+  // Rate 0: the step costs the same, and the network stays the one that is measured.
+  optim::Rescaled optimizer(
+      std::make_unique<torch::optim::SGD>(network->parameters(), torch::optim::SGDOptions(0.0)),
+      make_rescaling(rescaling, problem.regularisation));
+  for (auto _ : state) optimizer.step(rule->factors(*network, batch).layers);
+}
+
+void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  if (a.dim() == 2) {
+    at::mm_out(out, a, b);
+  } else {
+    at::bmm_out(out, a, b);
+  }
+}
+
+// The products of a step, into buffers that exist: `forward` and `backward` passes with W_1 x once,
+// and the D_l. Backpropagation has one of each.
+void bare_products(benchmark::State& state, const Problem& problem, int forward, int backward) {
+  const at::NoGradGuard no_grad;
+  const auto network = make_network(problem);
+  const auto batch = make_batch(problem, *network);
+  const auto depth = network->size();
+  std::vector<at::Tensor> w{{}}, wt{{}}, d{{}}, x{batch.input}, e{{}};
+  for (std::size_t l = 1; l <= depth; ++l) {
+    w.push_back(network->layer(l).weight.detach());
+    wt.push_back(w[l].mT());
+    d.push_back(at::empty_like(w[l]));
+    auto shape = batch.input.sizes().vec();
+    shape.back() = w[l].size(-2);
+    x.push_back(at::zeros(shape, batch.input.options()));
+    e.push_back(at::zeros(shape, batch.input.options()));
+  }
+  for (auto _ : state) {
+    product_out(x[1], x[0], wt[1]);
+    for (int t = 0; t < std::max(forward, backward); ++t) {
+      for (std::size_t l = 2; t < forward && l <= depth; ++l) product_out(x[l], x[l - 1], wt[l]);
+      for (std::size_t l = depth; t < backward && l >= 2; --l) product_out(e[l - 1], e[l], w[l]);
+    }
+    for (std::size_t l = 1; l <= depth; ++l) product_out(d[l], e[l].mT(), x[l - 1]);
+  }
+}
+
+// The products of the closed form: feed-forward pass, lower triangle of S at half its cost, x* and
+// eps*, and the D_l. The Cholesky factorisation and its solves are left out.
+void bare_closed_form(benchmark::State& state, const Problem& problem) {
+  const at::NoGradGuard no_grad;
+  const auto network = make_network(problem);
+  const auto batch = make_batch(problem, *network);
+  const auto depth = network->size();
+  std::vector<at::Tensor> x{batch.input};
+  auto p = network->layer(depth).weight.detach();
+  for (auto _ : state) {
+    p = network->layer(depth).weight.detach();
+    for (std::size_t l = depth; l >= 2; --l) {
+      const auto half = p.size(-2) / 2;
+      benchmark::DoNotOptimize(at::matmul(p.narrow(-2, 0, half), p.mT()));
+      if (l > 2) p = at::matmul(p, network->layer(l - 1).weight.detach());
+    }
+    for (int pass = 0; pass < 2; ++pass) {  // xhat, then x*
+      x.resize(1);
+      for (std::size_t l = 1; l <= depth; ++l) {
+        if (pass == 1 && (l == 1 || l == depth)) {
+          x.push_back(l == 1 ? at::matmul(x[0], network->layer(1).weight.detach().mT()) : x.back());
+          continue;
+        }
+        x.push_back(at::matmul(x[l - 1], network->layer(l).weight.detach().mT()));
+      }
+    }
+    auto e = x[depth];
+    for (std::size_t l = depth; l >= 1; --l) {
+      benchmark::DoNotOptimize(at::matmul(e.mT(), x[l - 1]));
+      if (l > 1) e = at::matmul(e, network->layer(l).weight.detach());
+    }
+  }
+}
+
+// The factor that the thin form replaces: pseudo-inverse of the n x n matrix of the widest layer.
+void dense_pseudo_inverse(benchmark::State& state, std::int64_t n, std::int64_t batch_size) {
+  const auto options = at::dtype(at::kFloat);
+  const auto x = at::rand({batch_size, n}, options);
+  const auto u = at::rand({batch_size, n}, options);
+  const auto e = at::rand({batch_size, 128}, options);
+  for (auto _ : state) {
+    const auto d = at::matmul(e.mT(), u);
+    const auto a = at::linalg_pinv(at::matmul(x.mT(), u), 1e-6);
+    benchmark::DoNotOptimize(at::matmul(d, a));
+  }
+}
+
+void thin_decorrelation(benchmark::State& state, std::int64_t n, std::int64_t batch_size,
+                        double regularisation) {
+  const auto options = at::dtype(at::kFloat);
+  const auto x = at::rand({batch_size, n}, options);
+  const auto u = x + 0.1 * at::rand({batch_size, n}, options);
+  const auto e = at::rand({batch_size, 128}, options);
+  const std::vector<learning::LayerFactors> layers{{.weight = at::empty({128, n}, options),
+                                                    .bias = {},
+                                                    .error = e,
+                                                    .presynaptic = u,
+                                                    .feedforward = x,
+                                                    .samples = batch_size}};
+  const auto rescaling = make_rescaling("decorrelation", regularisation);
+  for (auto _ : state) benchmark::DoNotOptimize(rescaling->directions(layers));
+}
+
+void add(const std::string& name, const std::function<void(benchmark::State&)>& body) {
+  benchmark::RegisterBenchmark(name.c_str(), body)->Unit(benchmark::kMicrosecond)->UseRealTime();
+}
+
+void add_problem(const Problem& problem) {
+  const bool linear = nn::Network(problem.options)->is_linear();
+  add(problem.name + "/bare bp", [=](auto& state) { bare_products(state, problem, 1, 1); });
+  if (linear) {
+    add(problem.name + "/bare pc", [=](auto& state) { bare_closed_form(state, problem); });
+  } else {
+    add(problem.name + "/bare pc", [=](auto& state) {
+      bare_products(state, problem, kInferenceSteps + 1, kInferenceSteps);
+    });
+  }
+  const bool online = problem.batch_size == 1;
+  const std::string paper = online ? "alpha" : "decorrelation";
+  const std::string ours = online ? "recursive_projection" : "projection";
+  for (const std::string& rescaling : {std::string("none"), paper, ours}) {
+    for (const std::string rule : {"bp", "pc"}) {
+      add(problem.name + "/" + rule + " " + rescaling,
+          [=](auto& state) { training_step(state, problem, rule, rescaling); });
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  for (const std::size_t hidden : {1, 8}) {
+    const auto options = nn::mlp(std::vector<std::int64_t>(hidden + 2, 20));
+    for (const std::int64_t members : {1, 1000}) {
+      add_problem({fmt::format("dln 20, {} hidden, B = 64, {} networks", hidden, members),
+                   options.ensemble(members), 64, at::kDouble, 1e-4});
+    }
+  }
+  add_problem({"dln 512, 1 hidden, B = 128", nn::mlp({512, 512, 512}), 128, at::kDouble, 1e-4});
+  const auto autoencoder =
+      nn::mlp({784, 128, 32, 128, 784}, nn::Activation::kReLU, nn::Activation::kSigmoid);
+  for (const std::int64_t batch_size : {1, 64}) {
+    add_problem({fmt::format("autoencoder, B = {}", batch_size), autoencoder, batch_size, at::kFloat,
+                 1e-2});
+  }
+  add("decorrelation 784, B = 64/n x n pseudo-inverse",
+      [](auto& state) { dense_pseudo_inverse(state, 784, 64); });
+  add("decorrelation 784, B = 64/thin pseudo-inverse",
+      [](auto& state) { thin_decorrelation(state, 784, 64, 0); });
+  add("decorrelation 784, B = 64/thin regularised",
+      [](auto& state) { thin_decorrelation(state, 784, 64, 1e-2); });
+  benchmark::RunSpecifiedBenchmarks();
+}

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <pcxx/data/linear_teacher.h>
+#include <pcxx/learning/rule.h>
+#include <pcxx/nn/init.h>
+#include <pcxx/nn/network.h>
+#include <pcxx/optim/factory.h>
+#include <pcxx/optim/rescaled.h>
+#include <pcxx/train/config.h>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <memory>
+#include <vector>
+
+/// What the keys of a config stand for. Every program builds its networks, rules and optimizers here,
+/// so that a key means the same everywhere. Impossible combinations throw UserError.
+namespace pcxx::train {
+
+/// n_0..n_L: `widths` when given, otherwise `inputs`, `hidden_layers` times `width`, `outputs`; inputs
+/// and outputs of 0 stand for `width`.
+std::vector<std::int64_t> widths(const Config& config);
+
+/// architecture (dln, residual, relu, autoencoder) and bias.
+nn::NetworkOptions network_options(const Config& config);
+
+/// The network with one member per seed (an ensemble also for one seed), drawn by `init` and set to
+/// `condition_number`.
+nn::Network draw_ensemble(const Config& config, const std::vector<std::int64_t>& seeds,
+                          at::Device device);
+
+/// The network of one seed, without ensemble dimension; the same weights as its member in an ensemble.
+nn::Network draw_network(const Config& config, std::int64_t seed, at::Device device);
+
+/// The members of `seeds`, `copies` times one after the other: member c * S + s is seed s's.
+nn::Network repeat_members(const nn::NetworkImpl& seeds, std::int64_t copies);
+
+/// rule and inference.
+std::unique_ptr<learning::LearningRule> make_rule(const Config& config);
+
+/// rescaling and its options.
+std::unique_ptr<optim::Rescaling> make_rescaling(const Config& config);
+
+/// dtype and device as tensors take them.
+at::TensorOptions tensor_options(const Config& config, at::Device device);
+
+/// Teacher of one seed, and of several: inputs, targets and noise.
+data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::Device device);
+std::vector<data::LinearTeacher> make_teachers(const Config& config,
+                                               const std::vector<std::int64_t>& seeds,
+                                               at::Device device);
+
+}  // namespace pcxx::train

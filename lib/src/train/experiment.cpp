@@ -1,0 +1,171 @@
+#include <pcxx/core/error.h>
+#include <pcxx/core/random.h>
+#include <pcxx/inference/equilibrium.h>
+#include <pcxx/inference/error_descent.h>
+#include <pcxx/inference/state_descent.h>
+#include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/predictive_coding.h>
+#include <pcxx/nn/conditioning.h>
+#include <pcxx/train/experiment.h>
+
+#include <ATen/ATen.h>
+
+namespace pcxx::train {
+namespace {
+
+nn::init::Scheme scheme(const Config& config) {
+  using nn::init::Scheme;
+  const auto& wanted = config.text("init");
+  for (const auto one : {Scheme::kKaiming, Scheme::kNormPreserving, Scheme::kLecun,
+                         Scheme::kOrthogonal, Scheme::kUnitOrthogonal}) {
+    if (nn::init::name(one) == wanted) return one;
+  }
+  user_error("init = '{}' is not an initialisation", wanted);
+}
+
+void condition_(nn::NetworkImpl& network, const Config& config) {
+  const double kappa = config.real("condition_number");
+  if (kappa > 0) nn::set_condition_number_(network, kappa);
+}
+
+inference::DescentOptions descent_options(const Config& config) {
+  return {.max_steps = config.integer("inference_steps"),
+          .step_size = config.real("inference_step_size"),
+          .tolerance = config.real("inference_tolerance"),
+          .energy_tolerance = config.real("inference_energy_tolerance")};
+}
+
+std::shared_ptr<const inference::Inference> make_inference(const Config& config) {
+  const auto& name = config.text("inference");
+  const bool linear = config.text("architecture") == "dln" ||
+                      config.text("architecture") == "residual";
+  if (name == "closed_form" || (name == "auto" && linear)) {
+    if (!linear) {
+      user_error("inference = 'closed_form' needs a linear network, not architecture = '{}'",
+                 config.text("architecture"));
+    }
+    return std::make_shared<inference::ClosedForm>();
+  }
+  auto options = descent_options(config);
+  if (name != "state_descent") return std::make_shared<inference::ErrorDescent>(options);
+  if (options.step_size == 0) {
+    user_error("inference = 'state_descent' needs an inference_step_size above 0, for example 0.05");
+  }
+  return std::make_shared<inference::StateDescent>(options);
+}
+
+}  // namespace
+
+std::vector<std::int64_t> widths(const Config& config) {
+  if (config.has("widths") && !config.integers("widths").empty()) return config.integers("widths");
+  const auto width = config.integer("width");
+  const auto or_width = [&](std::int64_t n) { return n == 0 ? width : n; };
+  std::vector<std::int64_t> result(static_cast<std::size_t>(config.integer("hidden_layers")) + 2,
+                                   width);
+  result.front() = or_width(config.integer("inputs"));
+  result.back() = or_width(config.integer("outputs"));
+  return result;
+}
+
+nn::NetworkOptions network_options(const Config& config) {
+  using nn::Activation;
+  const auto& architecture = config.text("architecture");
+  const auto n = widths(config);
+  if (n.size() < 2) user_error("widths needs at least two numbers, of inputs and outputs");
+  auto options = architecture == "autoencoder" ? nn::mlp(n, Activation::kReLU, Activation::kSigmoid)
+                 : architecture == "relu"      ? nn::mlp(n, Activation::kReLU)
+                                               : nn::mlp(n);
+  if (architecture == "residual") {
+    for (const auto width : n) {
+      if (width != n.front()) {
+        user_error("architecture = 'residual' needs layers of one width, not {} and {}", n.front(),
+                   width);
+      }
+    }
+    options = nn::linear_residual(n.front(), static_cast<std::int64_t>(n.size()) - 1);
+  }
+  return config.boolean("bias") ? options.with_bias() : options;
+}
+
+nn::Network draw_ensemble(const Config& config, const std::vector<std::int64_t>& seeds,
+                          at::Device device) {
+  const at::NoGradGuard no_grad;
+  nn::Network network(
+      network_options(config).ensemble(static_cast<std::int64_t>(seeds.size())));
+  network->to(at::kDouble);
+  for (std::size_t s = 0; s < seeds.size(); ++s) {
+    nn::init::draw_member_(*network, static_cast<std::int64_t>(s), scheme(config),
+                           make_generator(static_cast<std::uint64_t>(seeds[s]), Purpose::kWeights));
+  }
+  condition_(*network, config);
+  network->to(device, tensor_options(config, device).dtype().toScalarType());
+  return network;
+}
+
+nn::Network draw_network(const Config& config, std::int64_t seed, at::Device device) {
+  const at::NoGradGuard no_grad;
+  nn::Network network(network_options(config));
+  network->to(at::kDouble);
+  nn::init::draw_(*network, scheme(config),
+                  make_generator(static_cast<std::uint64_t>(seed), Purpose::kWeights));
+  condition_(*network, config);
+  network->to(device, tensor_options(config, device).dtype().toScalarType());
+  return network;
+}
+
+nn::Network repeat_members(const nn::NetworkImpl& seeds, std::int64_t copies) {
+  const at::NoGradGuard no_grad;
+  TORCH_CHECK(seeds.members(), "only an ensemble has members to repeat");
+  nn::Network result(seeds.options.ensemble(copies * *seeds.members()));
+  result->to(seeds.tensor_options().device(), seeds.tensor_options().dtype().toScalarType());
+  for (std::size_t l = 1; l <= seeds.size(); ++l) {
+    const auto& from = seeds.layer(l);
+    result->layer(l).weight.copy_(from.weight.repeat({copies, 1, 1}));
+    if (from.bias.defined()) result->layer(l).bias.copy_(from.bias.repeat({copies, 1}));
+  }
+  return result;
+}
+
+std::unique_ptr<learning::LearningRule> make_rule(const Config& config) {
+  if (config.text("rule") == "bp") return std::make_unique<learning::Backpropagation>();
+  return std::make_unique<learning::PredictiveCoding>(make_inference(config));
+}
+
+std::unique_ptr<optim::Rescaling> make_rescaling(const Config& config) {
+  optim::RescalingOptions options;
+  options.name = config.text("rescaling");
+  options.regularisation = config.real("regularisation");
+  options.spectrum = optim::spectrum_from(config.text("spectrum"));
+  options.as_printed = config.boolean("as_printed");
+  options.denominator = config.text("alpha_denominator") == "xx"
+                            ? optim::AlphaDenominator::kPresynaptic
+                            : optim::AlphaDenominator::kPreAndPost;
+  if (const double floor = config.real("alpha_floor"); floor > 0) options.floor = floor;
+  options.forgetting = config.real("forgetting");
+  options.delta = config.real("delta");
+  return optim::make_rescaling(options);
+}
+
+at::TensorOptions tensor_options(const Config& config, at::Device device) {
+  return at::dtype(config.text("dtype") == "float32" ? at::kFloat : at::kDouble).device(device);
+}
+
+data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::Device device) {
+  const auto n = widths(config);
+  const auto targets = config.text("targets") == "independent" ? data::Targets::kIndependent
+                                                               : data::Targets::kTeacher;
+  return {data::LinearTeacherOptions(n.front(), n.back())
+              .targets(targets)
+              .noise(config.real("noise")),
+          static_cast<std::uint64_t>(seed), tensor_options(config, device)};
+}
+
+std::vector<data::LinearTeacher> make_teachers(const Config& config,
+                                               const std::vector<std::int64_t>& seeds,
+                                               at::Device device) {
+  std::vector<data::LinearTeacher> teachers;
+  for (const auto seed : seeds) teachers.push_back(make_teacher(config, seed, device));
+  return teachers;
+}
+
+}  // namespace pcxx::train
