@@ -2,6 +2,51 @@
 #include <pcxx/optim/rescaling.h>
 
 namespace pcxx::optim {
+namespace {
+
+// The gradient of a parameter to be written; undefined when the parameter is frozen.
+at::Tensor gradient_of(const at::Tensor& parameter) {
+  if (!parameter.defined() || !parameter.requires_grad()) return {};
+  auto& grad = parameter.mutable_grad();
+  const bool fits = grad.defined() && grad.scalar_type() == parameter.scalar_type() &&
+                    grad.device() == parameter.device();
+  if (!fits) grad = at::empty_like(parameter, at::MemoryFormat::Contiguous);
+  return grad;
+}
+
+void write_negative(const at::Tensor& parameter, const at::Tensor& direction) {
+  if (auto grad = gradient_of(parameter); grad.defined()) at::neg_out(grad, direction);
+}
+
+}  // namespace
+
+void Rescaling::write_gradients(const std::vector<learning::LayerFactors>& layers) {
+  const at::NoGradGuard no_grad;
+  const auto found = directions(layers);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    write_negative(layers[i].weight, found[i].weight);
+    write_negative(layers[i].bias, found[i].bias);
+  }
+}
+
+void Plain::write_gradients(const std::vector<learning::LayerFactors>& layers) {
+  const at::NoGradGuard no_grad;
+  for (const auto& layer : layers) {
+    const double scale = -1.0 / static_cast<double>(layer.samples);
+    if (auto grad = gradient_of(layer.weight); grad.defined()) {
+      const auto& e = layer.error;
+      const auto& u = layer.presynaptic;
+      if (e.dim() == 2) {
+        at::addmm_out(grad, grad, e.t(), u, /*beta=*/0, /*alpha=*/scale);
+      } else {
+        at::baddbmm_out(grad, grad, e.mT(), u, /*beta=*/0, /*alpha=*/scale);
+      }
+    }
+    if (auto grad = gradient_of(layer.bias); grad.defined()) {
+      at::sum_out(grad, layer.error, {-2}).mul_(scale);
+    }
+  }
+}
 
 at::Tensor with_bias_unit(const at::Tensor& activity, const learning::LayerFactors& layer) {
   if (!layer.bias.defined()) return activity;

@@ -28,6 +28,10 @@ class Rescaling {
   /// Directions of layers 1..L (element l - 1); may advance the rescaling's own memory.
   virtual std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) = 0;
 
+  /// Makes `.grad` of every weight and bias the negative direction; frozen ones (requires_grad
+  /// false) are left without.
+  virtual void write_gradients(const std::vector<learning::LayerFactors>& layers);
+
   virtual std::string_view name() const = 0;
 
   /// Memory of past samples, if any; most rescalings have none. `load` refuses (c10::Error) what
@@ -40,6 +44,8 @@ class Rescaling {
 class Plain final : public Rescaling {
  public:
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
+  /// One product per layer, straight into `.grad`.
+  void write_gradients(const std::vector<learning::LayerFactors>& layers) override;
   std::string_view name() const override { return "none"; }
 };
 

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <pcxx/optim/rescaling.h>
+#include <torch/optim/optimizer.h>
+
+#include <concepts>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace pcxx::optim {
+
+/// Any first-order optimizer, fed with rescaled directions in place of gradients.
+///
+///   Rescaled optimizer(torch::optim::SGD(network->parameters(), 0.1),
+///                      std::make_unique<Projection>());
+///   optimizer.step(rule.factors(*network, batch).layers);
+///
+/// The optimizer is an ordinary one behind `inner()`, for schedulers, parameter groups and their
+/// options. A layer with a frozen weight or bias (requires_grad false) gets no gradient there.
+class Rescaled {
+ public:
+  /// Throws c10::Error for LBFGS, which evaluates the network several times a step.
+  Rescaled(std::unique_ptr<torch::optim::Optimizer> inner, std::unique_ptr<Rescaling> rescaling);
+
+  template <std::derived_from<torch::optim::Optimizer> Optimizer>
+  Rescaled(Optimizer inner, std::unique_ptr<Rescaling> rescaling)
+      : Rescaled(std::make_unique<Optimizer>(std::move(inner)), std::move(rescaling)) {}
+
+  /// One update of all weights and biases.
+  void step(const std::vector<learning::LayerFactors>& layers);
+
+  /// The first half of a step: `.grad` of every parameter becomes the negative direction.
+  /// `inner().step()` is the second.
+  void write_gradients(const std::vector<learning::LayerFactors>& layers);
+
+  torch::optim::Optimizer& inner() { return *inner_; }
+  const torch::optim::Optimizer& inner() const { return *inner_; }
+  Rescaling& rescaling() { return *rescaling_; }
+  const Rescaling& rescaling() const { return *rescaling_; }
+
+  /// State of the optimizer and memory of the rescaling; `torch::save(optimizer, path)` works too.
+  void save(torch::serialize::OutputArchive& archive) const;
+  /// Throws c10::Error, and changes nothing, when the archive was written with another optimizer,
+  /// another rescaling, or parameters of other shapes or dtypes: `Optimizer::load` takes them
+  /// silently.
+  void load(torch::serialize::InputArchive& archive);
+
+ private:
+  std::unique_ptr<torch::optim::Optimizer> inner_;
+  std::unique_ptr<Rescaling> rescaling_;
+};
+
+torch::serialize::OutputArchive& operator<<(torch::serialize::OutputArchive& archive,
+                                            const Rescaled& optimizer);
+torch::serialize::InputArchive& operator>>(torch::serialize::InputArchive& archive,
+                                           Rescaled& optimizer);
+
+}  // namespace pcxx::optim

@@ -1,0 +1,76 @@
+#include <c10/util/Type.h>
+#include <pcxx/optim/rescaled.h>
+#include <torch/optim/lbfgs.h>
+
+namespace pcxx::optim {
+namespace {
+
+// What an archive must agree with: types, names, shapes and dtypes, as one text.
+std::string signature(const torch::optim::Optimizer& inner, const Rescaling& rescaling) {
+  auto text = c10::str(c10::demangle(typeid(inner).name()), ", ", rescaling.name(), ":");
+  for (const auto& group : inner.param_groups()) {
+    for (const auto& parameter : group.params()) {
+      text += c10::str(" ", parameter.sizes(), " ", parameter.dtype());
+    }
+    text += ";";
+  }
+  return text;
+}
+
+}  // namespace
+
+Rescaled::Rescaled(std::unique_ptr<torch::optim::Optimizer> inner,
+                   std::unique_ptr<Rescaling> rescaling)
+    : inner_(std::move(inner)), rescaling_(std::move(rescaling)) {
+  TORCH_CHECK(inner_ && rescaling_, "an optimizer and a rescaling are needed");
+  TORCH_CHECK(dynamic_cast<torch::optim::LBFGS*>(inner_.get()) == nullptr,
+              "a rescaling wraps first-order optimizers, not LBFGS");
+}
+
+void Rescaled::write_gradients(const std::vector<learning::LayerFactors>& layers) {
+  rescaling_->write_gradients(layers);
+}
+
+void Rescaled::step(const std::vector<learning::LayerFactors>& layers) {
+  write_gradients(layers);
+  inner_->step();
+}
+
+void Rescaled::save(torch::serialize::OutputArchive& archive) const {
+  archive.write("signature", c10::IValue(signature(*inner_, *rescaling_)));
+  torch::serialize::OutputArchive inner(archive.compilation_unit());
+  inner_->save(inner);
+  archive.write("optimizer", inner);
+  torch::serialize::OutputArchive memory(archive.compilation_unit());
+  rescaling_->save(memory);
+  archive.write("rescaling", memory);
+}
+
+void Rescaled::load(torch::serialize::InputArchive& archive) {
+  c10::IValue saved;
+  TORCH_CHECK(archive.try_read("signature", saved) && saved.isString(),
+              "the archive holds no rescaled optimizer");
+  const auto expected = signature(*inner_, *rescaling_);
+  TORCH_CHECK(saved.toStringRef() == expected, "the archive was written by ", saved.toStringRef(),
+              " but is loaded into ", expected);
+  torch::serialize::InputArchive memory;
+  archive.read("rescaling", memory);
+  rescaling_->load(memory);
+  torch::serialize::InputArchive inner;
+  archive.read("optimizer", inner);
+  inner_->load(inner);
+}
+
+torch::serialize::OutputArchive& operator<<(torch::serialize::OutputArchive& archive,
+                                            const Rescaled& optimizer) {
+  optimizer.save(archive);
+  return archive;
+}
+
+torch::serialize::InputArchive& operator>>(torch::serialize::InputArchive& archive,
+                                           Rescaled& optimizer) {
+  optimizer.load(archive);
+  return archive;
+}
+
+}  // namespace pcxx::optim
