@@ -258,7 +258,7 @@ TEST_P(LaneLinalg, PositiveSystemsAreSolvedAsByLapack) {
 TEST_P(LaneLinalg, GeneralSystemsAreSolvedAsByLapack) {
   for (const auto dtype : {at::kDouble, at::kFloat}) {
     for (const auto n : kSizes) {
-      for (const double condition : {1e0, 1e3, 1e10}) {
+      for (const double condition : {1.0, 1e3, 0.01 / unit(dtype)}) {
         const auto lanes = HWY_DYNAMIC_DISPATCH(lane_count)(dtype == at::kFloat);
         const auto values = at::logspace(0, -std::log10(condition), n, 10.0, at::kDouble);
         const auto q1 = std::get<0>(at::linalg_qr(at::randn({lanes, n, n}, generator_, at::kDouble)));
@@ -270,7 +270,7 @@ TEST_P(LaneLinalg, GeneralSystemsAreSolvedAsByLapack) {
         const auto residual =
             (at::matmul(found, a.to(at::kDouble)) - b.to(at::kDouble)).norm(2, {-2, -1}) / scale;
         EXPECT_LT(residual.max().item<double>(), unit(dtype) * static_cast<double>(n + 5)) << n;
-        if (condition * unit(dtype) > 1e-5) continue;
+        if (condition * unit(dtype) > 1e-3) continue;
         const auto expected =
             at::linalg_solve(a.to(at::kDouble).mT(), b.to(at::kDouble).mT()).mT();
         EXPECT_LT(largest_relative(found, expected), 10 * unit(dtype) * condition * (n + 5.0)) << n;

@@ -437,12 +437,16 @@ void tridiagonalise(D d, const Matrix<T>& a, T* diagonal, T* squares, T* work) {
     }
     hn::Store(norm, d, squares + k * lanes);
     if (m == 1) continue;
+    // v = (1, ...): tau and what follows from it stay of the size of the matrix.
     const auto head = load(d, v);
     const auto beta = hn::Neg(hn::CopySign(hn::Sqrt(norm), head));
-    hn::Store(hn::Sub(head, beta), d, v);
-    // 2 / (v.v)
-    const auto tau =
-        divide_or_zero(d, hn::Set(d, T(1)), hn::NegMulAdd(head, beta, norm));
+    const auto pivot = hn::Sub(head, beta);
+    const auto tau = divide_or_zero(d, hn::Neg(pivot), beta);
+    const auto inverse = divide_or_zero(d, hn::Set(d, T(1)), pivot);
+    hn::Store(hn::Set(d, T(1)), d, v);
+    for (Index i = 1; i < m; ++i) {
+      hn::Store(hn::Mul(load(d, v + i * lanes), inverse), d, v + i * lanes);
+    }
     const auto rest = a.block(k + 1, k + 1, m, m);
     multiply_symmetric(d, rest, v, w);
     auto product = hn::Zero(d);
@@ -466,7 +470,8 @@ struct Enclosure {
   V low;        // no larger than the zero
   V high;       // larger than every zero
   V at;         // where to look next
-  V safe;       // a point above the zero, if `at` should turn out to lie below
+  V safe;       // where Laguerre's step from `high` leads: above the zero, but for rounding
+  V back;       // the last step back up from below it
   V tolerance;
 
   hn::Mask<D> open() const { return hn::Gt(hn::Sub(high, low), tolerance); }
@@ -507,8 +512,10 @@ struct Pivots {
   }
 };
 
-// One step of the enclosure from the pivots at e.at. An m-fold zero is taken for m = (sum)^2 /
-// square_sum rounded down, and for a single one in the first rounds.
+// One step of the enclosure from the pivots at e.at. After the first rounds, which suffice for a
+// zero apart from all others, m of them are taken to lie together, m = sum^2 / square_sum rounded
+// down. That may lead below the largest, by little when they lie close together: the steps back up
+// start small and grow as geometric means.
 template <class D>
 void narrow(D d, const Pivots<D>& p, Index n, bool clustered, Enclosure<D>& e) {
   using T = hn::TFromD<D>;
@@ -530,15 +537,20 @@ void narrow(D d, const Pivots<D>& p, Index n, bool clustered, Enclosure<D>& e) {
     const auto root = hn::Sqrt(hn::Mul(hn::Div(hn::Sub(size, m), m), spread));
     return hn::Div(size, hn::Add(p.sum, root));
   };
-  const auto inside = hn::Add(e.low, half);
-  const auto single = hn::Max(hn::Sub(e.at, step(one)), inside);
+  const auto lowest = hn::Add(e.low, half);
+  const auto single = hn::Max(hn::Sub(e.at, step(one)), lowest);
   auto next = single;
   if (clustered) {
     const auto fold = hn::Floor(hn::Div(squared, p.square_sum));
-    next = hn::Max(hn::Sub(e.at, step(hn::Max(one, hn::Min(fold, size)))), inside);
+    next = hn::Max(hn::Sub(e.at, step(hn::Max(one, hn::Min(fold, size)))), lowest);
   }
-  e.at = hn::IfThenElse(above, next, hn::IfThenElse(below, hn::Max(e.safe, inside), e.at));
+  next = hn::Min(next, hn::NegMulAdd(hn::Set(d, T(0.25)), e.tolerance, e.high));
   e.safe = hn::IfThenElse(above, single, e.safe);
+  e.back = hn::IfThenElse(above, e.tolerance,
+                          hn::Sqrt(hn::Mul(e.back, hn::Sub(e.high, e.low))));
+  const auto up = hn::Add(e.low, e.back);
+  const auto again = hn::IfThenElse(hn::Gt(e.safe, e.low), hn::Min(up, e.safe), up);
+  e.at = hn::IfThenElse(above, next, hn::IfThenElse(below, again, e.at));
 }
 
 template <class D>
@@ -577,13 +589,13 @@ Extremes<D> tridiagonal_extremes(D d, Index n, const T* diagonal, const T* squar
   const auto margin = hn::Mul(scale, hn::Set(d, T(1e-3)));
   const auto start = [&](hn::Vec<D> low, hn::Vec<D> high) HWY_ATTR {
     const auto above = hn::Add(high, margin);
-    return Enclosure<D>{low, above, above, above, tolerance};
+    return Enclosure<D>{low, above, above, above, tolerance, tolerance};
   };
   auto largest = start(top_diagonal, top);
   auto smallest = start(bottom_diagonal, bottom);
 
   constexpr int kMostRounds = 100;
-  constexpr int kSingleRounds = 4;
+  constexpr int kSingleRounds = 7;
   for (int round = 0; round < kMostRounds; ++round) {
     if (hn::AllFalse(d, hn::Or(largest.open(), smallest.open()))) break;
     Pivots<D> up(d);
