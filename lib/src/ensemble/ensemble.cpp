@@ -1,5 +1,5 @@
 #include <ATen/ATen.h>
-#include <ATen/cpu/FlushDenormal.h>
+#include <ATen/Context.h>
 #include <fmt/format.h>
 #include <hwy/aligned_allocator.h>
 #include <pcxx/core/error.h>
@@ -323,7 +323,7 @@ class Run {
 
     const auto work = [&] {
       try {
-        at::cpu::set_flush_denormal(true);
+        at::globalContext().setFlushDenormal(true);
         const auto buffers = hwy::AllocateAligned<T>(scratch);
         std::fill_n(buffers.get(), scratch, T(0));
         while (!stopped_) {

@@ -46,14 +46,14 @@ struct Problem {
 struct Members {
   std::vector<at::Tensor> weights;  ///< of layers 1..L (element l - 1), [R, n_l, n_{l-1}]
   at::Tensor rates;                 ///< learning rates, [R]
-  at::Tensor regularisation;        ///< a of the spectral regulariser, [R]; may be undefined
+  at::Tensor regularisation = {};   ///< a of the spectral regulariser, [R]; may be undefined
   at::Tensor streams;               ///< which stream of data a member learns from, [R], int64
 };
 
 /// S streams of data, one a seed.
 struct Streams {
   /// W_data of every stream, [S, n_L, n_0]; for Error::kMap.
-  at::Tensor maps;
+  at::Tensor maps = {};
   /// The batch of step t of all streams, [S, B, n], not compressed: run() replaces it by the same
   /// second moments in fewer columns. Called once for t = 0, 1, ..., steps - 1, in order, by the
   /// thread that called run(), and for t = steps too with Error::kTraining.
@@ -94,7 +94,7 @@ struct RunOptions {
   std::size_t data_bytes = std::size_t{1} << 29;
   /// Called by worker threads, one at a time; the result's rows of finished members are complete.
   /// False stops the run after the blocks in progress.
-  std::function<bool(const Progress&, const Result&)> on_progress;
+  std::function<bool(const Progress&, const Result&)> on_progress = nullptr;
 };
 
 /// Why such members cannot be trained here and stay with the tensors of nn, learning and optim:

@@ -1,0 +1,201 @@
+// Time per member and training step of an ensemble of small linear networks: lane engine, one
+// LibTorch ensemble, and member by member. ENSEMBLES.md has the table and the commands.
+
+#include <ATen/Parallel.h>
+#include <benchmark/benchmark.h>
+#include <pcxx/core/random.h>
+#include <pcxx/data/linear_teacher.h>
+#include <pcxx/ensemble/ensemble.h>
+#include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/predictive_coding.h>
+#include <pcxx/metrics/map_error.h>
+#include <pcxx/nn/init.h>
+#include <pcxx/optim/factory.h>
+#include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/rescaled.h>
+
+#include <functional>
+
+namespace {
+
+using namespace pcxx;
+using ensemble::Rescaling;
+using ensemble::Rule;
+
+constexpr std::int64_t kWidth = 20;
+constexpr std::int64_t kSeeds = 10;
+constexpr double kRegularisation = 1e-4;
+
+struct Model {
+  Rule rule;
+  Rescaling rescaling;
+  std::int64_t hidden;
+
+  std::int64_t batch() const { return rescaling == Rescaling::kRecursiveProjection ? 1 : 64; }
+  std::string rescaling_name() const {
+    switch (rescaling) {
+      case Rescaling::kDecorrelation:
+        return "decorrelation";
+      case Rescaling::kProjection:
+        return "projection";
+      case Rescaling::kRecursiveProjection:
+        return "recursive_projection";
+      default:
+        return "none";
+    }
+  }
+  std::string name() const {
+    return fmt::format("{} {}, {} hidden", rule == Rule::kPredictiveCoding ? "pc" : "bp",
+                       rescaling_name(), hidden);
+  }
+  nn::NetworkOptions network() const {
+    return nn::mlp(std::vector<std::int64_t>(static_cast<std::size_t>(hidden) + 2, kWidth));
+  }
+  std::unique_ptr<learning::LearningRule> learning_rule() const {
+    if (rule == Rule::kBackpropagation) return std::make_unique<learning::Backpropagation>();
+    return std::make_unique<learning::PredictiveCoding>();
+  }
+  std::unique_ptr<optim::Rescaling> tensor_rescaling() const {
+    optim::RescalingOptions options;
+    options.name = rescaling_name();
+    options.regularisation = kRegularisation;
+    return optim::make_rescaling(options);
+  }
+};
+
+nn::Network draw_network(const nn::NetworkOptions& options, at::ScalarType dtype) {
+  nn::Network network(options);
+  network->to(dtype);
+  nn::init::norm_preserving_(*network, make_generator(0, Purpose::kWeights));
+  return network;
+}
+
+// The batches of `steps` steps, drawn beforehand: what is timed is training.
+struct Data {
+  at::Tensor maps;
+  std::vector<data::Batch> batches;
+};
+
+Data draw_data(std::int64_t batch, std::int64_t steps) {
+  auto teachers =
+      data::linear_teachers(data::LinearTeacherOptions(kWidth, kWidth), 0, kSeeds);
+  Data result{.maps = data::stack_maps(teachers), .batches = {}};
+  for (std::int64_t t = 0; t < steps; ++t) {
+    result.batches.push_back(data::compress(data::next_batch(teachers, batch)));
+  }
+  return result;
+}
+
+void per_member_and_step(benchmark::State& state, std::int64_t members, std::int64_t steps) {
+  const auto done = static_cast<double>(members * steps);
+  state.counters["us"] =
+      benchmark::Counter(done * 1e-6, benchmark::Counter::kIsIterationInvariantRate |
+                                          benchmark::Counter::kInvert);
+}
+
+void lanes(benchmark::State& state, const Model& model, std::int64_t members, int threads,
+           at::ScalarType dtype) {
+  const std::int64_t steps = members > 1000 ? 20 : 100;
+  const auto data = draw_data(model.batch(), steps);
+  const auto network = draw_network(model.network().ensemble(members), dtype);
+  ensemble::Problem problem{
+      .widths = std::vector<std::int64_t>(static_cast<std::size_t>(model.hidden) + 2, kWidth)};
+  problem.rule = model.rule;
+  problem.rescaling = model.rescaling;
+  // Rate 0: the step costs the same, and the networks stay those that are measured.
+  ensemble::Members ensemble{.weights = {},
+                             .rates = at::zeros({members}, at::kDouble),
+                             .regularisation = at::full({members}, kRegularisation, at::kDouble),
+                             .streams = at::arange(members, at::kLong).remainder(kSeeds)};
+  for (std::size_t l = 1; l <= network->size(); ++l) {
+    ensemble.weights.push_back(network->layer(l).weight.detach());
+  }
+  const ensemble::Streams streams{.maps = data.maps, .batch = [&](std::int64_t t) {
+                                    return data.batches[static_cast<std::size_t>(t)];
+                                  }};
+  ensemble::RunOptions options;
+  options.threads = threads;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(ensemble::run(problem, ensemble, streams, steps, options));
+  }
+  per_member_and_step(state, members, steps);
+}
+
+// One ensemble of `members` tensors, with the map error of every step as the engine has it.
+void tensors(benchmark::State& state, const Model& model, std::optional<std::int64_t> members,
+             int threads) {
+  const std::int64_t steps = 4;
+  at::set_num_threads(threads);
+  const auto data = draw_data(model.batch(), steps);
+  const auto options = members ? model.network().ensemble(*members) : model.network();
+  const auto network = draw_network(options, at::kDouble);
+  const auto rule = model.learning_rule();
+  std::unique_ptr<torch::optim::Optimizer> sgd = std::make_unique<optim::MemberSGD>(
+      network->parameters(), at::zeros({members.value_or(kWidth)}, at::kDouble));
+  optim::Rescaled optimizer(std::move(sgd), model.tensor_rescaling());
+  const auto index = at::arange(members.value_or(1), at::kLong).remainder(kSeeds);
+  const auto expand = [&](const at::Tensor& t) {
+    return members ? t.index_select(0, index) : t.select(0, 0);
+  };
+  const auto map = expand(data.maps);
+  std::vector<data::Batch> batches;
+  for (const auto& batch : data.batches) {
+    batches.emplace_back(expand(batch.input), expand(batch.target), batch.samples);
+  }
+  for (auto _ : state) {
+    for (const auto& batch : batches) {
+      benchmark::DoNotOptimize(metrics::map_error(*network, map));
+      optimizer.step(rule->factors(*network, batch).layers);
+    }
+  }
+  per_member_and_step(state, members.value_or(1), steps);
+  at::set_num_threads(1);
+}
+
+// What one core can do: a product of 512 x 512 matrices.
+void peak(benchmark::State& state, at::ScalarType dtype) {
+  at::set_num_threads(1);
+  const auto a = at::randn({512, 512}, dtype);
+  const auto b = at::randn({512, 512}, dtype);
+  auto c = at::empty({512, 512}, dtype);
+  for (auto _ : state) at::mm_out(c, a, b);
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(2e-9 * 512 * 512 * 512, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void add(const std::string& name, const std::function<void(benchmark::State&)>& body) {
+  benchmark::RegisterBenchmark(name.c_str(), body)->Unit(benchmark::kMillisecond)->UseRealTime();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  at::set_num_threads(1);
+  add("peak/float64", [](auto& state) { peak(state, at::kDouble); });
+  add("peak/float32", [](auto& state) { peak(state, at::kFloat); });
+  for (const auto rescaling : {Rescaling::kNone, Rescaling::kDecorrelation, Rescaling::kProjection,
+                               Rescaling::kRecursiveProjection}) {
+    for (const auto rule : {Rule::kBackpropagation, Rule::kPredictiveCoding}) {
+      for (const std::int64_t hidden : {1, 8}) {
+        const Model model{rule, rescaling, hidden};
+        for (const int threads : {1, 2}) {
+          add(fmt::format("{}/lanes, {} threads", model.name(), threads),
+              [=](auto& state) { lanes(state, model, 1000, threads, at::kDouble); });
+        }
+        add(model.name() + "/lanes, float32",
+            [=](auto& state) { lanes(state, model, 1000, 1, at::kFloat); });
+        add(model.name() + "/tensors, ensemble of 1000",
+            [=](auto& state) { tensors(state, model, 1000, 1); });
+        add(model.name() + "/tensors, member by member",
+            [=](auto& state) { tensors(state, model, std::nullopt, 1); });
+      }
+    }
+  }
+  const Model model{Rule::kPredictiveCoding, Rescaling::kNone, 1};
+  for (const std::int64_t members : {8, 100, 1000, 10000}) {
+    add(fmt::format("{}/lanes, {} members", model.name(), members),
+        [=](auto& state) { lanes(state, model, members, 1, at::kDouble); });
+  }
+  benchmark::RunSpecifiedBenchmarks();
+}
