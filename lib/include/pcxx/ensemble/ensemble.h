@@ -27,12 +27,12 @@ enum class Error {
 /// What all members of an ensemble have in common. Networks have no bias and learn by plain
 /// gradient descent; the equilibrium of predictive coding is the closed form.
 struct Problem {
-  std::vector<std::int64_t> widths;  ///< n_0..n_L
-  bool residual = false;             ///< every layer is x + W x, all widths equal
+  std::vector<std::int64_t> widths = {};  ///< n_0..n_L
+  bool residual = false;                  ///< every layer is x + W x, all widths equal
   Rule rule = Rule::kPredictiveCoding;
   Rescaling rescaling = Rescaling::kNone;
   bool presynaptic_denominator = false;      ///< alpha: u.u in place of u.xhat
-  std::optional<double> floor;               ///< alpha: c_l >= floor * c_1
+  std::optional<double> floor = {};          ///< alpha: c_l >= floor * c_1
   std::string spectrum = "symmetric";        ///< decorrelation; no other is done here
   bool as_printed = false;                   ///< decorrelation: (E[u xhat^T])^-1
   double forgetting = 0.95;                  ///< recursive projection
