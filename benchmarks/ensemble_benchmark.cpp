@@ -77,8 +77,7 @@ struct Data {
 };
 
 Data draw_data(std::int64_t batch, std::int64_t steps) {
-  auto teachers =
-      data::linear_teachers(data::LinearTeacherOptions(kWidth, kWidth), 0, kSeeds);
+  auto teachers = data::linear_teachers(data::LinearTeacherOptions(kWidth, kWidth), 0, kSeeds);
   Data result{.maps = data::stack_maps(teachers), .batches = {}};
   for (std::int64_t t = 0; t < steps; ++t) {
     result.batches.push_back(data::compress(data::next_batch(teachers, batch)));
@@ -88,9 +87,8 @@ Data draw_data(std::int64_t batch, std::int64_t steps) {
 
 void per_member_and_step(benchmark::State& state, std::int64_t members, std::int64_t steps) {
   const auto done = static_cast<double>(members * steps);
-  state.counters["us"] =
-      benchmark::Counter(done * 1e-6, benchmark::Counter::kIsIterationInvariantRate |
-                                          benchmark::Counter::kInvert);
+  state.counters["us"] = benchmark::Counter(
+      done * 1e-6, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
 }
 
 void lanes(benchmark::State& state, const Model& model, std::int64_t members, int threads,
@@ -188,9 +186,9 @@ int main(int argc, char** argv) {
       for (const std::int64_t hidden : {1, 8}) {
         const Model model{rule, rescaling, hidden};
         for (const int threads : {1, 2}) {
-          add(fmt::format("{}/lanes, {} threads", model.name(), threads),
-              [=](auto& state) { lanes(state, model, 1000, threads, at::kDouble); },
-              threads);
+          add(
+              fmt::format("{}/lanes, {} threads", model.name(), threads),
+              [=](auto& state) { lanes(state, model, 1000, threads, at::kDouble); }, threads);
         }
         add(model.name() + "/lanes, float32",
             [=](auto& state) { lanes(state, model, 1000, 1, at::kFloat); });

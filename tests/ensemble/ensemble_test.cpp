@@ -27,7 +27,7 @@ namespace {
 using test::relative_difference;
 
 // A problem with everything that a run of it needs.
-struct Setup {
+struct Trial {
   Problem problem;
   Members members;
   at::Tensor maps;                   // [S, n_L, n_0]
@@ -58,7 +58,7 @@ struct Draw {
 
 // Weights N(0, 1/n_in) (a third of that where a layer adds to its input), rates and regularisations
 // that differ from member to member.
-Setup draw(const Problem& problem, const Draw& d) {
+Trial draw(const Problem& problem, const Draw& d) {
   auto generator = make_generator(d.seed, Purpose::kWeights);
   const auto normal = [&](std::vector<std::int64_t> shape) {
     return at::empty(shape, at::kDouble).normal_(0, 1, generator);
@@ -66,10 +66,11 @@ Setup draw(const Problem& problem, const Draw& d) {
   const auto uniform = [&](double from, double to) {
     return at::empty({d.members}, at::kDouble).uniform_(from, to, generator);
   };
-  Setup setup{.problem = problem, .members = {}, .maps = {}, .batches = {}};
+  Trial setup{.problem = problem, .members = {}, .maps = {}, .batches = {}};
   const auto& n = problem.widths;
   for (std::size_t l = 1; l < n.size(); ++l) {
-    const double deviation = (problem.residual ? 0.3 : 1.0) / std::sqrt(static_cast<double>(n[l - 1]));
+    const double deviation =
+        (problem.residual ? 0.3 : 1.0) / std::sqrt(static_cast<double>(n[l - 1]));
     setup.members.weights.push_back((deviation * normal({d.members, n[l], n[l - 1]})).to(d.dtype));
   }
   setup.members.rates = uniform(0.5, 1) * d.rate;
@@ -78,7 +79,8 @@ Setup draw(const Problem& problem, const Draw& d) {
   setup.maps = normal({d.streams, n.back(), n.front()}) / std::sqrt(static_cast<double>(n.front()));
   for (std::int64_t step = 0; step <= d.steps; ++step) {
     const auto x = normal({d.streams, d.batch, n.front()});
-    const auto y = d.teacher ? at::matmul(x, setup.maps.mT()) : normal({d.streams, d.batch, n.back()});
+    const auto y =
+        d.teacher ? at::matmul(x, setup.maps.mT()) : normal({d.streams, d.batch, n.back()});
     setup.batches.push_back({x, y});
   }
   return setup;
@@ -87,7 +89,7 @@ Setup draw(const Problem& problem, const Draw& d) {
 // The same run on tensors, by the packages nn, learning and optim.
 class TensorPath {
  public:
-  explicit TensorPath(const Setup& setup)
+  explicit TensorPath(const Trial& setup)
       : setup_(setup), network_(options(setup)), optimizer_(optimizer()) {
     const at::NoGradGuard no_grad;
     for (std::size_t l = 1; l <= network_->size(); ++l) {
@@ -122,11 +124,12 @@ class TensorPath {
   }
 
  private:
-  static nn::Network options(const Setup& setup) {
+  static nn::Network options(const Trial& setup) {
     const auto& p = setup.problem;
-    const auto single = p.residual ? nn::linear_residual(p.widths[0], static_cast<std::int64_t>(
-                                                                          p.widths.size() - 1))
-                                   : nn::mlp(p.widths);
+    const auto single =
+        p.residual
+            ? nn::linear_residual(p.widths[0], static_cast<std::int64_t>(p.widths.size() - 1))
+            : nn::mlp(p.widths);
     nn::Network network(single.ensemble(setup.members.rates.numel()));
     network->to(at::kDouble);
     return network;
@@ -135,7 +138,7 @@ class TensorPath {
   // Members of one ensemble share the regularisation on tensors, hence one rescaling a member.
   class Rescalings final : public optim::Rescaling {
    public:
-    explicit Rescalings(const Setup& setup) {
+    explicit Rescalings(const Trial& setup) {
       const auto& p = setup.problem;
       static const std::map<ensemble::Rescaling, std::string> kNames = {
           {ensemble::Rescaling::kNone, "none"},
@@ -171,7 +174,8 @@ class TensorPath {
         for (std::size_t l = 0; l < layers.size(); ++l) found[l].push_back(directions[l].weight);
       }
       std::vector<optim::Direction> result;
-      for (const auto& weights : found) result.push_back({.weight = at::stack(weights), .bias = {}});
+      for (const auto& weights : found)
+        result.push_back({.weight = at::stack(weights), .bias = {}});
       return result;
     }
     std::string_view name() const override { return "one a member"; }
@@ -191,18 +195,19 @@ class TensorPath {
             batch.target.index_select(0, setup_.members.streams)};
   }
 
-  const Setup& setup_;
+  const Trial& setup_;
   nn::Network network_;
   optim::Rescaled optimizer_;
   at::Tensor alignment_;
 };
 
 const std::vector<std::vector<std::int64_t>> kShapes = {
-    {4, 3}, {5, 5, 5}, {20, 20, 20}, {6, 9, 4, 7}, {9, 7, 5, 3, 2}, {1, 1, 1}, {3, 11, 2}, {7, 7, 7, 7, 7, 7}};
+    {4, 3},          {5, 5, 5}, {20, 20, 20}, {6, 9, 4, 7},
+    {9, 7, 5, 3, 2}, {1, 1, 1}, {3, 11, 2},   {7, 7, 7, 7, 7, 7}};
 
-std::string describe(const Setup& s, const Draw& d) {
-  std::string text = c10::str("widths ", at::IntArrayRef(s.problem.widths), " B ", d.batch, " rule ",
-                              static_cast<int>(s.problem.rule), " rescaling ",
+std::string describe(const Trial& s, const Draw& d) {
+  std::string text = c10::str("widths ", at::IntArrayRef(s.problem.widths), " B ", d.batch,
+                              " rule ", static_cast<int>(s.problem.rule), " rescaling ",
                               static_cast<int>(s.problem.rescaling));
   if (s.problem.residual) text += " residual";
   if (s.problem.as_printed) text += " as printed";
@@ -253,13 +258,16 @@ TEST(Engine, OneStepIsTheTensorPaths) {
     const auto setup = draw(problem, d);
     SCOPED_TRACE(describe(setup, d));
     TensorPath reference(setup);
-    const auto start = problem.error == Error::kMap ? reference.map_error() : reference.training_error(0);
+    const auto start =
+        problem.error == Error::kMap ? reference.map_error() : reference.training_error(0);
     reference.step(0);
-    const auto end = problem.error == Error::kMap ? reference.map_error() : reference.training_error(1);
+    const auto end =
+        problem.error == Error::kMap ? reference.map_error() : reference.training_error(1);
     const auto found = setup.run();
     for (std::size_t l = 0; l < found.weights.size(); ++l) {
       const auto& before = setup.members.weights[l];
-      EXPECT_LT(worst(found.weights[l] - before, reference.weight(l) - before), 1e-12) << "layer " << l + 1;
+      EXPECT_LT(worst(found.weights[l] - before, reference.weight(l) - before), 1e-12)
+          << "layer " << l + 1;
     }
     EXPECT_LT(relative_difference(found.errors[0], start), 1e-12);
     EXPECT_LT(relative_difference(found.errors[1], end), 1e-12);
@@ -269,6 +277,381 @@ TEST(Engine, OneStepIsTheTensorPaths) {
     }
     if (testing::Test::HasFailure()) return;
   }
+}
+
+// Every rule with every rescaling, printed form included.
+std::vector<Problem> all_models(const std::vector<std::int64_t>& widths) {
+  std::vector<Problem> models;
+  for (const auto rule : {Rule::kBackpropagation, Rule::kPredictiveCoding}) {
+    for (const auto rescaling : {Rescaling::kNone, Rescaling::kAlpha, Rescaling::kDecorrelation,
+                                 Rescaling::kProjection, Rescaling::kRecursiveProjection}) {
+      Problem problem{.widths = widths};
+      problem.rule = rule;
+      problem.rescaling = rescaling;
+      models.push_back(problem);
+    }
+  }
+  return models;
+}
+
+// Oracle: the tensor path in float64. Rounding of float32, times the condition that a
+// regularisation of 0.1 leaves, separates the updates.
+TEST(Engine, OneStepInFloat32IsTheTensorPathsToItsRounding) {
+  std::mt19937_64 random(11);
+  for (int i = 0; i < 150; ++i) {
+    auto [problem, d] = random_case(random);
+    problem.residual = false;
+    d.dtype = at::kFloat;
+    // A single u.xhat may all but cancel, which no regularisation undoes.
+    if (problem.widths.front() == 1 && problem.rescaling == Rescaling::kDecorrelation) continue;
+    auto setup = draw(problem, d);
+    SCOPED_TRACE(describe(setup, d));
+    const auto found = setup.run();
+    for (auto& weight : setup.members.weights) weight = weight.to(at::kDouble);
+    TensorPath reference(setup);
+    reference.step(0);
+    for (std::size_t l = 0; l < found.weights.size(); ++l) {
+      EXPECT_EQ(found.weights[l].scalar_type(), at::kFloat);
+      const auto& before = setup.members.weights[l];
+      EXPECT_LT(worst(found.weights[l] - before, reference.weight(l) - before), 2e-4)
+          << "layer " << l + 1;
+    }
+  }
+}
+
+// Oracle: the tensor path, step by step. Rates at which learning contracts keep the two runs
+// together for 500 steps.
+TEST(Engine, FiveHundredStepsAreTheTensorPaths) {
+  for (auto problem : all_models({6, 8, 7, 6})) {
+    for (const bool residual : {false, true}) {
+      if (residual && problem.rule == Rule::kBackpropagation) continue;
+      if (residual) problem.widths = {6, 6, 6};
+      if (problem.rescaling == Rescaling::kAlpha) problem.floor = 0.5;
+      problem.residual = residual;
+      const bool online = problem.rescaling == Rescaling::kRecursiveProjection ||
+                          problem.rescaling == Rescaling::kAlpha;
+      Draw d;
+      d.members = 3;
+      d.batch = online ? 1 : 20;
+      d.steps = 500;
+      d.rate = online ? 0.02 : 0.1;
+      const auto setup = draw(problem, d);
+      SCOPED_TRACE(describe(setup, d));
+      TensorPath reference(setup);
+      for (std::int64_t t = 0; t < d.steps; ++t) reference.step(t);
+      const auto found = setup.run();
+      for (std::size_t l = 0; l < found.weights.size(); ++l) {
+        EXPECT_LT(worst(found.weights[l], reference.weight(l)), 1e-9) << "layer " << l + 1;
+      }
+      EXPECT_TRUE(found.left_at.eq(-1).all().item<bool>());
+      EXPECT_TRUE(found.finished.all().item<bool>());
+      EXPECT_LT(found.errors[500].max().item<double>(), found.errors[0].min().item<double>());
+    }
+  }
+}
+
+// Oracle: the tensor path. Inputs that leave a direction out let Q grow up to its bound, where it
+// stops forgetting.
+TEST(Engine, RecursiveProjectionStopsForgettingAsTheTensorPathDoes) {
+  Problem problem{.widths = {5, 6, 4}};
+  problem.rescaling = Rescaling::kRecursiveProjection;
+  problem.forgetting = 0.5;
+  for (const std::int64_t batch : {1, 3}) {
+    Draw d;
+    d.members = 3;
+    d.batch = batch;
+    d.steps = 60;
+    d.rate = 0.2;
+    auto setup = draw(problem, d);
+    for (auto& b : setup.batches) {
+      b.input.select(-1, 4).zero_();
+      b.target = at::matmul(b.input, setup.maps.mT());
+    }
+    TensorPath reference(setup);
+    for (std::int64_t t = 0; t < d.steps; ++t) reference.step(t);
+    const auto found = setup.run();
+    for (std::size_t l = 0; l < found.weights.size(); ++l) {
+      EXPECT_LT(worst(found.weights[l], reference.weight(l)), 1e-8);
+    }
+  }
+}
+
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  if (!a.defined()) return !b.defined();
+  return at::equal(a.isnan(), b.isnan()) && at::equal(a.nan_to_num(), b.nan_to_num());
+}
+
+void expect_same_bits(const Result& a, const Result& b) {
+  EXPECT_TRUE(same_bits(a.errors, b.errors));
+  EXPECT_TRUE(same_bits(a.alignments, b.alignments));
+  EXPECT_TRUE(at::equal(a.left_at, b.left_at));
+  for (std::size_t l = 0; l < a.weights.size(); ++l) {
+    EXPECT_TRUE(same_bits(a.weights[l], b.weights[l]));
+  }
+}
+
+// The members of `index` alone.
+Trial selected(const Trial& setup, const at::Tensor& index) {
+  auto part = setup;
+  for (auto& weight : part.members.weights) weight = weight.index_select(0, index);
+  part.members.rates = part.members.rates.index_select(0, index);
+  part.members.regularisation = part.members.regularisation.index_select(0, index);
+  part.members.streams = part.members.streams.index_select(0, index);
+  return part;
+}
+
+Result selected(const Result& result, const at::Tensor& index) {
+  auto part = result;
+  part.errors = part.errors.index_select(1, index);
+  if (part.alignments.defined()) part.alignments = part.alignments.index_select(1, index);
+  for (auto& weight : part.weights) weight = weight.index_select(0, index);
+  part.left_at = part.left_at.index_select(0, index);
+  return part;
+}
+
+// Models whose batches are thinner and thicker than layers, with an alignment to measure.
+std::vector<Trial> invariance_setups() {
+  std::vector<Trial> setups;
+  for (auto problem : all_models({5, 7, 6})) {
+    problem.alignment = setups.size() % 3 == 0;
+    for (const std::int64_t batch : {2, 20}) {
+      Draw d;
+      d.members = 37;
+      d.batch = batch;
+      d.steps = 6;
+      d.rate = 0.3;
+      d.dtype = setups.size() % 4 == 3 ? at::kFloat : at::kDouble;
+      setups.push_back(draw(problem, d));
+    }
+  }
+  return setups;
+}
+
+// Invariant: nothing depends, to the last bit, on threads, on the block, or on how many steps of
+// data are held at a time.
+TEST(Engine, ResultsDependNeitherOnThreadsNorOnBlocks) {
+  for (const auto& setup : invariance_setups()) {
+    SCOPED_TRACE(describe(setup, {}));
+    const auto expected = setup.run();
+    for (const int threads : {1, 3}) {
+      for (const std::int64_t block : {1, 2, 100}) {
+        for (const std::size_t bytes : {std::size_t{1}, std::size_t{1} << 29}) {
+          RunOptions options;
+          options.threads = threads;
+          options.block = block;
+          options.data_bytes = bytes;
+          expect_same_bits(setup.run(options), expected);
+        }
+      }
+    }
+  }
+}
+
+// Invariant: a member's result does not depend, to the last bit, on its place or on who else is
+// there.
+TEST(Engine, AMemberDoesNotDependOnTheOthers) {
+  for (const auto& setup : invariance_setups()) {
+    SCOPED_TRACE(describe(setup, {}));
+    const auto whole = setup.run();
+    for (const auto& index : {at::arange(37, at::kLong).flip(0), at::arange(3, 37, 5, at::kLong),
+                              at::tensor({7}, at::kLong)}) {
+      expect_same_bits(selected(setup, index).run(), selected(whole, index));
+    }
+  }
+}
+
+// Oracle: metrics::diverged, and the curve's definition. Diverging members, and some that are not
+// even finite at the start, leave; their neighbours do not notice.
+TEST(Engine, DivergedMembersLeaveAndDisturbNobody) {
+  for (const auto& problem : all_models({5, 7, 6})) {
+    Draw d;
+    d.members = 24;
+    d.batch = 20;
+    d.steps = 40;
+    d.rate = 0.1;
+    auto setup = draw(problem, d);
+    SCOPED_TRACE(describe(setup, d));
+    const auto calm = setup.run();
+    const auto bad = at::arange(24, at::kLong).remainder(3).eq(1);
+    setup.members.rates = at::where(bad, setup.members.rates * 1e4, setup.members.rates);
+    setup.members.weights[0][4].fill_(std::numeric_limits<double>::quiet_NaN());
+    setup.members.weights[1][13].fill_(std::numeric_limits<double>::infinity());
+    const auto found = setup.run();
+    const auto good = bad.logical_not().nonzero().squeeze(-1);
+    expect_same_bits(selected(found, good), selected(calm, good));
+
+    for (std::int64_t r = 0; r < d.members; ++r) {
+      const auto row = found.errors.select(1, r).contiguous();
+      const metrics::Curve curve(row.const_data_ptr<double>(),
+                                 row.const_data_ptr<double>() + row.numel());
+      const auto left = found.left_at[r].item<std::int64_t>();
+      EXPECT_EQ(metrics::diverged(curve), left >= 0);
+      EXPECT_EQ(left >= 0, bad[r].item<bool>()) << "member " << r;
+      if (left < 0) continue;
+      EXPECT_TRUE(row.slice(0, left + 1).isnan().all().item<bool>());
+      const metrics::Curve before(curve.begin(), curve.begin() + left);
+      EXPECT_TRUE(left == 0 || !metrics::diverged(before));
+    }
+    EXPECT_EQ(found.left_at[4].item<std::int64_t>(), 0);
+    // The weights of a member that left are those it left with.
+    auto shorter = setup;
+    const auto left = found.left_at[7].item<std::int64_t>();
+    shorter.batches.erase(shorter.batches.begin() + left + 1, shorter.batches.end());
+    EXPECT_TRUE(same_bits(shorter.run().weights[0][7], found.weights[0][7]));
+  }
+}
+
+// Oracle: the same run under the best instruction set. The others differ by rounding only.
+TEST(Engine, InstructionSetsAgreeToRounding) {
+  for (const auto& problem : all_models({6, 9, 7, 6})) {
+    Draw d;
+    d.batch = 12;
+    d.steps = 20;
+    d.rate = 0.1;
+    const auto setup = draw(problem, d);
+    SCOPED_TRACE(describe(setup, d));
+    hwy::SetSupportedTargetsForTest(0);
+    const auto expected = setup.run();
+    for (const auto target : hwy::SupportedAndGeneratedTargets()) {
+      SCOPED_TRACE(hwy::TargetName(target));
+      hwy::SetSupportedTargetsForTest(0);
+      hwy::SetSupportedTargetsForTest(target);
+      const auto found = setup.run();
+      hwy::SetSupportedTargetsForTest(0);
+      for (std::size_t l = 0; l < found.weights.size(); ++l) {
+        EXPECT_LT(worst(found.weights[l], expected.weights[l]), 1e-12);
+      }
+      EXPECT_LT(relative_difference(found.errors, expected.errors), 1e-11);
+    }
+  }
+}
+
+// Oracle: the definition. Without input every c_l is 0: two layers and three steps make six.
+TEST(Engine, AlphaCountsZeroDenominators) {
+  Problem problem{.widths = {4, 5, 3}};
+  problem.rescaling = Rescaling::kAlpha;
+  Draw d;
+  d.steps = 3;
+  d.batch = 1;
+  auto setup = draw(problem, d);
+  for (auto& batch : setup.batches) batch.input.zero_();
+  problem.rule = Rule::kBackpropagation;
+  setup.problem = problem;
+  const auto found = setup.run();
+  EXPECT_TRUE(found.zero_denominators.eq(6).all().item<bool>());
+  for (std::size_t l = 0; l < 2; ++l) {
+    EXPECT_TRUE(at::equal(found.weights[l], setup.members.weights[l]));
+  }
+}
+
+// Contract: progress adds up, every member is told finished once, with its curve complete.
+TEST(Engine, ProgressTellsWhoHasFinished) {
+  Draw d;
+  d.members = 21;
+  d.steps = 4;
+  const auto setup = draw({.widths = {4, 5, 3}}, d);
+  std::multiset<std::int64_t> finished;
+  std::int64_t done = 0;
+  RunOptions options;
+  options.threads = 2;
+  options.block = 1;
+  options.on_progress = [&](const Progress& progress, const Result& result) {
+    EXPECT_EQ(progress.total, 84);
+    EXPECT_GT(progress.done, done);
+    done = progress.done;
+    for (const auto r : progress.finished) {
+      finished.insert(r);
+      EXPECT_TRUE(result.errors.select(1, r).isfinite().all().item<bool>());
+    }
+    return true;
+  };
+  setup.run(options);
+  EXPECT_EQ(done, 84);
+  std::multiset<std::int64_t> everyone;
+  for (std::int64_t r = 0; r < 21; ++r) everyone.insert(r);
+  EXPECT_EQ(finished, everyone);
+}
+
+// Contract: a run that is stopped keeps what has finished and says what has not.
+TEST(Engine, StopsWhenToldTo) {
+  Draw d;
+  d.members = 200;
+  d.steps = 3;
+  const auto setup = draw({.widths = {4, 5, 3}}, d);
+  const auto whole = setup.run();
+  RunOptions options;
+  options.threads = 1;
+  options.block = 1;
+  options.on_progress = [](const Progress&, const Result&) { return false; };
+  const auto part = setup.run(options);
+  const auto count = part.finished.sum().item<std::int64_t>();
+  EXPECT_GT(count, 0);
+  EXPECT_LT(count, 200);
+  EXPECT_TRUE(same_bits(part.errors.index_select(1, part.finished.nonzero().squeeze(-1)),
+                        whole.errors.index_select(1, part.finished.nonzero().squeeze(-1))));
+  const auto rest = part.finished.logical_not().nonzero().squeeze(-1);
+  EXPECT_TRUE(part.errors.index_select(1, rest).isnan().all().item<bool>());
+
+  options.on_progress = [](const Progress&, const Result&) -> bool {
+    throw UserError("the disk is full");
+  };
+  EXPECT_THROW(setup.run(options), UserError);
+}
+
+// Oracle: the definition. No steps leave weights and the first errors.
+TEST(Engine, NoStepsMeasureOnly) {
+  Draw d;
+  d.steps = 0;
+  for (const bool residual : {false, true}) {
+    Problem problem{.widths = {4, 4, 4}};
+    problem.residual = residual;
+    const auto setup = draw(problem, d);
+    const auto found = setup.run();
+    EXPECT_EQ(found.errors.size(0), 1);
+    EXPECT_LT(relative_difference(found.errors[0], TensorPath(setup).map_error()), 1e-14);
+    EXPECT_LT(relative_difference(found.weights[1], setup.members.weights[1]), 1e-15);
+  }
+}
+
+// Contract: what stays on the tensor path is refused in a sentence, a caller's mistakes are errors.
+TEST(Engine, RefusesWhatItDoesNotDo) {
+  Problem problem{.widths = {4, 5, 3}};
+  problem.rescaling = Rescaling::kDecorrelation;
+  auto setup = draw(problem, {});
+  EXPECT_FALSE(unsupported(setup.problem, setup.members));
+  setup.problem.spectrum = "lower";
+  EXPECT_NE(unsupported(setup.problem, setup.members)->find("'lower'"), std::string::npos);
+  EXPECT_THROW(setup.run(), UserError);
+  setup.problem.spectrum = "symmetric";
+  setup.members.regularisation[3] = 0;
+  EXPECT_NE(unsupported(setup.problem, setup.members)->find("pseudo-inverse"), std::string::npos);
+  EXPECT_THROW(setup.run(), UserError);
+  setup.problem.rescaling = Rescaling::kNone;
+  EXPECT_FALSE(unsupported(setup.problem, setup.members));
+  setup.members.weights[1] = setup.members.weights[1].to(at::kFloat);
+  EXPECT_THROW(setup.run(), UserError);
+
+  const auto good = draw({.widths = {4, 5, 3}}, {});
+  const auto expect_refused = [&](const auto& spoil) {
+    auto bad = good;
+    spoil(bad);
+    EXPECT_THROW(bad.run(), c10::Error);
+  };
+  expect_refused([](Trial& s) { s.problem.widths = {4, 5, 5, 3}; });
+  expect_refused([](Trial& s) { s.problem.widths = {4}; });
+  expect_refused([](Trial& s) { s.problem.residual = true; });
+  expect_refused([](Trial& s) { s.problem.forgetting = 1.5; });
+  expect_refused([](Trial& s) { s.problem.delta = 0; });
+  expect_refused([](Trial& s) { s.members.weights[0] = at::zeros({11, 5, 3}, at::kDouble); });
+  expect_refused([](Trial& s) { s.members.streams = at::full({11}, 3, at::kLong); });
+  expect_refused([](Trial& s) { s.members.streams = at::full({11}, -1, at::kLong); });
+  expect_refused([](Trial& s) { s.members.streams = at::zeros({4}, at::kLong); });
+  expect_refused([](Trial& s) { s.maps = at::zeros({3, 4, 4}, at::kDouble); });
+  expect_refused([](Trial& s) { s.batches[0].target = at::zeros({3, 30, 4}, at::kDouble); });
+  expect_refused([](Trial& s) {
+    s.problem.rescaling = Rescaling::kProjection;
+    s.members.regularisation = at::Tensor();
+  });
 }
 
 }  // namespace

@@ -211,8 +211,8 @@ TEST_P(LaneLinalg, ProductsAreMatmul) {
         const auto bound = unit(dtype) * (4 + static_cast<double>(k));
         for (const bool a_t : {false, true}) {
           for (const bool b_t : {false, true}) {
-            const auto found = HWY_DYNAMIC_DISPATCH(product)(
-                a_t ? a.mT().contiguous() : a, a_t, b_t ? b.mT().contiguous() : b, b_t);
+            const auto found = HWY_DYNAMIC_DISPATCH(product)(a_t ? a.mT().contiguous() : a, a_t,
+                                                             b_t ? b.mT().contiguous() : b, b_t);
             EXPECT_LT(largest_relative(found, expected), bound) << m << " " << k << " " << n;
           }
         }
@@ -228,8 +228,9 @@ TEST_P(LaneLinalg, ProductsAreAddedWithAScalePerLane) {
     const auto b = draw({20, 11}, dtype);
     const auto source = draw({7, 11}, dtype);
     const auto scale = draw({}, dtype);
-    const auto expected = source.to(at::kDouble) + scale.to(at::kDouble).view({-1, 1, 1}) *
-                                                       at::matmul(a.to(at::kDouble), b.to(at::kDouble));
+    const auto expected =
+        source.to(at::kDouble) +
+        scale.to(at::kDouble).view({-1, 1, 1}) * at::matmul(a.to(at::kDouble), b.to(at::kDouble));
     EXPECT_LT(largest_relative(HWY_DYNAMIC_DISPATCH(sum)(a, b, source, scale), expected),
               30 * unit(dtype));
   }
@@ -261,8 +262,10 @@ TEST_P(LaneLinalg, GeneralSystemsAreSolvedAsByLapack) {
       for (const double condition : {1.0, 1e3, 0.01 / unit(dtype)}) {
         const auto lanes = HWY_DYNAMIC_DISPATCH(lane_count)(dtype == at::kFloat);
         const auto values = at::logspace(0, -std::log10(condition), n, 10.0, at::kDouble);
-        const auto q1 = std::get<0>(at::linalg_qr(at::randn({lanes, n, n}, generator_, at::kDouble)));
-        const auto q2 = std::get<0>(at::linalg_qr(at::randn({lanes, n, n}, generator_, at::kDouble)));
+        const auto q1 =
+            std::get<0>(at::linalg_qr(at::randn({lanes, n, n}, generator_, at::kDouble)));
+        const auto q2 =
+            std::get<0>(at::linalg_qr(at::randn({lanes, n, n}, generator_, at::kDouble)));
         const auto a = at::matmul(q1 * values, q2).to(dtype);
         const auto b = draw({6, n}, dtype);
         const auto found = HWY_DYNAMIC_DISPATCH(solve_from_right)(a, b).to(at::kDouble);
@@ -271,8 +274,7 @@ TEST_P(LaneLinalg, GeneralSystemsAreSolvedAsByLapack) {
             (at::matmul(found, a.to(at::kDouble)) - b.to(at::kDouble)).norm(2, {-2, -1}) / scale;
         EXPECT_LT(residual.max().item<double>(), unit(dtype) * static_cast<double>(n + 5)) << n;
         if (condition * unit(dtype) > 1e-3) continue;
-        const auto expected =
-            at::linalg_solve(a.to(at::kDouble).mT(), b.to(at::kDouble).mT()).mT();
+        const auto expected = at::linalg_solve(a.to(at::kDouble).mT(), b.to(at::kDouble).mT()).mT();
         EXPECT_LT(largest_relative(found, expected), 10 * unit(dtype) * condition * (n + 5.0)) << n;
       }
     }
@@ -310,7 +312,8 @@ TEST_P(LaneLinalg, ExtremeEigenvaluesAreLapacks) {
     for (const auto n : kSizes) {
       for (const auto& [name, values] : spectra(lanes, n, generator_)) {
         if (dtype == at::kFloat && name == "tiny") continue;
-        const auto q = std::get<0>(at::linalg_qr(at::randn({lanes, n, n}, generator_, at::kDouble)));
+        const auto q =
+            std::get<0>(at::linalg_qr(at::randn({lanes, n, n}, generator_, at::kDouble)));
         for (const bool diagonal : {false, true}) {
           const auto full = at::matmul(q * values.unsqueeze(-2), q.mT());
           const auto a = (diagonal ? at::diag_embed(values) : full).to(dtype);
@@ -353,22 +356,26 @@ TEST_P(LaneLinalg, LanesDoNotSeeEachOther) {
                    HWY_DYNAMIC_DISPATCH(solve_positive)(spoilt_a, spoilt_b)));
   EXPECT_TRUE(same(HWY_DYNAMIC_DISPATCH(solve_from_right)(b, a),
                    HWY_DYNAMIC_DISPATCH(solve_from_right)(spoilt_b, spoilt_a)));
-  EXPECT_TRUE(
-      same(HWY_DYNAMIC_DISPATCH(extremes)(a), HWY_DYNAMIC_DISPATCH(extremes)(spoilt_a)));
+  EXPECT_TRUE(same(HWY_DYNAMIC_DISPATCH(extremes)(a), HWY_DYNAMIC_DISPATCH(extremes)(spoilt_a)));
 }
 
-// Oracle: the definition. A matrix that is not positive definite, or singular, gives no numbers that
-// look like a result.
+// Oracle: the definition. A matrix that is not positive definite, or singular, gives no numbers
+// that look like a result.
 TEST_P(LaneLinalg, FailureIsNotFinite) {
   const auto b = draw({5, 5});
   const auto lanes = b.size(0);
   const auto indefinite = at::diag(at::tensor({1.0, 2.0, -1.0, 1.0, 1.0}, at::kDouble));
   const auto singular = at::diag(at::tensor({1.0, 2.0, 0.0, 1.0, 1.0}, at::kDouble));
   const auto expand = [&](const at::Tensor& a) { return a.expand({lanes, 5, 5}); };
-  EXPECT_FALSE(HWY_DYNAMIC_DISPATCH(solve_positive)(expand(indefinite), b).isfinite().all().item<bool>());
-  EXPECT_FALSE(HWY_DYNAMIC_DISPATCH(solve_from_right)(expand(singular), b).isfinite().all().item<bool>());
-  EXPECT_TRUE(HWY_DYNAMIC_DISPATCH(extremes)(expand(singular) * std::numeric_limits<double>::quiet_NaN())
-                  .isnan().all().item<bool>());
+  EXPECT_FALSE(
+      HWY_DYNAMIC_DISPATCH(solve_positive)(expand(indefinite), b).isfinite().all().item<bool>());
+  EXPECT_FALSE(
+      HWY_DYNAMIC_DISPATCH(solve_from_right)(expand(singular), b).isfinite().all().item<bool>());
+  EXPECT_TRUE(
+      HWY_DYNAMIC_DISPATCH(extremes)(expand(singular) * std::numeric_limits<double>::quiet_NaN())
+          .isnan()
+          .all()
+          .item<bool>());
 }
 
 }  // namespace

@@ -10,9 +10,9 @@
 /// (kernels.cpp).
 namespace pcxx::ensemble {
 
-/// A batch of every stream as the kernels read it: [S][n][columns], times 1 / sqrt(samples), so that
-/// products of two activities are means over samples. `full` is the batch before compression, not
-/// scaled.
+/// A batch of every stream as the kernels read it: [S][n][columns], times 1 / sqrt(samples), so
+/// that products of two activities are means over samples. `full` is the batch before compression,
+/// not scaled.
 template <typename T>
 struct StepData {
   std::int64_t samples = 0;
@@ -27,10 +27,10 @@ struct StepData {
 /// One vector of members: W of them, the last ones copies where members have run out (member -1).
 template <typename T>
 struct Group {
-  T* weights = nullptr;         // M_1..M_L one after the other; M = I + W when residual
-  T* memory = nullptr;          // Q_1..Q_L of the recursive projection
-  T* teacher = nullptr;         // W_data
-  T* rates = nullptr;           // [W] each from here on
+  T* weights = nullptr;  // M_1..M_L one after the other; M = I + W when residual
+  T* memory = nullptr;   // Q_1..Q_L of the recursive projection
+  T* teacher = nullptr;  // W_data
+  T* rates = nullptr;    // [W] each from here on
   T* regularisation = nullptr;
   T* first_error = nullptr;
   std::vector<std::int64_t> member;

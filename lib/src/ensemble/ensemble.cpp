@@ -235,8 +235,8 @@ class Run {
   void spread(const at::Tensor& batch, const std::vector<std::int64_t>& index,
               const Matrix<T>& out) const {
     for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-      const T* from = batch.const_data_ptr<T>() +
-                      index[static_cast<std::size_t>(lane)] * out.rows * out.cols;
+      const T* from =
+          batch.const_data_ptr<T>() + index[static_cast<std::size_t>(lane)] * out.rows * out.cols;
       for (std::ptrdiff_t i = 0; i < out.rows; ++i) {
         for (std::ptrdiff_t j = 0; j < out.cols; ++j) out.at(i, j)[lane] = *from++;
       }

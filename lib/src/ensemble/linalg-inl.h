@@ -171,7 +171,7 @@ void multiply_add(D, const Matrix<T>& a, const Matrix<T>& b, const Matrix<T>& so
 template <class D, class T>
 void solve_rows(D d, const Matrix<T>& l, Index begin, Index length, const Matrix<T>& b) {
   const auto rows = b.block(begin, 0, length, b.cols);
-  const TileOperands<D> o{l.block(begin, 0, length, begin), b, rows, rows,
+  const TileOperands<D> o{l.block(begin, 0, length, begin),      b,          rows, rows,
                           l.block(begin, begin, length, length), hn::Zero(d)};
   const Pieces cols(b.cols, kTileCols);
   for (Index j = 0; j < cols.count; ++j) {
@@ -275,8 +275,8 @@ HWY_NOINLINE void reflect_columns(const Matrix<hn::TFromD<D>>& v, hn::Vec<D> tau
 template <class D, int... kN>
 void reflect(const Matrix<hn::TFromD<D>>& v, hn::Vec<D> tau, const Matrix<hn::TFromD<D>>& b,
              std::integer_sequence<int, kN...>) {
-  using Function = void (*)(const Matrix<hn::TFromD<D>>&, hn::Vec<D>, const Matrix<hn::TFromD<D>>&,
-                            Index);
+  using Function =
+      void (*)(const Matrix<hn::TFromD<D>>&, hn::Vec<D>, const Matrix<hn::TFromD<D>>&, Index);
   static constexpr Function kTable[] = {&reflect_columns<D, kN + 1>...};
   const Pieces cols(b.cols, kReflected);
   for (Index j = 0; j < cols.count; ++j) kTable[cols.length(j) - 1](v, tau, b, cols.begin(j));
@@ -467,11 +467,11 @@ void tridiagonalise(D d, const Matrix<T>& a, T* diagonal, T* squares, T* work) {
 template <class D>
 struct Enclosure {
   using V = hn::Vec<D>;
-  V low;        // no larger than the zero
-  V high;       // larger than every zero
-  V at;         // where to look next
-  V safe;       // where Laguerre's step from `high` leads: above the zero, but for rounding
-  V back;       // the last step back up from below it
+  V low;   // no larger than the zero
+  V high;  // larger than every zero
+  V at;    // where to look next
+  V safe;  // where Laguerre's step from `high` leads: above the zero, but for rounding
+  V back;  // the last step back up from below it
   V tolerance;
 
   hn::Mask<D> open() const { return hn::Gt(hn::Sub(high, low), tolerance); }
@@ -483,9 +483,9 @@ struct Enclosure {
 template <class D>
 struct Pivots {
   using V = hn::Vec<D>;
-  V inverse;     // 1 / q of the row before
-  V first;       // q' / q
-  V second;      // q'' / q
+  V inverse;  // 1 / q of the row before
+  V first;    // q' / q
+  V second;   // q'' / q
   V sum;
   V square_sum;
   V least;
@@ -546,8 +546,7 @@ void narrow(D d, const Pivots<D>& p, Index n, bool clustered, Enclosure<D>& e) {
   }
   next = hn::Min(next, hn::NegMulAdd(hn::Set(d, T(0.25)), e.tolerance, e.high));
   e.safe = hn::IfThenElse(above, single, e.safe);
-  e.back = hn::IfThenElse(above, e.tolerance,
-                          hn::Sqrt(hn::Mul(e.back, hn::Sub(e.high, e.low))));
+  e.back = hn::IfThenElse(above, e.tolerance, hn::Sqrt(hn::Mul(e.back, hn::Sub(e.high, e.low))));
   const auto up = hn::Add(e.low, e.back);
   const auto again = hn::IfThenElse(hn::Gt(e.safe, e.low), hn::Min(up, e.safe), up);
   e.at = hn::IfThenElse(above, next, hn::IfThenElse(below, again, e.at));
@@ -610,9 +609,8 @@ Extremes<D> tridiagonal_extremes(D d, Index n, const T* diagonal, const T* squar
     narrow(d, up, n, round >= kSingleRounds, largest);
     narrow(d, down, n, round >= kSingleRounds, smallest);
   }
-  const auto middle = [&](const Enclosure<D>& e) HWY_ATTR {
-    return hn::Mul(hn::Set(d, T(0.5)), hn::Add(e.low, e.high));
-  };
+  const auto middle = [&](const Enclosure<D>& e)
+                          HWY_ATTR { return hn::Mul(hn::Set(d, T(0.5)), hn::Add(e.low, e.high)); };
   // Max drops NaN: `total` has kept it.
   const auto finite = hn::Eq(total, total);
   const auto nan = hn::Set(d, std::numeric_limits<T>::quiet_NaN());

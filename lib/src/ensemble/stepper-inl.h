@@ -389,9 +389,8 @@ class Stepper {
       return;
     }
     multiply(d_, a, b, direction(l));
-    for_each(direction(l), [&](T* at) HWY_ATTR {
-      hn::Store(hn::Mul(scale, load(d_, at)), d_, at);
-    });
+    for_each(direction(l),
+             [&](T* at) HWY_ATTR { hn::Store(hn::Mul(scale, load(d_, at)), d_, at); });
   }
 
   void move_or_keep(Index l, const Matrix<T>& step) {
@@ -454,7 +453,8 @@ class Stepper {
     hn::Store(zeros_, d_, zeros);
     for (Index lane = 0; lane < lanes_; ++lane) {
       if (!group_->active[size(lane)]) continue;
-      records.zero_denominators[group_->member[size(lane)]] += static_cast<std::int64_t>(zeros[lane]);
+      records.zero_denominators[group_->member[size(lane)]] +=
+          static_cast<std::int64_t>(zeros[lane]);
     }
   }
 
@@ -470,8 +470,8 @@ class Stepper {
     return hn::IfThenElse(hn::Lt(eps, zero), zero, eps);
   }
 
-  // E Xhat^T (Xhat Xhat^T + eps I)^-1, or E (Xhat^T Xhat + eps I)^-1 Xhat^T when the batch is thinner
-  // than the layer.
+  // E Xhat^T (Xhat Xhat^T + eps I)^-1, or E (Xhat^T Xhat + eps I)^-1 Xhat^T when the batch is
+  // thinner than the layer.
   void projection(Index l, const Matrix<T>& e, const Matrix<T>& xhat) {
     const bool thin = columns_ < width(l - 1);
     const Index n = thin ? columns_ : width(l - 1);
@@ -560,8 +560,8 @@ class Stepper {
     move_or_keep(l, step);
   }
 
-  // From 2C x 2C numbers where they are fewer: with the thin QR [left right] = q [r1 r2] the symmetric
-  // part is q (r1 r2^T + r2 r1^T) q^T / 2.
+  // From 2C x 2C numbers where they are fewer: with the thin QR [left right] = q [r1 r2] the
+  // symmetric part is q (r1 r2^T + r2 r1^T) q^T / 2.
   V thin_regulariser(const Matrix<T>& left, const Matrix<T>& right) {
     const Index n = left.rows;
     const Index both = 2 * columns_;
@@ -584,8 +584,8 @@ class Stepper {
     return regulariser(symmetric_part(product), true);
   }
 
-  // K^T = (lambda I + Xhat^T Q Xhat)^-1 Xhat^T Q, D = E K^T, Q <- (Q - K Xhat^T Q) / lambda. Here Xhat
-  // carries 1 / sqrt(B), and lambda 1 / B.
+  // K^T = (lambda I + Xhat^T Q Xhat)^-1 Xhat^T Q, D = E K^T, Q <- (Q - K Xhat^T Q) / lambda. Here
+  // Xhat carries 1 / sqrt(B), and lambda 1 / B.
   void recursive_projection(Index l, const Matrix<T>& e, const Matrix<T>& xhat) {
     const Index n = width(l - 1);
     const auto& q = memories_[size(l)];
@@ -610,8 +610,8 @@ class Stepper {
     for (Index i = 0; i < q.rows; ++i) trace = hn::Add(trace, load(d_, q.at(i, i)));
     const V mean = hn::Mul(trace, hn::Set(d_, T(1) / static_cast<T>(q.rows)));
     const V one = hn::Set(d_, T(1));
-    const V scale = hn::IfThenElse(hn::Gt(mean, hn::Set(d_, limit * lambda)), one,
-                                   hn::Set(d_, T(1) / lambda));
+    const V scale =
+        hn::IfThenElse(hn::Gt(mean, hn::Set(d_, limit * lambda)), one, hn::Set(d_, T(1) / lambda));
     for (Index i = 0; i < q.rows; ++i) {
       for (Index j = 0; j <= i; ++j) {
         const V value = hn::Mul(scale, load(d_, q.at(i, j)));
@@ -725,8 +725,8 @@ class Stepper {
   T* target_ = nullptr;
   T* residuals_ = nullptr;
   Matrix<T> map_;
-  Matrix<T> scaling_;        // S, and its Cholesky factor
-  std::vector<T*> chain_;    // per layer: products of weights, and then what is propagated
+  Matrix<T> scaling_;      // S, and its Cholesky factor
+  std::vector<T*> chain_;  // per layer: products of weights, and then what is propagated
   std::array<T*, 4> rolling_{};
   std::array<T*, 2> square_{};
   T* thin_ = nullptr;

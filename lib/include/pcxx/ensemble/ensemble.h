@@ -31,12 +31,12 @@ struct Problem {
   bool residual = false;                  ///< every layer is x + W x, all widths equal
   Rule rule = Rule::kPredictiveCoding;
   Rescaling rescaling = Rescaling::kNone;
-  bool presynaptic_denominator = false;      ///< alpha: u.u in place of u.xhat
-  std::optional<double> floor = {};          ///< alpha: c_l >= floor * c_1
-  std::string spectrum = "symmetric";        ///< decorrelation; no other is done here
-  bool as_printed = false;                   ///< decorrelation: (E[u xhat^T])^-1
-  double forgetting = 0.95;                  ///< recursive projection
-  double delta = 1;                          ///< recursive projection
+  bool presynaptic_denominator = false;  ///< alpha: u.u in place of u.xhat
+  std::optional<double> floor = {};      ///< alpha: c_l >= floor * c_1
+  std::string spectrum = "symmetric";    ///< decorrelation; no other is done here
+  bool as_printed = false;               ///< decorrelation: (E[u xhat^T])^-1
+  double forgetting = 0.95;              ///< recursive projection
+  double delta = 1;                      ///< recursive projection
   Error error = Error::kMap;
   bool alignment = false;  ///< record the target alignment of every update as well
 };
