@@ -654,5 +654,53 @@ TEST(Engine, RefusesWhatItDoesNotDo) {
   });
 }
 
+// The paper's regression task: norm-preserving weights, one linear teacher a seed, ten seeds.
+Trial regression(Problem problem, std::int64_t hidden, std::int64_t batch, std::int64_t steps,
+                 const std::vector<double>& rates, double regularisation) {
+  constexpr std::int64_t kWidth = 20;
+  constexpr std::int64_t kSeeds = 10;
+  problem.widths.assign(static_cast<std::size_t>(hidden + 2), kWidth);
+  const auto count = static_cast<std::int64_t>(rates.size());
+  Trial trial{.problem = problem, .members = {}, .maps = {}, .batches = {}};
+  auto generator = make_generator(0, Purpose::kWeights);
+  for (std::int64_t l = 0; l <= hidden; ++l) {
+    const auto seeds = at::empty({kSeeds, kWidth, kWidth}, at::kDouble)
+                           .normal_(0, 1 / std::sqrt(double{kWidth}), generator);
+    trial.members.weights.push_back(seeds.repeat({count, 1, 1}));
+  }
+  trial.members.rates = at::tensor(rates, at::kDouble).repeat_interleave(kSeeds);
+  trial.members.regularisation = at::full({count * kSeeds}, regularisation, at::kDouble);
+  trial.members.streams = at::arange(kSeeds, at::kLong).repeat({count});
+  auto teachers = data::linear_teachers(data::LinearTeacherOptions(kWidth, kWidth), 0, kSeeds);
+  trial.maps = data::stack_maps(teachers);
+  for (std::int64_t t = 0; t <= steps; ++t) {
+    trial.batches.push_back(data::next_batch(teachers, batch));
+  }
+  return trial;
+}
+
+// Oracle: independent programs, in float64: with decorrelation, predictive coding through eight
+// hidden layers reaches a map error below 1e-20 by step 300 from 10 of 10 seeds, at rates 0.5 and
+// 0.7.
+TEST(Engine, DecorrelationReachesTheFloorInDeepNetworks) {
+  Problem problem;
+  problem.rescaling = Rescaling::kDecorrelation;
+  const auto found = regression(problem, 8, 64, 300, {0.5, 0.7}, 1e-4).run();
+  EXPECT_LT(found.errors[300].max().item<double>(), 1e-20);
+}
+
+// Oracle: independent programs: mean map error over ten seeds after 500 samples, one at a time,
+// with rate 1: 1.1e-22 through one hidden layer, 3.4e-16 through eight, to a factor that seeds
+// explain.
+TEST(Engine, RecursiveProjectionLearnsOnlineToTheKnownErrors) {
+  Problem problem;
+  problem.rescaling = Rescaling::kRecursiveProjection;
+  const auto shallow = regression(problem, 1, 1, 500, {1}, 0).run();
+  EXPECT_LT(shallow.errors[500].mean().item<double>(), 1e-20);
+  problem.delta = 100;
+  const auto deep = regression(problem, 8, 1, 500, {1}, 0).run();
+  EXPECT_LT(deep.errors[500].mean().item<double>(), 1e-13);
+}
+
 }  // namespace
 }  // namespace pcxx::ensemble

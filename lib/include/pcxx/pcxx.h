@@ -11,6 +11,7 @@
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/data/minibatches.h>
+#include <pcxx/ensemble/ensemble.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/inference/error_descent.h>
 #include <pcxx/inference/state_descent.h>
