@@ -435,7 +435,7 @@ TEST(Engine, ResultsDependNeitherOnThreadsNorOnBlocks) {
     const auto expected = setup.run();
     for (const int threads : {1, 3}) {
       for (const std::int64_t block : {1, 2, 100}) {
-        for (const std::size_t bytes : {std::size_t{1}, std::size_t{1} << 29}) {
+        for (const std::int64_t bytes : {1, 1 << 29}) {
           RunOptions options;
           options.threads = threads;
           options.block = block;

@@ -24,6 +24,25 @@ struct StepData {
   std::vector<T> full_target;
 };
 
+/// The samples of one step as they are drawn: input [S][rows][inputs], target [S][rows][outputs].
+struct Samples {
+  const double* input = nullptr;
+  const double* target = nullptr;
+  std::int64_t streams = 0;
+  std::int64_t rows = 0;
+  std::int64_t inputs = 0;
+  std::int64_t outputs = 0;
+};
+
+/// The same second moments in fewer columns, as data::compress has them.
+///   input [S][inputs][columns], target [S][outputs][columns]
+struct Compressed {
+  std::int64_t columns = 0;
+  std::vector<double> input;
+  std::vector<double> target;
+};
+Compressed compress(const Samples& samples);
+
 /// One vector of members: W of them, the last ones copies where members have run out (member -1).
 template <typename T>
 struct Group {

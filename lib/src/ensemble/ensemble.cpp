@@ -106,6 +106,7 @@ class Run {
         streams_(streams),
         steps_(steps),
         options_(options),
+        threads_(options.threads > 0 ? options.threads : processors()),
         lanes_(lanes<T>()),
         members_(members.rates.numel()) {
     prepare_result(members);
@@ -253,33 +254,51 @@ class Run {
 
   // The steps from `first` on that fit into the memory given to data, at least one.
   Chunk<T> draw(std::int64_t first) {
-    Chunk<T> chunk{.first = first, .steps = steps_, .data = {}};
-    std::size_t bytes = 0;
-    for (auto step = first; step <= steps_; ++step) {
-      const bool measured_only = step == steps_ && problem_.error == Error::kMap;
-      chunk.data.push_back(measured_only ? StepData<T>() : draw_step(step));
-      const auto& data = chunk.data.back();
-      bytes += sizeof(T) * (data.input.size() + data.target.size() + data.full_input.size() +
-                            data.full_target.size());
-      if (bytes >= options_.data_bytes) break;
+    std::vector<data::Batch> batches;
+    const auto drawn = problem_.error == Error::kMap ? steps_ : steps_ + 1;
+    std::int64_t bytes = 0;
+    for (auto step = first; step < drawn && bytes <= options_.data_bytes; ++step) {
+      batches.push_back(draw_batch(step));
+      bytes += 8 * (batches.back().input.numel() + batches.back().target.numel());
     }
+    Chunk<T> chunk{.first = first, .steps = steps_, .data = {}};
+    chunk.data.resize(batches.size());
+    std::atomic<std::size_t> next = 0;
+    in_threads(static_cast<std::int64_t>(batches.size()), [&] {
+      for (auto i = next++; i < batches.size() && !stopped_; i = next++) {
+        chunk.data[i] = prepare(batches[i]);
+      }
+    });
+    const auto end = first + static_cast<std::int64_t>(batches.size());
+    // The map's last error needs no data.
+    if (end == steps_ && drawn == steps_) chunk.data.emplace_back();
     return chunk;
   }
 
-  StepData<T> draw_step(std::int64_t step) const {
+  data::Batch draw_batch(std::int64_t step) const {
     const auto batch = streams_.batch(step);
     check(batch);
+    return {per_member(batch.input, at::kDouble), per_member(batch.target, at::kDouble),
+            batch.samples};
+  }
+
+  StepData<T> prepare(const data::Batch& batch) const {
+    const auto compressed = compress({.input = batch.input.const_data_ptr<double>(),
+                                      .target = batch.target.const_data_ptr<double>(),
+                                      .streams = batch.input.size(0),
+                                      .rows = batch.input.size(1),
+                                      .inputs = batch.input.size(2),
+                                      .outputs = batch.target.size(2)});
+    const double scale = 1 / std::sqrt(static_cast<double>(batch.samples));
     StepData<T> data;
-    const auto compressed = data::compress(batch);
-    const double scale = 1 / std::sqrt(static_cast<double>(compressed.samples));
-    data.samples = compressed.samples;
-    data.columns = compressed.input.size(1);
-    data.input = numbers(compressed.input, scale);
-    data.target = numbers(compressed.target, scale);
+    data.samples = batch.samples;
+    data.columns = compressed.columns;
+    data.input = scaled(compressed.input, scale);
+    data.target = scaled(compressed.target, scale);
     if (problem_.alignment) {
       data.full_columns = batch.input.size(1);
-      data.full_input = numbers(batch.input, 1);
-      data.full_target = numbers(batch.target, 1);
+      data.full_input = transposed(batch.input);
+      data.full_target = transposed(batch.target);
     }
     return data;
   }
@@ -301,8 +320,16 @@ class Run {
     }
   }
 
-  static std::vector<T> numbers(const at::Tensor& samples, double scale) {
-    const auto columns = samples.to(at::kCPU, at::kDouble).mul(scale).mT().to(kType).contiguous();
+  static std::vector<T> scaled(const std::vector<double>& values, double scale) {
+    std::vector<T> result(values.size());
+    std::transform(values.begin(), values.end(), result.begin(),
+                   [&](double value) { return static_cast<T>(scale * value); });
+    return result;
+  }
+
+  // [S][n][B]
+  static std::vector<T> transposed(const at::Tensor& samples) {
+    const auto columns = samples.mT().to(kType).contiguous();
     const T* data = columns.template const_data_ptr<T>();
     return {data, data + columns.numel()};
   }
@@ -316,47 +343,51 @@ class Run {
       columns.full = std::max(columns.full, data.full_columns);
     }
     const auto scratch = scratch_size<T>(problem_, columns);
-    const auto threads = options_.threads > 0 ? options_.threads : processors();
-    const auto size = block_size(scratch, threads);
+    const auto size = block_size(scratch);
     const auto count = static_cast<std::int64_t>(groups_.size());
     std::atomic<std::int64_t> next = 0;
-
-    const auto work = [&] {
-      try {
-        at::globalContext().setFlushDenormal(true);
-        const auto buffers = hwy::AllocateAligned<T>(scratch);
-        std::fill_n(buffers.get(), scratch, T(0));
-        while (!stopped_) {
-          const auto begin = next.fetch_add(size);
-          if (begin >= count) return;
-          std::vector<Group<T>*> block;
-          for (auto g = begin; g < std::min(begin + size, count); ++g) {
-            block.push_back(&groups_[static_cast<std::size_t>(g)]);
-          }
-          run_block(problem_, chunk, columns, block, records_, buffers.get());
-          report(chunk, block);
+    in_threads((count + size - 1) / size, [&] {
+      const auto buffers = hwy::AllocateAligned<T>(scratch);
+      std::fill_n(buffers.get(), scratch, T(0));
+      while (!stopped_) {
+        const auto begin = next.fetch_add(size);
+        if (begin >= count) return;
+        std::vector<Group<T>*> block;
+        for (auto g = begin; g < std::min(begin + size, count); ++g) {
+          block.push_back(&groups_[static_cast<std::size_t>(g)]);
         }
-      } catch (...) {
-        stop(std::current_exception());
+        run_block(problem_, chunk, columns, block, records_, buffers.get());
+        report(chunk, block);
       }
-    };
-    // Threads of its own, one or many: the caller keeps its way with denormal numbers.
+    });
+  }
+
+  // Does work() in worker threads, no more than there are pieces. Even a single one is a thread of
+  // its own: the caller's keeps its way with denormal numbers.
+  template <class Work>
+  void in_threads(std::int64_t pieces, const Work& work) {
     std::vector<std::thread> workers;
-    const auto blocks = (count + size - 1) / size;
-    for (std::int64_t i = 0; i < std::min<std::int64_t>(threads, blocks); ++i) {
-      workers.emplace_back(work);
+    for (std::int64_t i = 0; i < std::min(threads_, pieces); ++i) {
+      workers.emplace_back([&] {
+        try {
+          at::globalContext().setFlushDenormal(true);
+          work();
+        } catch (...) {
+          stop(std::current_exception());
+        }
+      });
     }
     for (auto& worker : workers) worker.join();
     if (failure_) std::rethrow_exception(failure_);
   }
 
   // Vectors in a block: what stays in the second-level cache, and enough blocks to share out.
-  std::int64_t block_size(std::size_t scratch, std::int64_t threads) const {
+  std::int64_t block_size(std::size_t scratch) const {
     if (options_.block > 0) return options_.block;
     const auto cache = second_level_cache() / sizeof(T);
     const auto left = cache > scratch ? cache - scratch : 0;
     const auto fitting = static_cast<std::int64_t>(left) / group_size_;
-    const auto shared = static_cast<std::int64_t>(groups_.size()) / (8 * threads);
+    const auto shared = static_cast<std::int64_t>(groups_.size()) / (8 * threads_);
     return std::max<std::int64_t>(1, std::min({fitting, shared, std::int64_t{16}}));
   }
 
@@ -392,6 +423,7 @@ class Run {
   const Streams& streams_;
   std::int64_t steps_;
   const RunOptions& options_;
+  std::int64_t threads_;
   std::int64_t lanes_;
   std::int64_t members_;
   std::int64_t group_size_ = 0;

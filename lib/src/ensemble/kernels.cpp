@@ -6,6 +6,7 @@
 // After foreach_target.
 #include <hwy/highway.h>
 
+#include "ensemble/compress-inl.h"
 #include "ensemble/stepper-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -26,6 +27,20 @@ void run_block_of(const Problem& problem, const Chunk<T>& chunk, Columns columns
       if (!group->done) stepper.step(chunk, static_cast<Index>(i), *group, records);
     }
   }
+}
+
+Compressed compress_samples(const Samples& samples) {
+  Compression compression(samples);
+  Compressed result;
+  result.columns = compression.reduce();
+  const auto size = [&](std::int64_t features) {
+    return static_cast<std::size_t>(samples.streams * features * result.columns);
+  };
+  result.input.resize(size(samples.inputs));
+  result.target.resize(size(samples.outputs));
+  compression.write(0, samples.inputs, result.input.data());
+  compression.write(samples.inputs, samples.outputs, result.target.data());
+  return result;
 }
 
 std::int64_t lanes_double() {
@@ -56,12 +71,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace pcxx::ensemble {
 
+HWY_EXPORT(compress_samples);
 HWY_EXPORT(lanes_double);
 HWY_EXPORT(lanes_float);
 HWY_EXPORT(scratch_double);
 HWY_EXPORT(scratch_float);
 HWY_EXPORT(run_double);
 HWY_EXPORT(run_float);
+
+Compressed compress(const Samples& samples) {
+  return HWY_DYNAMIC_DISPATCH(compress_samples)(samples);
+}
 
 template <>
 std::int64_t lanes<double>() {

@@ -294,12 +294,13 @@ hn::Vec<D> divide_or_zero(D d, hn::Vec<D> x, hn::Vec<D> y) {
   return hn::IfThenZeroElse(hn::Eq(y, hn::Zero(d)), hn::Div(x, y));
 }
 
-// a = q r in place for rows >= cols: r in the upper triangle with inverses on its diagonal, below
-// it the vectors of the reflections, in tau [cols] their factors.
+// Columns [begin, end) of a are reduced to a triangle by reflections of all columns from there on:
+// r in the upper triangle with inverses on its diagonal, below it the vectors of the reflections,
+// in tau their factors.
 template <class D, class T>
-void factorise_qr(D d, const Matrix<T>& a, T* tau) {
+void factorise_columns(D d, const Matrix<T>& a, Index begin, Index end, T* tau) {
   const Index lanes = static_cast<Index>(hn::Lanes(d));
-  for (Index k = 0; k < a.cols; ++k) {
+  for (Index k = begin; k < end; ++k) {
     const auto v = a.block(k + 1, k, a.rows - k - 1, 1);
     auto squares = hn::Zero(d);
     for (Index i = 0; i < v.rows; ++i) {
@@ -319,6 +320,12 @@ void factorise_qr(D d, const Matrix<T>& a, T* tau) {
     if (k + 1 < a.cols) reflect(d, v, factor, a.block(k, k + 1, a.rows - k, a.cols - k - 1));
     hn::Store(hn::Div(hn::Set(d, T(1)), beta), d, a.at(k, k));
   }
+}
+
+// a = q r in place for rows >= cols.
+template <class D, class T>
+void factorise_qr(D d, const Matrix<T>& a, T* tau) {
+  factorise_columns(d, a, 0, a.cols, tau);
 }
 
 // b <- q b.

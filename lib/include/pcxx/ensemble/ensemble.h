@@ -3,7 +3,6 @@
 #include <ATen/core/Tensor.h>
 #include <pcxx/data/batch.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -91,7 +90,7 @@ struct RunOptions {
   std::int64_t block = 0;  ///< vectors of members a worker trains side by side; 0 fits them to the
                            ///< second-level cache
   /// Data held at a time: where all steps need more, members pause while the next steps are drawn.
-  std::size_t data_bytes = std::size_t{1} << 29;
+  std::int64_t data_bytes = std::int64_t{1} << 29;
   /// Called by worker threads, one at a time; the result's rows of finished members are complete.
   /// False stops the run after the blocks in progress.
   std::function<bool(const Progress&, const Result&)> on_progress = nullptr;
