@@ -19,6 +19,7 @@
 #include <random>
 #include <set>
 
+#include "ensemble/block.h"
 #include "support/networks.h"
 
 namespace pcxx::ensemble {
@@ -541,6 +542,37 @@ TEST(Engine, AlphaCountsZeroDenominators) {
   EXPECT_TRUE(found.zero_denominators.eq(6).all().item<bool>());
   for (std::size_t l = 0; l < 2; ++l) {
     EXPECT_TRUE(at::equal(found.weights[l], setup.members.weights[l]));
+  }
+}
+
+// Oracle: data::compress: as many columns, and the second moments of the batch, for every stream.
+TEST(Engine, CompressesAsDataDoes) {
+  auto generator = make_generator(3, Purpose::kInputs);
+  const auto normal = [&](std::vector<std::int64_t> shape) {
+    return at::empty(shape, at::kDouble).normal_(0, 1, generator);
+  };
+  for (const std::int64_t rows : {1, 4, 5, 7, 8, 9, 64, 300}) {
+    for (const std::int64_t followers : {0, 10, 11}) {
+      // The targets of the first streams are a map of the inputs, those of the others are not.
+      const auto x = normal({11, rows, 5});
+      auto y = normal({11, rows, 3});
+      y.slice(0, 0, followers)
+          .copy_(at::matmul(x.slice(0, 0, followers), normal({followers, 5, 3})));
+      const auto expected = data::compress({x, y});
+      const auto found = compress({.input = x.const_data_ptr<double>(),
+                                   .target = y.const_data_ptr<double>(),
+                                   .streams = 11,
+                                   .rows = rows,
+                                   .inputs = 5,
+                                   .outputs = 3});
+      ASSERT_EQ(found.columns, expected.input.size(1)) << rows << " " << followers;
+      const auto tensor = [&](const std::vector<double>& numbers, std::int64_t n) {
+        return at::tensor(numbers, at::kDouble).view({11, n, found.columns});
+      };
+      const auto pairs = at::cat({tensor(found.input, 5), tensor(found.target, 3)}, 1);
+      const auto samples = at::cat({x, y}, 2);
+      EXPECT_LT(worst(at::matmul(pairs, pairs.mT()), at::matmul(samples.mT(), samples)), 1e-14);
+    }
   }
 }
 

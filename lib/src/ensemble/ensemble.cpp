@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <hwy/aligned_allocator.h>
 #include <pcxx/core/error.h>
