@@ -15,6 +15,7 @@
 #include <mutex>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 #include "ensemble/block.h"
 #include "ensemble/matrix.h"
@@ -93,7 +94,7 @@ std::size_t second_level_cache() {
   return std::size_t{1} << 20;
 }
 
-at::Tensor per_member(const at::Tensor& values, at::ScalarType dtype) {
+at::Tensor plain(const at::Tensor& values, at::ScalarType dtype) {
   return values.to(at::kCPU, dtype).contiguous();
 }
 
@@ -152,7 +153,7 @@ class Run {
     // Lanes that share a stream share its numbers.
     std::vector<std::int64_t> order(static_cast<std::size_t>(members_));
     std::iota(order.begin(), order.end(), 0);
-    const auto streams = per_member(members.streams, at::kLong);
+    const auto streams = plain(members.streams, at::kLong);
     const auto* stream = streams.const_data_ptr<std::int64_t>();
     std::stable_sort(order.begin(), order.end(),
                      [&](auto a, auto b) { return stream[a] < stream[b]; });
@@ -161,6 +162,11 @@ class Run {
     group_size_ = group_numbers();
     state_ = hwy::AllocateAligned<T>(static_cast<std::size_t>(count * group_size_));
     groups_.resize(static_cast<std::size_t>(count));
+    const auto rates = plain(members.rates, kType);
+    const auto regularisation = members.regularisation.defined()
+                                    ? plain(members.regularisation, kType)
+                                    : at::zeros({members_}, kType);
+    const auto maps = problem_.error == Error::kMap ? plain(streams_.maps, kType) : at::Tensor();
     for (std::int64_t g = 0; g < count; ++g) {
       auto& group = groups_[static_cast<std::size_t>(g)];
       for (std::int64_t lane = 0; lane < lanes_; ++lane) {
@@ -170,7 +176,7 @@ class Run {
         group.stream.push_back(stream[member]);
         group.active.push_back(place < members_);
       }
-      fill(group, state_.get() + g * group_size_, members);
+      fill(group, state_.get() + g * group_size_, rates, regularisation, maps);
     }
   }
 
@@ -189,12 +195,9 @@ class Run {
 
   bool remembers() const { return problem_.rescaling == Rescaling::kRecursiveProjection; }
 
-  void fill(Group<T>& group, T* at, const Members& members) {
+  void fill(Group<T>& group, T* at, const at::Tensor& rates, const at::Tensor& regularisation,
+            const at::Tensor& maps) {
     const auto take = [&](std::int64_t numbers) { return std::exchange(at, at + numbers); };
-    const auto rates = per_member(members.rates, kType);
-    const auto regularisation = members.regularisation.defined()
-                                    ? per_member(members.regularisation, kType)
-                                    : at::zeros({members_}, kType);
     group.rates = take(lanes_);
     group.regularisation = take(lanes_);
     group.first_error = take(lanes_);
@@ -221,7 +224,6 @@ class Run {
       }
     }
     if (problem_.error == Error::kMap) {
-      const auto maps = streams_.maps.to(at::kCPU, kType).contiguous();
       const auto out = place(take, maps.size(1), maps.size(2));
       group.teacher = out.data;
       spread(maps, group.stream, out);
@@ -279,8 +281,7 @@ class Run {
   data::Batch draw_batch(std::int64_t step) const {
     const auto batch = streams_.batch(step);
     check(batch);
-    return {per_member(batch.input, at::kDouble), per_member(batch.target, at::kDouble),
-            batch.samples};
+    return {plain(batch.input, at::kDouble), plain(batch.target, at::kDouble), batch.samples};
   }
 
   StepData<T> prepare(const data::Batch& batch) const {
