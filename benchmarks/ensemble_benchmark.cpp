@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
+#include <hwy/targets.h>
 #include <pcxx/core/random.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/ensemble/ensemble.h>
@@ -22,7 +23,6 @@ using namespace pcxx;
 using ensemble::Rescaling;
 using ensemble::Rule;
 
-constexpr std::int64_t kWidth = 20;
 constexpr std::int64_t kSeeds = 10;
 constexpr double kRegularisation = 1e-4;
 
@@ -30,6 +30,7 @@ struct Model {
   Rule rule;
   Rescaling rescaling;
   std::int64_t hidden;
+  std::int64_t width = 20;
 
   std::int64_t batch() const { return rescaling == Rescaling::kRecursiveProjection ? 1 : 64; }
   std::string rescaling_name() const {
@@ -49,7 +50,7 @@ struct Model {
                        rescaling_name(), hidden);
   }
   nn::NetworkOptions network() const {
-    return nn::mlp(std::vector<std::int64_t>(static_cast<std::size_t>(hidden) + 2, kWidth));
+    return nn::mlp(std::vector<std::int64_t>(static_cast<std::size_t>(hidden) + 2, width));
   }
   std::unique_ptr<learning::LearningRule> learning_rule() const {
     if (rule == Rule::kBackpropagation) return std::make_unique<learning::Backpropagation>();
@@ -76,11 +77,12 @@ struct Data {
   std::vector<data::Batch> batches;
 };
 
-Data draw_data(std::int64_t batch, std::int64_t steps) {
-  auto teachers = data::linear_teachers(data::LinearTeacherOptions(kWidth, kWidth), 0, kSeeds);
+Data draw_data(const Model& model, std::int64_t steps) {
+  auto teachers =
+      data::linear_teachers(data::LinearTeacherOptions(model.width, model.width), 0, kSeeds);
   Data result{.maps = data::stack_maps(teachers), .batches = {}};
   for (std::int64_t t = 0; t < steps; ++t) {
-    result.batches.push_back(data::compress(data::next_batch(teachers, batch)));
+    result.batches.push_back(data::compress(data::next_batch(teachers, model.batch())));
   }
   return result;
 }
@@ -94,10 +96,10 @@ void per_member_and_step(benchmark::State& state, std::int64_t members, std::int
 void lanes(benchmark::State& state, const Model& model, std::int64_t members, int threads,
            at::ScalarType dtype) {
   const std::int64_t steps = members > 1000 ? 20 : 100;
-  const auto data = draw_data(model.batch(), steps);
+  const auto data = draw_data(model, steps);
   const auto network = draw_network(model.network().ensemble(members), dtype);
   ensemble::Problem problem{
-      .widths = std::vector<std::int64_t>(static_cast<std::size_t>(model.hidden) + 2, kWidth)};
+      .widths = std::vector<std::int64_t>(static_cast<std::size_t>(model.hidden) + 2, model.width)};
   problem.rule = model.rule;
   problem.rescaling = model.rescaling;
   // Rate 0: the step costs the same, and the networks stay those that are measured.
@@ -124,7 +126,7 @@ void tensors(benchmark::State& state, const Model& model, std::optional<std::int
              int threads) {
   const std::int64_t steps = 4;
   at::set_num_threads(threads);
-  const auto data = draw_data(model.batch(), steps);
+  const auto data = draw_data(model, steps);
   const auto options = members ? model.network().ensemble(*members) : model.network();
   const auto network = draw_network(options, at::kDouble);
   const auto rule = model.learning_rule();
@@ -203,6 +205,25 @@ int main(int argc, char** argv) {
   for (const std::int64_t members : {8, 100, 1000, 10000}) {
     add(fmt::format("{}/lanes, {} members", model.name(), members),
         [=](auto& state) { lanes(state, model, members, 1, at::kDouble); });
+  }
+  for (const std::int64_t width : {15, 20, 40, 64, 128, 256}) {
+    const Model wide{Rule::kPredictiveCoding, Rescaling::kNone, 1, width};
+    const std::int64_t members = width > 64 ? 32 : 256;
+    add(fmt::format("pc none, 1 hidden, width {}/lanes, {} members", width, members),
+        [=](auto& state) { lanes(state, wide, members, 1, at::kDouble); });
+    add(fmt::format("pc none, 1 hidden, width {}/tensors, ensemble of {}", width, members),
+        [=](auto& state) { tensors(state, wide, members, 1); });
+  }
+  for (const auto target : hwy::SupportedAndGeneratedTargets()) {
+    for (const std::int64_t hidden : {1, 8}) {
+      const Model deep{Rule::kPredictiveCoding, Rescaling::kNone, hidden};
+      add(fmt::format("{}/lanes, {}", deep.name(), hwy::TargetName(target)), [=](auto& state) {
+        hwy::SetSupportedTargetsForTest(0);
+        hwy::SetSupportedTargetsForTest(target);
+        lanes(state, deep, 1000, 1, at::kDouble);
+        hwy::SetSupportedTargetsForTest(0);
+      });
+    }
   }
   benchmark::RunSpecifiedBenchmarks();
 }
