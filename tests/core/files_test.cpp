@@ -15,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::expect_user_error;
+using test::quoted;
 using test::TemporaryFolder;
 
 // Bytes of every value, beyond any stream's buffer.
@@ -111,10 +112,10 @@ TEST(AtomicFile, NamesAPathThatCannotBeWritten) {
   fs::create_directory(folder / "folder");
   write_file(folder / "folder" / "inside", "kept");
   for (const auto& path : {folder / "missing" / "a", folder / "file" / "a", folder / "folder"}) {
-    expect_user_error([&] { write_file(path, "text"); }, "'" + path.string() + "'");
+    expect_user_error([&] { write_file(path, "text"); }, quoted(path));
   }
   AtomicFile unwritten(folder / "unwritten");
-  expect_user_error([&] { unwritten.commit(); }, "'" + (folder / "unwritten").string() + "'");
+  expect_user_error([&] { unwritten.commit(); }, quoted(folder / "unwritten"));
   EXPECT_EQ(read_file(folder / "folder" / "inside"), "kept");
   EXPECT_EQ(folder.size(), 2U);
 }
@@ -127,8 +128,7 @@ TEST(AtomicFile, NamesAPathInAFolderWithoutTheRightToWrite) {
   fs::create_directory(locked);
   write_file(locked / "file", "old");
   fs::permissions(locked, fs::perms::owner_read | fs::perms::owner_exec);
-  expect_user_error([&] { write_file(locked / "file", "new"); },
-                    "'" + (locked / "file").string() + "'");
+  expect_user_error([&] { write_file(locked / "file", "new"); }, quoted(locked / "file"));
   EXPECT_EQ(read_file(locked / "file"), "old");
   fs::permissions(locked, fs::perms::owner_all);
 }
@@ -147,7 +147,7 @@ TEST(AtomicFile, AFullDiskIsAnErrorAndKeepsTheOldFile) {
       file.stream() << text;
       file.commit();
     };
-    expect_user_error(write_to_full_disk, "'" + path.string() + "'");
+    expect_user_error(write_to_full_disk, quoted(path));
     EXPECT_EQ(read_file(path), "old");
     EXPECT_EQ(folder.size(), 1U);
     EXPECT_TRUE(fs::exists("/dev/full"));
@@ -159,7 +159,7 @@ TEST(AtomicFile, AFullDiskIsAnErrorAndKeepsTheOldFile) {
 TEST(Files, NameAPathThatCannotBeRead) {
   const TemporaryFolder folder;
   for (const auto& path : {folder / "missing", folder.path(), folder / "missing" / "file"}) {
-    expect_user_error([&] { read_file(path); }, "'" + path.string() + "'");
+    expect_user_error([&] { read_file(path); }, quoted(path));
   }
   if (fs::exists("/proc/self/mem")) {
     expect_user_error([] { read_file("/proc/self/mem"); }, "'/proc/self/mem'");

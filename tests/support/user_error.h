@@ -3,10 +3,17 @@
 #include <gtest/gtest.h>
 #include <pcxx/core/error.h>
 
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace pcxx::test {
+
+/// A path as messages have it: between quotation marks.
+inline std::string quoted(const std::filesystem::path& path) {
+  return fmt::format("'{}'", path.string());
+}
 
 /// The text of the UserError that `call` throws, nothing when it throws none. A text must be one
 /// sentence, on one line.

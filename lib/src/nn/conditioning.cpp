@@ -6,8 +6,8 @@
 namespace pcxx::nn {
 
 at::Tensor with_condition_number(const at::Tensor& weight, double kappa) {
-  TORCH_CHECK(kappa >= 1 && std::isfinite(kappa), "a condition number is finite and at least 1, not ",
-              kappa);
+  TORCH_CHECK(kappa >= 1 && std::isfinite(kappa),
+              "a condition number is finite and at least 1, not ", kappa);
   const at::NoGradGuard no_grad;
   const auto rank = std::min(weight.size(-2), weight.size(-1));
   if (rank == 1) return weight.clone();
