@@ -256,8 +256,8 @@ TEST(Rescalings, AMemberIsTheNetworkAloneAlsoBesideABrokenOne) {
   }
 }
 
-// Invariant: a member on its way to overflow, whose activities are finite but their squares are not,
-// ends no other's update.
+// Invariant: a member on its way to overflow, whose activities are finite but their squares are
+// not, ends no other's update.
 TEST(Rescalings, AMemberThatOverflowsLeavesTheOthersAlone) {
   for (const auto& options : all_rescalings()) {
     for (const std::int64_t batch : {1, 4, 15}) {
@@ -267,8 +267,7 @@ TEST(Rescalings, AMemberThatOverflowsLeavesTheOthersAlone) {
       layer.presynaptic[1].mul_(1e200);
       const auto d = joined(make_rescaling(options)->directions({layer}).front());
       for (const std::int64_t r : {0, 2}) {
-        const auto single =
-            joined(make_rescaling(options)->directions({member(layer, r)}).front());
+        const auto single = joined(make_rescaling(options)->directions({member(layer, r)}).front());
         EXPECT_LT(relative_difference(d[r], single), 1e-10);
       }
     }

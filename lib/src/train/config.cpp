@@ -62,17 +62,17 @@ void Config::load(const std::filesystem::path& path) {
     const auto& key = known_key(schema_, name, source, name.source());
     settings_[key.name] = read_setting(key, node, source);
   }
-  if (const auto* models = document.get("models")) {
-    for (const auto& node : model_tables(*models, source)) {
-      auto& model = models_.emplace_back();
-      for (const auto& [name, value] : *node.as_table()) {
-        const auto& key = known_key(schema_, name, source, name.source());
-        if (!key.per_model) {
-          user_error("{}{} is the same for all models: set it above the first [[models]]",
-                     source.prefix(name.source()), key.name);
-        }
-        model[key.name] = read_setting(key, value, source);
+  const auto* models = document.get("models");
+  if (models == nullptr) return;
+  for (const auto& node : model_tables(*models, source)) {
+    auto& model = models_.emplace_back();
+    for (const auto& [name, value] : *node.as_table()) {
+      const auto& key = known_key(schema_, name, source, name.source());
+      if (!key.per_model) {
+        user_error("{}{} is the same for all models: set it above the first [[models]]",
+                   source.prefix(name.source()), key.name);
       }
+      model[key.name] = read_setting(key, value, source);
     }
   }
 }
@@ -85,7 +85,7 @@ void Config::assign(const std::string& assignment) {
   if (name.empty()) user_error("{}: no key: write --set key=value", source.name);
   const auto& key = known_key(schema_, name, source, {});
   const auto value = trim(std::string_view(assignment).substr(sign + 1));
-  settings_[key.name] = read_setting(key, quote_bare_words(key, value), source);
+  settings_[key.name] = read_setting(key, assigned_toml(key, value), source);
   for (auto& model : models_) model.erase(key.name);
 }
 
@@ -104,9 +104,10 @@ const Value& Config::single(std::string_view name, Kind kind) const {
 
 template <typename T>
 std::vector<T> Config::all(std::string_view name, Kind kind) const {
-  std::vector<T> result;
-  for (const auto& value : values(name)) result.push_back(std::get<T>(value));
+  const auto& found = values(name);
   TORCH_CHECK(schema_.find(name)->kind == kind, "'", name, "' is of another kind");
+  std::vector<T> result;
+  for (const auto& value : found) result.push_back(std::get<T>(value));
   return result;
 }
 
@@ -143,12 +144,13 @@ std::vector<std::string> Config::texts(std::string_view name) const {
 }
 
 bool Config::swept(std::string_view name) const {
-  const bool several = values(name).size() > 1;
-  if (schema_.find(name)->shape != Shape::kSweep) return false;
-  return several || std::any_of(models_.begin(), models_.end(), [&](const Settings& model) {
-           const auto found = model.find(name);
-           return found != model.end() && found->second.values.size() > 1;
-         });
+  const auto several = [&](const Settings& settings) {
+    const auto found = settings.find(name);
+    return found != settings.end() && found->second.values.size() > 1;
+  };
+  TORCH_CHECK(has(name), "the config has no key '", name, "'");
+  return schema_.find(name)->shape == Shape::kSweep &&
+         (several(settings_) || std::any_of(models_.begin(), models_.end(), several));
 }
 
 bool Config::set_by_models(std::string_view name) const {

@@ -4,10 +4,9 @@
 #include <pcxx/train/schema.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <sstream>
-
-#include "train/settings.h"
 
 namespace pcxx::train {
 namespace {
@@ -94,6 +93,18 @@ void append_wrapped(std::string& out, const std::string& text, std::size_t inden
 std::string to_string(const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
   return std::visit([](const auto& v) { return fmt::format("{}", v); }, value);
+}
+
+std::string limits(const Key& key) {
+  std::string text;
+  if (std::isfinite(key.minimum)) {
+    text = key.open_minimum ? fmt::format("above {}", key.minimum)
+                            : fmt::format("at least {}", key.minimum);
+  }
+  if (std::isfinite(key.maximum)) {
+    text += fmt::format("{}at most {}", text.empty() ? "" : " and ", key.maximum);
+  }
+  return key.zero_is_off ? text + ", or 0" : text;
 }
 
 Schema::Schema(const std::vector<std::string>& names) {

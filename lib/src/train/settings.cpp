@@ -9,6 +9,8 @@
 #include <cmath>
 #include <optional>
 
+#include "train/toml_text.h"
+
 namespace pcxx::train {
 namespace {
 
@@ -48,9 +50,9 @@ class Reader {
       if (values.empty()) fail(place, "{} is an empty list", key_.name);
       refuse_duplicates(values, place);
     }
-    const bool bare =
-        values.size() == 1 && (key_.shape == Shape::kOne || key_.shape == Shape::kSweep);
-    auto toml = bare ? literal(values.front()) : list_literal(values);
+    const bool listed =
+        key_.shape == Shape::kList || key_.shape == Shape::kSeeds || values.size() > 1;
+    auto toml = listed ? list_literal(values) : literal(values.front());
     return {std::move(values), std::move(toml)};
   }
 
@@ -135,7 +137,8 @@ class Reader {
   Setting count(const Value& value, const toml::node& node) const {
     const auto n = std::get<std::int64_t>(value);
     if (n < 1 || n > kMostValues) {
-      fail(node.source(), "{} = {} is not a count from 1 to {}", key_.name, n, kMostValues);
+      fail(node.source(), "{} = {} is not a count from 1 to {}; a list [{}] names one seed",
+           key_.name, n, kMostValues, n);
     }
     return {consecutive(0, n - 1), literal(value)};
   }
@@ -156,13 +159,19 @@ class Reader {
     const auto from = end(table, "from");
     const auto to = end(table, "to");
     const auto points = this->points(table);
-    const auto scale = this->scale(table, from);
+    const auto scale = this->scale(table);
+    if (scale == "log" && std::min(number_of(from), number_of(to)) <= 0) {
+      fail(table.source(),
+           "a log range of {} stays above 0, unlike {} to {}: for others take scale = \"linear\"",
+           key_.name, literal(from), literal(to));
+    }
     auto toml = fmt::format("{{ from = {}, to = {}, points = {}, scale = \"{}\" }}", literal(from),
                             literal(to), points, scale);
     std::vector<Value> values;
     for (const double number : spaced(number_of(from), number_of(to), points, scale == "log")) {
-      if (key_.kind == Kind::kReal) values.emplace_back(number);
-      if (key_.kind == Kind::kInteger) values.emplace_back(std::llround(number));
+      Value value = number;
+      if (key_.kind == Kind::kInteger) value = std::int64_t{std::llround(number)};
+      values.push_back(checked(value, table.source()));
     }
     refuse_duplicates(values, table.source());
     return {std::move(values), std::move(toml)};
@@ -213,16 +222,11 @@ class Reader {
     return points;
   }
 
-  std::string scale(const toml::table& table, const Value& from) const {
+  std::string scale(const toml::table& table) const {
     const auto* node = table.get("scale");
     const auto scale = node == nullptr ? "log" : node->value_or(std::string());
     if (scale != "log" && scale != "linear") {
       fail(node->source(), "scale in the range of {} is not one of log, linear", key_.name);
-    }
-    if (scale == "log" && number_of(from) <= 0) {
-      fail(table.source(),
-           "a log range cannot start at {} = {}: begin above 0, or take scale = \"linear\"",
-           key_.name, literal(from));
     }
     return scale;
   }
@@ -243,40 +247,6 @@ class Reader {
   const Key& key_;
   const Source& source_;
 };
-
-std::string quote(std::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      quoted += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + '"';
-}
-
-bool is_toml_value(std::string_view word) {
-  if (word.find('#') != std::string_view::npos) return false;
-  try {
-    return toml::parse(fmt::format("x = {}", word)).size() == 1;
-  } catch (const toml::parse_error&) {
-    return false;
-  }
-}
-
-// One past the string literal that starts at `begin`.
-std::size_t end_of_string(std::string_view text, std::size_t begin) {
-  const char mark = text[begin];
-  for (auto i = begin + 1; i < text.size(); ++i) {
-    if (text[i] == mark) return i + 1;
-    if (mark == '"' && text[i] == '\\') ++i;
-  }
-  return text.size();
-}
 
 bool takes_any_text(const Key& key) {
   return key.kind == Kind::kText && key.shape == Shape::kOne && key.choices.empty();
@@ -326,51 +296,9 @@ Setting make_setting(const Key& key, const std::vector<Value>& values) {
   return reader.collect(std::move(checked), {});
 }
 
-std::string quote_bare_words(const Key& key, std::string_view text) {
-  if (takes_any_text(key)) {
-    const bool quoted = text.starts_with('"') || text.starts_with('\'');
-    return quoted ? std::string(text) : quote(text);
-  }
-  constexpr std::string_view kSpace = " \t\r\n";
-  constexpr std::string_view kEnds = " \t\r\n,=[]{}";
-  std::string out;
-  for (std::size_t i = 0; i < text.size();) {
-    auto stop = i + 1;
-    if (text[i] == '"' || text[i] == '\'') {
-      stop = end_of_string(text, i);
-    } else if (kEnds.find(text[i]) == std::string_view::npos) {
-      stop = std::min(text.find_first_of(kEnds, i), text.size());
-      const auto word = text.substr(i, stop - i);
-      const auto next = text.find_first_not_of(kSpace, stop);
-      const bool names_part = next != std::string_view::npos && text[next] == '=';
-      out += names_part || is_toml_value(word) ? std::string(word) : quote(word);
-      i = stop;
-      continue;
-    }
-    out += text.substr(i, stop - i);
-    i = stop;
-  }
-  return out;
-}
-
-std::string literal(const Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return quote(*text);
-  auto text = to_string(value);
-  const bool looks_whole = text.find_first_not_of("+-0123456789") == std::string::npos;
-  if (std::holds_alternative<double>(value) && looks_whole) text += ".0";
-  return text;
-}
-
-std::string limits(const Key& key) {
-  std::string text;
-  if (std::isfinite(key.minimum)) {
-    text = key.open_minimum ? fmt::format("above {}", key.minimum)
-                            : fmt::format("at least {}", key.minimum);
-  }
-  if (std::isfinite(key.maximum)) {
-    text += fmt::format("{}at most {}", text.empty() ? "" : " and ", key.maximum);
-  }
-  return key.zero_is_off ? text + ", or 0" : text;
+std::string assigned_toml(const Key& key, std::string_view text) {
+  const bool quoted = text.starts_with('"') || text.starts_with('\'');
+  return takes_any_text(key) && !quoted ? quote(text) : quote_bare_words(text);
 }
 
 }  // namespace pcxx::train

@@ -29,13 +29,8 @@ Setting read_setting(const Key& key, const toml::node& node, const Source& sourc
 Setting read_setting(const Key& key, std::string_view toml, const Source& source);
 Setting make_setting(const Key& key, const std::vector<Value>& values);
 
-/// What stands after the = of an assignment as TOML: bare words become strings.
-std::string quote_bare_words(const Key& key, std::string_view text);
-
-/// A value as TOML: strings quoted, reals with a dot or an exponent.
-std::string literal(const Value& value);
-
-/// "above 0", "at least 1, or 0"; empty where any number is in range.
-std::string limits(const Key& key);
+/// What stands after the = of an assignment, as TOML: a key that admits any text takes it whole,
+/// otherwise bare words become strings.
+std::string assigned_toml(const Key& key, std::string_view text);
 
 }  // namespace pcxx::train

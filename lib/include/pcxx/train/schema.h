@@ -41,6 +41,9 @@ struct Key {
   bool per_model = false;     ///< may stand in a [[models]] table
 };
 
+/// The limits of a number for people: "above 0", "at least 1, or 0"; empty where any is in range.
+std::string limits(const Key& key);
+
 /// Every key of the programs' common vocabulary, with the paper's value as default.
 const std::vector<Key>& vocabulary();
 
