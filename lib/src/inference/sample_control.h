@@ -19,8 +19,8 @@ class SampleControl {
   /// changed from here on: 0 for a sample that has stopped.
   SampleControl(const DescentOptions& options, at::Tensor step_size);
 
-  /// Takes squared gradient norms and energies of the point that the last step left from. Returns
-  /// whether any sample is still active.
+  /// Takes squared gradient norms and energies, in any unit, of the point that the last step left
+  /// from. Returns whether any sample is still active.
   bool advance(const at::Tensor& gradient_squares, const at::Tensor& energies);
 
   const at::Tensor& step() const { return step_; }
@@ -38,6 +38,8 @@ class SampleControl {
   double rounding_;
   at::Tensor step_;
   std::vector<double> size_;
+  std::vector<double> squares_;
+  std::vector<double> energy_;
   std::vector<double> first_gradient_;
   std::vector<double> last_energy_;
   std::vector<double> residual_;
