@@ -1,9 +1,8 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <pcxx/inference/descent_options.h>
 #include <pcxx/inference/report.h>
-
-#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <string_view>
@@ -11,8 +10,8 @@
 
 namespace pcxx::inference {
 
-/// Step size and stopping of each sample of a descent, shared by all descents. Bookkeeping is a handful
-/// of numbers a sample: plain loops on the CPU, for any device.
+/// Step size and stopping of each sample of a descent, shared by all descents. Bookkeeping is a
+/// handful of numbers a sample: plain loops on the CPU, for any device.
 class SampleControl {
  public:
   /// step_size: eta per sample, [B] or [R, B], in the network's dtype and device; it is owned and
