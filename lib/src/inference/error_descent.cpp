@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/error_descent.h>
 #include <pcxx/nn/fused.h>
+#include <pcxx/nn/products.h>
 
 #include "inference/sample_control.h"
 
@@ -9,31 +10,21 @@ namespace {
 
 using nn::Activation;
 
-void product_out(at::Tensor& out, const at::Tensor& x, const at::Tensor& w) {
-  if (x.dim() == 2) {
-    at::mm_out(out, x, w);
-  } else {
-    at::bmm_out(out, x, w);
-  }
-}
-
-// One layer as the loop needs it: detached views made once.
+// One layer as the loop needs it.
 struct LayerView {
   explicit LayerView(const nn::DenseImpl& layer)
-      : weight(layer.weight.detach()),
-        transposed(weight.mT()),
+      : weight(layer.weight),
         bias(layer.bias.defined() ? layer.bias.detach().unsqueeze(-2) : at::Tensor()),
         activation(layer.options.activation()),
         residual(layer.options.residual()) {}
 
   // z = W x + b
   void preactivation_out(at::Tensor& z, const at::Tensor& x) const {
-    product_out(z, x, transposed);
+    nn::forward_product_out(z, x, weight);
     if (bias.defined()) z.add_(bias);
   }
 
   at::Tensor weight;
-  at::Tensor transposed;
   at::Tensor bias;
   Activation activation;
   bool residual;
@@ -151,7 +142,7 @@ class ErrorDescentLoop {
       const auto& above = view(l + 1);
       const auto& delta_above = l + 1 == depth_ ? r_ : deltas_[l + 1];
       const auto& h_above = slopes_applied_[l + 1].defined() ? slopes_applied_[l + 1] : delta_above;
-      product_out(deltas_[l], h_above, above.weight);
+      nn::backward_product_out(deltas_[l], h_above, above.weight);
       if (above.residual) deltas_[l].add_(delta_above);
       nn::fused::descend(errors_[l], deltas_[l], (*current_outputs_)[l], view(l).activation, step,
                          gradient_squares_, energy_squares_, slopes_applied_[l]);

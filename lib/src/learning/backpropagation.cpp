@@ -2,6 +2,7 @@
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/nn/feedforward.h>
 #include <pcxx/nn/fused.h>
+#include <pcxx/nn/products.h>
 
 namespace pcxx::learning {
 
@@ -23,7 +24,7 @@ Step Backpropagation::factors(const nn::NetworkImpl& network, const data::Batch&
                           .feedforward = pass.activities[l - 1],
                           .samples = batch.samples};
     if (l > 1) {
-      auto below = at::matmul(error, layer.weight);
+      auto below = nn::backward_product(error, layer.weight);
       signal = layer.options.residual() ? below.add_(signal) : below;
     }
   }

@@ -1,11 +1,12 @@
 #include <ATen/ATen.h>
 #include <pcxx/nn/feedforward.h>
+#include <pcxx/nn/products.h>
 
 namespace pcxx::nn {
 
 at::Tensor preactivation(const DenseImpl& layer, const at::Tensor& x) {
   const at::NoGradGuard no_grad;
-  auto z = at::matmul(x, layer.weight.mT());
+  auto z = forward_product(x, layer.weight);
   if (layer.bias.defined()) {
     z.add_(layer.bias.unsqueeze(-2));
   }
