@@ -10,81 +10,12 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 // After foreach_target.
-#include <hwy/contrib/math/math-inl.h>
+#include "nn/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pcxx::nn::fused::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// f and f' (from a = f(z)) of each activation, over a vector type.
-struct Identity {
-  template <class D, class V>
-  V f(D, V z) const {
-    return z;
-  }
-  template <class D, class V>
-  V slope(D d, V) const {
-    return hn::Set(d, hn::TFromD<D>(1));
-  }
-};
-struct ReLU {
-  template <class D, class V>
-  V f(D d, V z) const {
-    // NaN stays NaN, as in PyTorch; Max would drop it.
-    return hn::IfThenElse(hn::Le(z, hn::Zero(d)), hn::Zero(d), z);
-  }
-  template <class D, class V>
-  V slope(D d, V a) const {
-    return hn::IfThenElseZero(hn::Gt(a, hn::Zero(d)), hn::Set(d, hn::TFromD<D>(1)));
-  }
-};
-struct Sigmoid {
-  template <class D, class V>
-  V f(D d, V z) const {
-    using T = hn::TFromD<D>;
-    const auto one = hn::Set(d, T(1));
-    // Highway's Exp is right up to this only, and turns NaN into a number: put it back.
-    const auto limit = hn::Set(d, T(sizeof(T) == 4 ? 104 : 706));
-    const auto sigma = hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(z), limit))));
-    return hn::IfThenElse(hn::Eq(z, z), sigma, z);
-  }
-  template <class D, class V>
-  V slope(D d, V a) const {
-    return hn::Mul(a, hn::Sub(hn::Set(d, hn::TFromD<D>(1)), a));
-  }
-};
-struct Tanh {
-  template <class D, class V>
-  V f(D d, V z) const {
-    return hn::IfThenElse(hn::Eq(z, z), hn::Tanh(d, z), z);
-  }
-  template <class D, class V>
-  V slope(D d, V a) const {
-    return hn::NegMulAdd(a, a, hn::Set(d, hn::TFromD<D>(1)));
-  }
-};
-struct LeakyReLU {
-  template <class D, class V>
-  V f(D d, V z) const {
-    return hn::IfThenElse(hn::Gt(z, hn::Zero(d)), z, hn::Mul(z, hn::Set(d, hn::TFromD<D>(0.01))));
-  }
-  template <class D, class V>
-  V slope(D d, V a) const {
-    return hn::IfThenElse(hn::Gt(a, hn::Zero(d)), hn::Set(d, hn::TFromD<D>(1)),
-                          hn::Set(d, hn::TFromD<D>(0.01)));
-  }
-};
-
-// body(d, i) over whole vectors, then over single elements for what is left.
-template <typename T, class Body>
-void for_lanes(int64_t n, const Body& body) {
-  const hn::ScalableTag<T> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) body(d, i);
-  const hn::CappedTag<T, 1> one;
-  for (; i < n; ++i) body(one, i);
-}
+using namespace simd::HWY_NAMESPACE;
 
 template <typename T>
 T* at_row(T* start, int64_t offset) {
@@ -102,26 +33,6 @@ void one_row(const F& f, int64_t n, int64_t b, const ActivateAndAdd<T>& o) {
     if (below) sum = hn::Add(sum, hn::LoadU(d, below + i));
     hn::StoreU(sum, d, o.x + row + i);
   });
-}
-
-// Sum over a row of element(d, i)^2, where element also does the row's other work.
-template <typename T, class Element>
-T sum_of_squares(int64_t n, const Element& element) {
-  const hn::ScalableTag<T> wide;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
-  auto squares = hn::Zero(wide);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const auto v = element(wide, i);
-    squares = hn::MulAdd(v, v, squares);
-  }
-  T sum = hn::GetLane(hn::SumOfLanes(wide, squares));
-  const hn::CappedTag<T, 1> one;
-  for (; i < n; ++i) {
-    const T v = hn::GetLane(element(one, i));
-    sum += v * v;
-  }
-  return sum;
 }
 
 template <typename T, class F>
