@@ -165,19 +165,19 @@ const std::string& Schema::nearest(std::string_view name) const {
 std::string Schema::help() const {
   std::size_t longest = 0;
   for (const auto& key : keys_) longest = std::max(longest, key.name.size());
-  const auto indent = longest + 4;
   std::string out;
+  const auto add = [&](std::string_view name, const std::string& text) {
+    out += fmt::format("  {:<{}}  ", name, longest);
+    append_wrapped(out, text, longest + 4);
+  };
   for (const auto& key : keys_) {
-    out += fmt::format("  {:<{}}  ", key.name, longest);
-    append_wrapped(out, key.doc, indent);
-    out += std::string(indent, ' ');
-    append_wrapped(out, facts(key), indent);
+    add(key.name, key.doc);
+    add("", facts(key));
   }
-  out += fmt::format(
-      "\n  {0:<{1}}  takes a value or a list to sweep over; of numbers also a range\n"
-      "  {2:<{1}}  {{ from = 1e-3, to = 1, points = 10, scale = \"log\" }}, or scale = \"linear\"\n"
-      "  {3:<{1}}  may also stand in a [[models]] table, for that model alone\n",
-      "sweep", longest, "", "per model");
+  out += '\n';
+  add("sweep", "takes a value or a list to sweep over; of numbers also a range");
+  add("", R"({ from = 1e-3, to = 1, points = 10, scale = "log" }, where scale may be "linear")");
+  add("per model", "may also stand in a [[models]] table, for that model alone");
   return out;
 }
 
