@@ -1,3 +1,4 @@
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
 #include <pcxx/train/config.h>
@@ -433,7 +434,9 @@ TEST(Assignment, RefusesWhatIsNoAssignment) {
 }
 
 TEST(Assignment, RefusesWhatIsNoTomlValue) {
-  for (const std::string value : {"", "[1,2", "1 2", "{from=1", "[1]]", "\"a", "1,2", "a=b", "]"}) {
+  refuses("width=", {"no value"});
+  refuses("width= ", {"no value"});
+  for (const std::string value : {"[1,2", "1 2", "{from=1", "[1]]", "\"a", "1,2", "a=b", "]"}) {
     refuses("width=" + value, {"not valid TOML"});
   }
   refuses("data=\"a\" b", {"not valid TOML"});
@@ -444,8 +447,10 @@ TEST(Assignment, RefusesWhatIsNoTomlValue) {
 
 // A line break in a value cannot smuggle in another key.
 TEST(Assignment, IsOneValue) {
-  EXPECT_THROW(assigned({"width=1\nsteps=2"}), UserError);
-  EXPECT_THROW(assigned({"width=1\n[models]"}), UserError);
+  for (const std::string rest : {"\nsteps=2", "\n[models]", "\r\nsteps=2"}) {
+    test::expect_user_error([&] { assigned({"width=1" + rest}); }, "--set width=1");
+  }
+  EXPECT_EQ(assigned({"width=[1,\n2]"}).integers("width"), (Integers{1, 2}));
 }
 
 TEST(Assignment, RefusesOtherKinds) {

@@ -1,3 +1,4 @@
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
 #include <pcxx/nn/init.h>

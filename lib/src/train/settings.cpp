@@ -280,6 +280,7 @@ Setting read_setting(const Key& key, const toml::node& node, const Source& sourc
 }
 
 Setting read_setting(const Key& key, std::string_view toml, const Source& source) {
+  if (toml.empty()) user_error("{}: no value", source.name);
   const auto table = parse(fmt::format("value = {}", toml), source);
   if (table.size() != 1) user_error("{}: more than one value", source.name);
   return read_setting(key, *table.get("value"), source);
