@@ -331,7 +331,7 @@ TEST_F(ConfigFile, WhatIsWrittenReadsBackAsTheSame) {
         "learning_rate = [0.1, 1e-7, 1e20, 3]\nnoise = 2\n",
         "hidden_layers = { from = 1, to = 8, points = 8, scale = \"linear\" }\n",
         "seeds = { from = 5, to = 7 }\nmeasure = [\"target_alignment\"]\n", "seeds = [5]\n",
-        "data = \"quo\\\"te \\\\ back\\nline \\u007f \\u0001 n\u00e4ive\"\n",
+        "data = \"quo\\\"te \\\\ back\\nline \\u007f \\u0001 \\u001f n\u00e4ive\"\n",
         "seeds = 4\n[[models]]\n[[models]]\nrule = \"pc\"\nrescaling = [\"none\", \"alpha\"]\n"
         "[[models]]\nlearning_rate = { from = 1e-3, to = 1, points = 5 }\noptimizer = "
         "\"adam\"\n"}) {
@@ -366,6 +366,7 @@ TEST_F(ConfigFile, EqualityIsOfValues) {
   EXPECT_FALSE(read("width = 3\n") == read("width = 4\n"));
   EXPECT_FALSE(read("[[models]]\nrule = \"bp\"\n") == read(""));
   EXPECT_FALSE(read("[[models]]\nrule = \"bp\"\n") == read("[[models]]\nrule = \"pc\"\n"));
+  EXPECT_FALSE(Config{Schema({"inputs"})} == Config{Schema({"outputs"})}) << "alike but for names";
   EXPECT_FALSE(Config{Schema({"width"})} == Config{Schema({"width", "rule"})});
 }
 
@@ -462,6 +463,8 @@ TEST(Assignment, RefusesOtherKinds) {
   refuses("noise=true", {"noise = true is not a number"});
   refuses("bias=1", {"bias = 1 is not true or false"});
   refuses("bias=True", {"bias = \"True\" is not true or false"});
+  refuses("width=1#2", {"width = \"1#2\" is not a whole number"});
+  refuses("rule=\"b\\\"p\"", {"rule = \"b\\\"p\" is not one of bp, pc"});
   refuses("rule=3", {"rule = 3 is not one of bp, pc"});
   refuses("rule=pcc", {"rule = \"pcc\" is not one of bp, pc"});
   refuses("measure=[loss]",

@@ -8,13 +8,13 @@
 namespace pcxx::train {
 namespace {
 
-constexpr std::string_view kSpace = " \t\r\n";
 constexpr std::string_view kEndsWord = " \t\r\n,=[]{}";
 
 bool is_toml_value(std::string_view word) {
   if (word.find('#') != std::string_view::npos) return false;
   try {
-    return toml::parse(fmt::format("x = {}", word)).size() == 1;
+    toml::parse(fmt::format("x = {}", word));
+    return true;
   } catch (const toml::parse_error&) {
     return false;
   }
@@ -28,13 +28,6 @@ std::size_t string_length(std::string_view text) {
     if (mark == '"' && text[i] == '\\') ++i;
   }
   return text.size();
-}
-
-// A bare word as it is where TOML reads it as a value or, before =, as a part's name.
-std::string quote_if_text(std::string_view word, std::string_view rest) {
-  const auto next = rest.find_first_not_of(kSpace);
-  const bool names_part = next != std::string_view::npos && rest[next] == '=';
-  return names_part || is_toml_value(word) ? std::string(word) : quote(word);
 }
 
 }  // namespace
@@ -73,7 +66,8 @@ std::string quote_bare_words(std::string_view text) {
       out += text.front();
     } else {
       length = std::min(text.find_first_of(kEndsWord), text.size());
-      out += quote_if_text(text.substr(0, length), text.substr(length));
+      const auto word = text.substr(0, length);
+      out += is_toml_value(word) ? std::string(word) : quote(word);
     }
     text.remove_prefix(length);
   }
