@@ -13,8 +13,7 @@ constexpr std::string_view kEndsWord = " \t\r\n,=[]{}";
 bool is_toml_value(std::string_view word) {
   if (word.find('#') != std::string_view::npos) return false;
   try {
-    toml::parse(fmt::format("x = {}", word));
-    return true;
+    return toml::parse(fmt::format("x = {}", word)).contains("x");
   } catch (const toml::parse_error&) {
     return false;
   }
