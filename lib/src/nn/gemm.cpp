@@ -47,6 +47,21 @@ void pack(const Matrix<const T>& b, int64_t depth, int64_t n, int64_t strip, T* 
   }
 }
 
+// out <- beta out + alpha sum, in its first `count` elements.
+template <class D, class V, typename T>
+void store(D d, const Product<T>& p, V sum, T* out, int64_t count) {
+  const auto scaled = hn::Mul(hn::Set(d, p.alpha), sum);
+  if (count >= static_cast<int64_t>(hn::Lanes(d))) {
+    const auto old = p.beta == T{0} ? hn::Zero(d) : hn::LoadU(d, out);
+    return hn::StoreU(hn::MulAdd(hn::Set(d, p.beta), old, scaled), d, out);
+  }
+  T values[hn::MaxLanes(d)];
+  hn::StoreU(scaled, d, values);
+  for (int64_t x = 0; x < count; ++x) {
+    out[x] = p.beta == T{0} ? values[x] : p.beta * out[x] + values[x];
+  }
+}
+
 // c <- beta c + alpha a b for a tile of kTall rows and kWide vectors; b is a packed strip, and
 // `width` the columns that exist of it.
 template <int kTall, int kWide, typename T>
@@ -73,13 +88,7 @@ void tile(const Product<T>& p, const T* b, int64_t width) {
   for (int i = 0; i < kTall; ++i) {
 #pragma GCC unroll 3
     for (int j = 0; j < kWide; ++j) {
-      T* out = p.c.at(i, j * lanes);
-      const auto mask =
-          hn::FirstN(d, static_cast<size_t>(std::clamp<int64_t>(width - j * lanes, 0, lanes)));
-      auto value = hn::Mul(hn::Set(d, p.alpha), sum[i][j]);
-      if (p.beta != T{0})
-        value = hn::MulAdd(hn::Set(d, p.beta), hn::MaskedLoad(mask, d, out), value);
-      hn::BlendedStore(value, mask, d, out);
+      store(d, p, sum[i][j], p.c.at(i, j * lanes), width - j * lanes);
     }
   }
 }
