@@ -3,7 +3,7 @@
 #
 # usage: scripts/test.sh [options of ctest]      for example: scripts/test.sh -R inference
 #
-# Tests on MNIST run when PCXX_DATA_DIR names a folder that has mnist/ (data/get_data.sh makes one).
+# Tests on MNIST run when PCXX_DATA_DIR names a folder that has mnist/ (data/get_data makes one).
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

@@ -35,7 +35,7 @@ std::optional<metrics::PredictionOptions> predictable(const Config& model,
   options.rule = model.text("rule") == "bp" ? metrics::PredictedRule::kBackpropagation
                                             : metrics::PredictedRule::kPredictiveCoding;
   options.alpha = rescaling == "alpha";
-  options.presynaptic_denominator = model.text("alpha_denominator") == "xx";
+  options.presynaptic_denominator = model.text("alpha_denominator") == "presynaptic";
   if (const double floor = model.real("alpha_floor"); floor > 0) options.floor = floor;
   return options;
 }
@@ -228,6 +228,7 @@ train::Schema schema() {
                       "change",
                       "finite_rate"});
   keys.choices("architecture", {"dln", "residual", "relu"});
+  keys.one({"regularisation"});
   keys.add({.name = "held_out",
             .kind = train::Kind::kInteger,
             .initial = "0",

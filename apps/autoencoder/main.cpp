@@ -362,12 +362,13 @@ train::Schema schema() {
   keys.initial("architecture", "\"autoencoder\"");
   keys.initial("widths", "[784, 128, 32, 128, 784]");
   keys.initial("init", "\"lecun\"");
+  keys.initial("batch_size", "64");
   keys.initial("steps", "200");
   keys.initial("dtype", "\"float32\"");
   keys.initial("seeds", "3");
   keys.initial("regularisation", "0.01");
   keys.initial("learning_rate", "{ from = 1e-4, to = 10, points = 11, scale = \"log\" }");
-  keys.one({"architecture", "hidden_layers", "width"});
+  keys.one({"architecture", "hidden_layers", "width", "inputs", "outputs", "regularisation"});
   return keys;
 }
 

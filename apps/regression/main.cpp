@@ -240,6 +240,9 @@ train::Schema schema() {
                       "delta",
                       "optimizer"});
   keys.choices("architecture", {"dln", "residual", "relu"});
+  keys.initial("width", "20");
+  keys.initial("batch_size", "64");
+  keys.initial("regularisation", "1e-5");
   keys.add({.name = "measure",
             .kind = train::Kind::kText,
             .initial = "[]",

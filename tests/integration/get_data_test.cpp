@@ -39,7 +39,7 @@ class GetData : public ::testing::Test {
   fs::path target() const { return folder_ / "target"; }
 
   static Outcome run(const std::string& arguments) {
-    const auto command = fmt::format("'{}/data/get_data.sh' {} 2>&1", PCXX_SOURCE_DIR, arguments);
+    const auto command = fmt::format("'{}/data/get_data' {} 2>&1", PCXX_SOURCE_DIR, arguments);
     FILE* pipe = popen(command.c_str(), "r");
     if (pipe == nullptr) return {-1, "popen failed"};
     std::string text;

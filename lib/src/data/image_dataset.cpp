@@ -31,7 +31,7 @@ fs::path find_file(const fs::path& folder, const std::string& stem) {
     std::error_code ignored;
     if (fs::exists(folder / name, ignored)) return folder / name;
   }
-  user_error("there is no '{}.gz' (or '{}') in '{}'; data/get_data.sh downloads it", stem, stem,
+  user_error("there is no '{}.gz' (or '{}') in '{}'; data/get_data downloads it", stem, stem,
              folder.string());
 }
 
@@ -88,7 +88,7 @@ Images load_images(std::string_view dataset, Split split,
   const auto folder = find_data_folder(data_folder, dataset);
   if (!folder) {
     user_error(
-        "there is no folder '{}' in '{}': 'data/get_data.sh {}' downloads it, and --data or "
+        "there is no folder '{}' in '{}': 'data/get_data {}' downloads it, and --data or "
         "PCXX_DATA_DIR names the folder that holds it",
         dataset, data_root(data_folder).string(), dataset);
   }

@@ -6,7 +6,8 @@ namespace pcxx::nn {
 
 at::Tensor preactivation(const DenseImpl& layer, const at::Tensor& x) {
   const at::NoGradGuard no_grad;
-  auto z = forward_product(x, layer.weight);
+  const bool shared = layer.weight.dim() == 3 && x.dim() == 2;  // one batch for all members
+  auto z = forward_product(shared ? x.expand({layer.weight.size(0), -1, -1}) : x, layer.weight);
   if (layer.bias.defined()) {
     z.add_(layer.bias.unsqueeze(-2));
   }

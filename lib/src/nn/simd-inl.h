@@ -39,9 +39,11 @@ struct ReLU {
 struct Sigmoid {
   template <class D, class V>
   V f(D d, V z) const {
-    const auto one = hn::Set(d, hn::TFromD<D>(1));
-    // Highway's Exp turns NaN into a number: put it back.
-    const auto sigma = hn::Div(one, hn::Add(one, hn::Exp(d, hn::Neg(z))));
+    using T = hn::TFromD<D>;
+    const auto one = hn::Set(d, T(1));
+    // Highway's Exp is right up to this only, and turns NaN into a number: put it back.
+    const auto limit = hn::Set(d, T(sizeof(T) == 4 ? 104 : 706));
+    const auto sigma = hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(z), limit))));
     return hn::IfThenElse(hn::Eq(z, z), sigma, z);
   }
   template <class D, class V>

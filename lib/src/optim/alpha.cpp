@@ -31,4 +31,8 @@ std::vector<Direction> Alpha::directions(const std::vector<learning::LayerFactor
   return result;
 }
 
+std::map<std::string, double> Alpha::diagnostics() const {
+  return {{"zero_denominators", static_cast<double>(zero_denominators_)}};
+}
+
 }  // namespace pcxx::optim

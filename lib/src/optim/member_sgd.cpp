@@ -46,7 +46,7 @@ torch::Tensor MemberSGD::step(LossClosure closure) {
 
 void MemberSGD::save(torch::serialize::OutputArchive& archive) const {
   archive.write("rates", rates_);
-  archive.write("lr", at::full({}, defaults().get_lr(), at::kDouble));
+  archive.write("lr", at::full({}, param_groups().front().options().get_lr(), at::kDouble));
 }
 
 void MemberSGD::load(torch::serialize::InputArchive& archive) {

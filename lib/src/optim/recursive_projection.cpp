@@ -21,7 +21,8 @@ double bound(const at::Tensor& q, double delta) {
 void forget_(at::Tensor& q, double lambda, double limit) {
   if (lambda == 1) return;
   const auto mean = q.diagonal(0, -2, -1).mean(-1);
-  const auto scale = at::where(mean.gt(limit * lambda), 1.0, 1 / lambda).to(q.scalar_type());
+  // In q's precision: two plain numbers would give a tensor of the default dtype, float32.
+  const auto scale = at::full_like(mean, 1 / lambda).masked_fill_(mean.gt(limit * lambda), 1);
   q.mul_(scale.unsqueeze(-1).unsqueeze(-1));
 }
 
@@ -79,6 +80,24 @@ std::vector<Direction> RecursiveProjection::directions(
     result.push_back(split_bias_unit(at::matmul(layer.error.mT(), gain), layer));
   }
   return result;
+}
+
+double RecursiveProjection::memory_condition() const {
+  const at::NoGradGuard no_grad;
+  double worst = 1;
+  for (const auto& q : memory_) {
+    const auto broken = broken_members({q});
+    const auto eigenvalues = at::linalg_eigvalsh(without_members(q, broken).to(at::kDouble));
+    const auto condition = eigenvalues.select(-1, -1) / eigenvalues.select(-1, 0).clamp_min(0);
+    const auto largest =
+        condition.masked_fill(condition.isnan(), std::numeric_limits<double>::infinity()).max();
+    worst = std::max(worst, largest.item<double>());
+  }
+  return worst;
+}
+
+std::map<std::string, double> RecursiveProjection::diagnostics() const {
+  return {{"memory_condition", memory_condition()}};
 }
 
 void RecursiveProjection::save(torch::serialize::OutputArchive& archive) const {

@@ -137,7 +137,7 @@ std::unique_ptr<optim::Rescaling> make_rescaling(const Config& config) {
   options.regularisation = config.real("regularisation");
   options.spectrum = optim::spectrum_from(config.text("spectrum"));
   options.as_printed = config.boolean("as_printed");
-  options.denominator = config.text("alpha_denominator") == "xx"
+  options.denominator = config.text("alpha_denominator") == "presynaptic"
                             ? optim::AlphaDenominator::kPresynaptic
                             : optim::AlphaDenominator::kPreAndPost;
   if (const double floor = config.real("alpha_floor"); floor > 0) options.floor = floor;

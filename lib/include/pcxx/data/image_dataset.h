@@ -47,7 +47,7 @@ std::optional<std::filesystem::path> find_data_folder(
 
 /// One split of "mnist" or "fashion-mnist", from the four files of the official release in the data
 /// set's folder (see find_data_folder), compressed (.gz) or not. Throws UserError when the folder
-/// or a file is missing (the text names the folder and data/get_data.sh), or a file is bad (see
+/// or a file is missing (the text names the folder and data/get_data), or a file is bad (see
 /// read_idx).
 Images load_images(std::string_view dataset, Split split,
                    const std::optional<std::filesystem::path>& data_folder = std::nullopt);

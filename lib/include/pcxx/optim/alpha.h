@@ -28,6 +28,7 @@ class Alpha final : public Rescaling {
 
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
   std::string_view name() const override { return "alpha"; }
+  std::map<std::string, double> diagnostics() const override;
 
   /// How often so far a layer's c_l was 0, which leaves that layer's update at 0.
   std::int64_t zero_denominators() const { return zero_denominators_; }

@@ -27,6 +27,7 @@ class RecursiveProjection final : public Rescaling {
 
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
   std::string_view name() const override { return "recursive_projection"; }
+  std::map<std::string, double> diagnostics() const override;
 
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
@@ -34,6 +35,10 @@ class RecursiveProjection final : public Rescaling {
   /// Q of layer l = 1..L, [n, n] or [R, n, n]; n counts the bias unit. Empty before the first
   /// update.
   const std::vector<at::Tensor>& memory() const { return memory_; }
+
+  /// Largest lambda_max / lambda_min of Q over layers and members; infinite where Q is singular or
+  /// not finite, 1 before the first update.
+  double memory_condition() const;
 
  private:
   RecursiveProjectionOptions options_;

@@ -3,6 +3,8 @@
 #include <pcxx/learning/factors.h>
 #include <torch/serialize/archive.h>
 
+#include <map>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -33,6 +35,10 @@ class Rescaling {
   virtual void write_gradients(const std::vector<learning::LayerFactors>& layers);
 
   virtual std::string_view name() const = 0;
+
+  /// Numbers worth a look after training, by name: `zero_denominators` of alpha, `memory_condition`
+  /// of the recursive projection. Most rescalings have none.
+  virtual std::map<std::string, double> diagnostics() const { return {}; }
 
   /// Memory of past samples, if any; most rescalings have none. `load` refuses (c10::Error) what
   /// was saved by another rescaling or for other shapes.

@@ -1,0 +1,34 @@
+#pragma once
+
+/// Everything at once, for programs; a library includes what it uses. All headers but those of the
+/// command-line programs (pcxx/train).
+
+#include <pcxx/core/error.h>
+#include <pcxx/core/random.h>
+#include <pcxx/data/batch.h>
+#include <pcxx/data/drawn_digits.h>
+#include <pcxx/data/idx.h>
+#include <pcxx/data/image_dataset.h>
+#include <pcxx/data/linear_teacher.h>
+#include <pcxx/data/minibatches.h>
+#include <pcxx/inference/equilibrium.h>
+#include <pcxx/inference/error_descent.h>
+#include <pcxx/inference/state_descent.h>
+#include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/predictive_coding.h>
+#include <pcxx/metrics/layer_diagnostics.h>
+#include <pcxx/metrics/map_error.h>
+#include <pcxx/metrics/predicted_alignment.h>
+#include <pcxx/metrics/reconstruction.h>
+#include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/metrics/target_alignment.h>
+#include <pcxx/nn/conditioning.h>
+#include <pcxx/nn/init.h>
+#include <pcxx/nn/network.h>
+#include <pcxx/optim/alpha.h>
+#include <pcxx/optim/decorrelation.h>
+#include <pcxx/optim/factory.h>
+#include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/projection.h>
+#include <pcxx/optim/recursive_projection.h>
+#include <pcxx/optim/rescaled.h>
