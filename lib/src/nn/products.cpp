@@ -94,9 +94,9 @@ bool gemm_applies(const at::Tensor& out, const at::Tensor& a, const at::Tensor& 
   const auto fits = [&](const at::Tensor& t) {
     return t.is_cpu() && t.scalar_type() == dtype && t.dim() == out.dim();
   };
-  // Packing b does not pay for a few rows.
+  // Packing b does not pay for a few rows, nor for an outer product.
   return gemm::preferred() && (dtype == at::kFloat || dtype == at::kDouble) && fits(out) &&
-         fits(a) && fits(b) && out.stride(-1) == 1 && out.size(-2) >= 8 && a.size(-1) > 0;
+         fits(a) && fits(b) && out.stride(-1) == 1 && out.size(-2) >= 8 && a.size(-1) > 1;
 }
 
 at::Tensor empty_product(const at::Tensor& a, int64_t columns) {
