@@ -1,6 +1,7 @@
 #include "inference/positive_solve.h"
 
 #include <ATen/ATen.h>
+#include <pcxx/nn/products.h>
 
 #include <limits>
 #include <vector>
@@ -32,13 +33,16 @@ class BlockedCholesky {
     for (std::int64_t begin = 0; begin < n_; begin += kBlock) {
       const auto end = std::min(n_, begin + kBlock);
       auto panel = block(begin, rows_.size(0), begin, end);
-      panel.addmm_(block(begin, rows_.size(0), 0, begin), block(begin, end, 0, begin).t(), 1, -1);
+      if (begin > 0) {
+        nn::product_out(panel, block(begin, rows_.size(0), 0, begin),
+                        block(begin, end, 0, begin).t(), -1, 1);
+      }
       const auto [factor, info] = at::linalg_cholesky_ex(block(begin, end, begin, end));
       if (info.item<int>() != 0) return false;
       const auto unit = identity_.narrow(1, 0, end - begin).narrow(0, 0, end - begin);
       inverses_.push_back(at::linalg_solve_triangular(factor, unit, /*upper=*/false));
       auto below = block(end, rows_.size(0), begin, end);
-      below.copy_(at::mm(below, inverses_.back().contiguous().t()));
+      below.copy_(nn::product(below, inverses_.back().t()));
     }
     return true;
   }
@@ -49,8 +53,10 @@ class BlockedCholesky {
       const auto begin = i * kBlock;
       const auto end = std::min(n_, begin + kBlock);
       auto solved = block(n_, rows_.size(0), begin, end);
-      solved.copy_(at::mm(solved, inverses_[static_cast<std::size_t>(i)]));
-      block(n_, rows_.size(0), 0, begin).addmm_(solved, block(begin, end, 0, begin), 1, -1);
+      solved.copy_(nn::product(solved, inverses_[static_cast<std::size_t>(i)]));
+      if (begin == 0) break;
+      auto rest = block(n_, rows_.size(0), 0, begin);
+      nn::product_out(rest, solved, block(begin, end, 0, begin), -1, 1);
     }
     return rows_.slice(0, n_);
   }

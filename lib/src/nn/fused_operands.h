@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-/// Operands of the fused loops as raw pointers; row b starts at pointer + b * width. Pointers that may
-/// be null are named so in fused.h.
+/// Operands of the fused loops as raw pointers; row b starts at pointer + b * width. Pointers that
+/// may be null are named so in fused.h.
 namespace pcxx::nn::fused {
 
 struct Rows {

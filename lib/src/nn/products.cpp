@@ -1,5 +1,8 @@
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <pcxx/nn/products.h>
+
+#include "nn/gemm.h"
 
 // The SIMD part is compiled once per instruction set.
 #undef HWY_TARGET_INCLUDE
@@ -49,12 +52,51 @@ T* data(const at::Tensor& t) {
   return static_cast<T*>(t.data_ptr());
 }
 
-void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  if (a.dim() == 2) {
-    at::mm_out(out, a, b);
-  } else {
-    at::bmm_out(out, a, b);
+// The last two dimensions of member r.
+template <typename T>
+gemm::Matrix<T> matrix(const at::Tensor& t, int64_t r) {
+  const int64_t offset = t.dim() == 3 ? r * t.stride(0) : 0;
+  return {data<T>(t) + offset, t.stride(-2), t.stride(-1)};
+}
+
+// Multiplications that a thread should have at least.
+constexpr int64_t kGrain = int64_t{1} << 20;
+
+template <typename T>
+void run_gemm(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double alpha,
+              double beta) {
+  const auto m = out.size(-2), n = out.size(-1), k = a.size(-1);
+  const auto columns = [&](int64_t r, int64_t begin, int64_t end) {
+    gemm::Product<T> p{m,
+                       end - begin,
+                       k,
+                       static_cast<T>(alpha),
+                       matrix<const T>(a, r),
+                       matrix<const T>(b, r),
+                       static_cast<T>(beta),
+                       matrix<T>(out, r)};
+    p.b.data = p.b.at(0, begin);
+    p.c.data = p.c.at(0, begin);
+    gemm::run(p);
+  };
+  if (out.dim() == 2) {
+    at::parallel_for(0, n, 1 + kGrain / (m * k),
+                     [&](int64_t begin, int64_t end) { columns(0, begin, end); });
+    return;
   }
+  at::parallel_for(0, out.size(0), 1 + kGrain / (m * n * k), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) columns(r, 0, n);
+  });
+}
+
+bool gemm_applies(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  const auto dtype = out.scalar_type();
+  const auto fits = [&](const at::Tensor& t) {
+    return t.is_cpu() && t.scalar_type() == dtype && t.dim() == out.dim();
+  };
+  // Packing b does not pay for a few rows, nor for an outer product.
+  return gemm::preferred() && (dtype == at::kFloat || dtype == at::kDouble) && fits(out) &&
+         fits(a) && fits(b) && out.stride(-1) == 1 && out.size(-2) >= 8 && a.size(-1) > 1;
 }
 
 at::Tensor empty_product(const at::Tensor& a, int64_t columns) {
@@ -64,6 +106,26 @@ at::Tensor empty_product(const at::Tensor& a, int64_t columns) {
 }
 
 }  // namespace
+
+void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double alpha,
+                 double beta) {
+  if (gemm_applies(out, a, b)) {
+    if (out.scalar_type() == at::kFloat) return run_gemm<float>(out, a, b, alpha, beta);
+    return run_gemm<double>(out, a, b, alpha, beta);
+  }
+  const at::NoGradGuard no_grad;
+  if (out.dim() == 2) {
+    at::addmm_out(out, out, a, b, beta, alpha);
+  } else {
+    at::baddbmm_out(out, out, a, b, beta, alpha);
+  }
+}
+
+at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+  auto out = empty_product(a, b.size(-1));
+  product_out(out, a, b);
+  return out;
+}
 
 bool one_sample_applies(const at::Tensor& x, const at::Tensor& weight) {
   const auto dtype = weight.scalar_type();
