@@ -163,43 +163,45 @@ TEST(PredictedAlignment, AlphaGivesTheResidualAtOneSample) {
   }
 }
 
-nn::Network chain_of_ones() {
+// One unit a layer and weights of 3/4: S = (5/4)^2, and all that is computed below is exact.
+nn::Network chain() {
   const auto network = random_network(nn::mlp({1, 1, 1}));
   const at::NoGradGuard no_grad;
-  network->layer(1).weight.fill_(1);
-  network->layer(2).weight.fill_(1);
+  network->layer(1).weight.fill_(0.75);
+  network->layer(2).weight.fill_(0.75);
   return network;
 }
 
-at::Tensor column(std::vector<double> values) {
+at::Tensor column(const std::vector<double>& values) {
   return torch::tensor(values, at::kDouble).unsqueeze(-1);
 }
 
-// Oracle: by hand. r = (0, -4), S = 2 and x*_1 = (1, -1), so that c_1 = 1, c_2 = 0, D_1 = -1 and
-// D_2 = 1; with alpha the second layer does not move.
+// Oracle: by hand. xhat_1 = (3/4, 3/4), v = (0, -2) and x*_1 = (3/4, -3/4), so that c_1 = 1 and
+// c_2 = 0, D_1 = -3/4 and D_2 = 3/4; with alpha the second layer does not move.
 TEST(PredictedAlignment, ALayerWithoutADenominatorDoesNotMove) {
-  const auto network = chain_of_ones();
-  const data::Batch batch(column({1, 1}), column({1, -3}));
+  const auto network = chain();
+  const data::Batch batch(column({1, 1}), column({0.5625, 0.5625 - 3.125}));
+  const auto up = column({0.5625, 0.5625});
   const auto plain = predict_alignment(*network, batch);
-  EXPECT_TRUE(at::equal(plain.layers[0], column({-1, -1})));
-  EXPECT_TRUE(at::equal(plain.layers[1], column({1, 1})));
+  EXPECT_TRUE(at::equal(plain.layers[0], -up));
+  EXPECT_TRUE(at::equal(plain.layers[1], up));
   const auto predicted = predict_alignment(*network, batch, {.alpha = true});
-  EXPECT_TRUE(at::equal(predicted.layers[0], column({-1, -1})));
-  EXPECT_TRUE(at::equal(predicted.layers[1], column({0, 0})));
-  EXPECT_TRUE(at::equal(predicted.change, column({-1, -1})));
+  EXPECT_TRUE(at::equal(predicted.layers[0], -up));
+  EXPECT_TRUE(at::equal(predicted.layers[1], 0 * up));
+  EXPECT_TRUE(at::equal(predicted.change, -up));
 }
 
-// Oracle: by hand. xhat_1 = 2, r = -8, S = 2 and x*_1 = -2, so that c_1 = 4, c_2 = -4; a floor of
-// one half replaces c_2 by 2.
+// Oracle: by hand. v = -2 and x*_1 = -3/4, so that c_1 = 1, c_2 = -9/16, D_1 = -3/2 and D_2 = 3/2;
+// a floor of one half puts 1/2 in the place of c_2.
 TEST(PredictedAlignment, AFloorReplacesSmallDenominators) {
-  const auto network = chain_of_ones();
-  const data::Batch batch(column({2}), column({-6}));
+  const auto network = chain();
+  const data::Batch batch(column({1}), column({0.5625 - 3.125}));
   const auto literal = predict_alignment(*network, batch, {.alpha = true});
-  EXPECT_EQ(literal.layers[0].item<double>(), -4);
-  EXPECT_EQ(literal.layers[1].item<double>(), -4);
+  EXPECT_DOUBLE_EQ(literal.layers[0].item<double>(), -1.125);
+  EXPECT_DOUBLE_EQ(literal.layers[1].item<double>(), -2);
   const auto floored = predict_alignment(*network, batch, {.alpha = true, .floor = 0.5});
-  EXPECT_EQ(floored.layers[0].item<double>(), -4);
-  EXPECT_EQ(floored.layers[1].item<double>(), 8);
+  EXPECT_DOUBLE_EQ(floored.layers[0].item<double>(), -1.125);
+  EXPECT_DOUBLE_EQ(floored.layers[1].item<double>(), 2.25);
 }
 
 // Invariant: a member of an ensemble is a network of its own, and one that is not finite is no
