@@ -137,6 +137,24 @@ TEST(PredictedAlignment, SharesAddUp) {
   }
 }
 
+// Invariant: scale. With W_L = 0 the residuals are the targets, whose squares under- or overflow.
+TEST(PredictedAlignment, SharesDoNotDependOnScale) {
+  const auto network = random_network(nn::mlp({5, 4, 3}));
+  {
+    const at::NoGradGuard no_grad;
+    network->layer(2).weight.zero_();
+  }
+  const auto batch = random_batch(*network, 4);
+  const auto expected = predict_alignment(*network, batch).shares;
+  for (const double scale : {1e-200, 1e200}) {
+    const data::Batch scaled(batch.input, batch.target * scale);
+    for (const auto rule : {PredictedRule::kBackpropagation, PredictedRule::kPredictiveCoding}) {
+      const auto predicted = predict_alignment(*network, scaled, {.rule = rule});
+      EXPECT_LT(relative_difference(predicted.shares, expected), 1e-13);
+    }
+  }
+}
+
 // Oracle: the promise itself. Shares are NaN where the alignment is, and there alone.
 TEST(PredictedAlignment, SharesAreNaNWhereTheAlignmentIs) {
   const auto network = random_network(nn::mlp({5, 4, 3}));
@@ -232,15 +250,17 @@ TEST(PredictedAlignment, OfAnEnsembleIsThatOfItsMembers) {
 }
 
 // Invariant: second moments. A compressed batch has other samples, whose changes are those of the
-// whole batch seen through the same orthogonal map, so that the batch cosine stays.
-TEST(PredictedAlignment, OfACompressedBatchHasTheSameBatchCosine) {
+// whole batch seen through the same orthogonal map, so that their norm and the batch cosine stay.
+TEST(PredictedAlignment, OfACompressedBatchHasTheSameNormAndBatchCosine) {
   const auto network = random_network(nn::mlp({4, 6, 3}));
   const auto batch = random_batch(*network, 30);
   const auto small = data::compress(batch);
   ASSERT_LE(small.input.size(0), 7);
   for (const auto& options : all_options()) {
-    EXPECT_NEAR(predict_alignment(*network, small, options).alignment.batch.item<double>(),
-                predict_alignment(*network, batch, options).alignment.batch.item<double>(), 1e-11);
+    const auto got = predict_alignment(*network, small, options);
+    const auto whole = predict_alignment(*network, batch, options);
+    EXPECT_LT(relative_difference(got.change.norm(), whole.change.norm()), 1e-11);
+    EXPECT_LT(relative_difference(got.alignment.batch, whole.alignment.batch), 1e-11);
   }
 }
 
