@@ -48,10 +48,10 @@ class ErrorDescentLoop {
     for (std::int64_t t = 0; t < max_steps; ++t) {
       descend(control.step());
       const bool active = control.advance(gradient_squares_, energy_squares_);
-      forward();
+      forward(/*last=*/!active || t + 1 == max_steps);
       if (!active) break;
     }
-    if (max_steps == 0) forward();
+    if (max_steps == 0) forward(/*last=*/true);
   }
 
   // E_b at the current errors.
@@ -111,27 +111,34 @@ class ErrorDescentLoop {
     }
   }
 
-  void forward() {
+  void forward(bool last) {
     if (depth_ == 1) return;  // no hidden errors: the first pass said it all
     current_outputs_ = &outputs_;
-    for (std::size_t l = 1; l <= depth_; ++l) {
+    for (std::size_t l = 1; l < depth_; ++l) {
       const auto& layer = view(l);
       const auto& below = l == 1 ? feedforward_.activities[0] : activities_[l - 1];
-      const auto skip = layer.residual ? below : at::Tensor();
-      if (l == 1) {
-        // a_1 never changes: it is the feed-forward pass's.
-        nn::fused::activate_and_add(outputs_[1], errors_[1], skip, Activation::kIdentity,
-                                    activities_[1]);
-        continue;
-      }
-      layer.preactivation_out(outputs_[l], below);
-      if (l < depth_) {
-        nn::fused::activate_and_add(outputs_[l], errors_[l], skip, layer.activation,
-                                    activities_[l]);
-      } else {
-        nn::fused::output_error(outputs_[l], target_, skip, layer.activation, r_,
-                                slopes_applied_[l], energy_squares_);
-      }
+      if (l > 1) layer.preactivation_out(outputs_[l], below);
+      // a_1 never changes: it is the feed-forward pass's.
+      nn::fused::activate_and_add(outputs_[l], errors_[l], layer.residual ? below : at::Tensor(),
+                                  l > 1 ? layer.activation : Activation::kIdentity, activities_[l]);
+    }
+    forward_output(last);
+  }
+
+  // Unless it is the last time, the way back through the output layer is taken at once.
+  void forward_output(bool last) {
+    const auto& top = view(depth_);
+    const auto& below = activities_[depth_ - 1];
+    auto& a = outputs_[depth_];
+    auto& h = slopes_applied_[depth_];
+    top_delta_known_ = !last && !top.bias.defined() && !top.residual;
+    if (top_delta_known_) {
+      nn::fused::output_round_trip(below, top.weight, target_, top.activation, a, r_, h,
+                                   energy_squares_, deltas_[depth_ - 1]);
+    } else {
+      top.preactivation_out(a, below);
+      nn::fused::output_error(a, target_, top.residual ? below : at::Tensor(), top.activation, r_,
+                              h, energy_squares_);
     }
   }
 
@@ -139,14 +146,19 @@ class ErrorDescentLoop {
   void descend(const at::Tensor& step) {
     gradient_squares_.zero_();
     for (std::size_t l = depth_ - 1; l >= 1; --l) {
-      const auto& above = view(l + 1);
-      const auto& delta_above = l + 1 == depth_ ? r_ : deltas_[l + 1];
-      const auto& h_above = slopes_applied_[l + 1].defined() ? slopes_applied_[l + 1] : delta_above;
-      nn::backward_product_out(deltas_[l], h_above, above.weight);
-      if (above.residual) deltas_[l].add_(delta_above);
+      if (l + 1 < depth_ || !top_delta_known_) pull_back(l);
       nn::fused::descend(errors_[l], deltas_[l], (*current_outputs_)[l], view(l).activation, step,
                          gradient_squares_, energy_squares_, slopes_applied_[l]);
     }
+  }
+
+  // delta_l from the layer above.
+  void pull_back(std::size_t l) {
+    const auto& above = view(l + 1);
+    const auto& delta = l + 1 == depth_ ? r_ : deltas_[l + 1];
+    const auto& h = slopes_applied_[l + 1].defined() ? slopes_applied_[l + 1] : delta;
+    nn::backward_product_out(deltas_[l], h, above.weight);
+    if (above.residual) deltas_[l].add_(delta);
   }
 
   const LayerView& view(std::size_t l) const { return views_[l - 1]; }
@@ -164,6 +176,7 @@ class ErrorDescentLoop {
   at::Tensor r_;
   at::Tensor energy_squares_;  // ||r||^2 after a forward pass, 2 E_b after the step that follows
   at::Tensor gradient_squares_;
+  bool top_delta_known_ = false;  // delta_{L-1} came with the last forward pass
 };
 
 at::Tensor times(const at::Tensor& t, const at::Tensor& slope) {

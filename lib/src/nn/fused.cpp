@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <pcxx/nn/fused.h>
+#include <pcxx/nn/products.h>
 
 #include "nn/fused_operands.h"
 
@@ -49,6 +50,27 @@ void one_row(const F& f, int64_t n, int64_t b, const OutputError<T>& o) {
     if (h) hn::StoreU(hn::Mul(error, f.slope(d, value)), d, h + i);
     return error;
   });
+}
+
+// In tiles of W that stay in the first cache between their way forward and their way back.
+template <typename T, class F>
+void one_row(const F& f, int64_t n, int64_t, const OutputRoundTrip<T>& o) {
+  constexpr int64_t kTile = 16;
+  const auto& out = o.output;
+  const T* e = out.h ? out.h : out.r;
+  std::fill(o.delta, o.delta + o.inputs, T{0});
+  out.squares[0] = 0;
+  for (int64_t i = 0; i < n; i += kTile) {
+    const int64_t rows = std::min(kTile, n - i);
+    const T* tile = o.weight + i * o.inputs;
+    T squares = 0;
+    times_column(tile, rows, o.inputs, o.x, out.a + i);
+    one_row(
+        f, rows, 0,
+        OutputError<T>{out.a + i, out.target + i, nullptr, out.r + i, at_row(out.h, i), &squares});
+    out.squares[0] += squares;
+    add_row_times(e + i, tile, rows, o.inputs, o.delta);
+  }
 }
 
 template <typename T, class F>
@@ -111,6 +133,12 @@ void output_error_f32(const Rows& r, const OutputError<float>& o) {
 void output_error_f64(const Rows& r, const OutputError<double>& o) {
   run(r, o);
 }
+void output_round_trip_f32(const Rows& r, const OutputRoundTrip<float>& o) {
+  run(r, o);
+}
+void output_round_trip_f64(const Rows& r, const OutputRoundTrip<double>& o) {
+  run(r, o);
+}
 void descend_f32(const Rows& r, const Descend<float>& o) {
   run(r, o);
 }
@@ -134,6 +162,8 @@ HWY_EXPORT(activate_and_add_f32);
 HWY_EXPORT(activate_and_add_f64);
 HWY_EXPORT(output_error_f32);
 HWY_EXPORT(output_error_f64);
+HWY_EXPORT(output_round_trip_f32);
+HWY_EXPORT(output_round_trip_f64);
 HWY_EXPORT(descend_f32);
 HWY_EXPORT(descend_f64);
 HWY_EXPORT(times_slope_f32);
@@ -152,6 +182,12 @@ void dispatch(const Rows& r, const OutputError<float>& o) {
 }
 void dispatch(const Rows& r, const OutputError<double>& o) {
   HWY_DYNAMIC_DISPATCH(output_error_f64)(r, o);
+}
+void dispatch(const Rows& r, const OutputRoundTrip<float>& o) {
+  HWY_DYNAMIC_DISPATCH(output_round_trip_f32)(r, o);
+}
+void dispatch(const Rows& r, const OutputRoundTrip<double>& o) {
+  HWY_DYNAMIC_DISPATCH(output_round_trip_f64)(r, o);
 }
 void dispatch(const Rows& r, const Descend<float>& o) {
   HWY_DYNAMIC_DISPATCH(descend_f32)(r, o);
@@ -242,6 +278,24 @@ void output_error(at::Tensor& a, const at::Tensor& target, const at::Tensor& bel
     over_rows(a, activation,
               OutputError<T>{data<T>(a), data<T>(target), data<T>(below), data<T>(r), data<T>(h),
                              data<T>(squares)});
+  });
+}
+
+void output_round_trip(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& target,
+                       Activation activation, at::Tensor& a, at::Tensor& r, at::Tensor& h,
+                       at::Tensor& squares, at::Tensor& delta) {
+  if (!one_sample_applies(x, weight) || !loops_apply(weight, target, a, r, h, squares, delta)) {
+    forward_product_out(a, x, weight);
+    output_error(a, target, {}, activation, r, h, squares);
+    backward_product_out(delta, h.defined() ? h : r, weight);
+    return;
+  }
+  with_element_type(a, [&](auto zero) {
+    using T = decltype(zero);
+    const OutputError<T> output{data<T>(a), data<T>(target), nullptr,
+                                data<T>(r), data<T>(h),      data<T>(squares)};
+    dispatch({activation, 0, 1, a.size(-1)},
+             OutputRoundTrip<T>{output, data<T>(weight), data<T>(x), data<T>(delta), x.size(-1)});
   });
 }
 

@@ -146,18 +146,21 @@ void add_row_times(const T* e, const T* w, int64_t rows, int64_t n, T* out) {
   int64_t i = 0;
   for (; i + 4 <= rows; i += 4) {  // out is read and written once for four rows
     const T* row = w + i * n;
-    for_lanes<T>(n, [&](auto d, int64_t j) {
+    const T e0 = e[i], e1 = e[i + 1], e2 = e[i + 2], e3 = e[i + 3];
+    for_lanes<T>(n, [=](auto d, int64_t j) {
       auto sum = hn::LoadU(d, out + j);
-      sum = hn::MulAdd(hn::Set(d, e[i]), hn::LoadU(d, row + j), sum);
-      sum = hn::MulAdd(hn::Set(d, e[i + 1]), hn::LoadU(d, row + n + j), sum);
-      sum = hn::MulAdd(hn::Set(d, e[i + 2]), hn::LoadU(d, row + 2 * n + j), sum);
-      sum = hn::MulAdd(hn::Set(d, e[i + 3]), hn::LoadU(d, row + 3 * n + j), sum);
+      sum = hn::MulAdd(hn::Set(d, e0), hn::LoadU(d, row + j), sum);
+      sum = hn::MulAdd(hn::Set(d, e1), hn::LoadU(d, row + n + j), sum);
+      sum = hn::MulAdd(hn::Set(d, e2), hn::LoadU(d, row + 2 * n + j), sum);
+      sum = hn::MulAdd(hn::Set(d, e3), hn::LoadU(d, row + 3 * n + j), sum);
       hn::StoreU(sum, d, out + j);
     });
   }
   for (; i < rows; ++i) {
-    for_lanes<T>(n, [&](auto d, int64_t j) {
-      const auto product = hn::Mul(hn::Set(d, e[i]), hn::LoadU(d, w + i * n + j));
+    const T* row = w + i * n;
+    const T factor = e[i];
+    for_lanes<T>(n, [=](auto d, int64_t j) {
+      const auto product = hn::Mul(hn::Set(d, factor), hn::LoadU(d, row + j));
       hn::StoreU(hn::Add(hn::LoadU(d, out + j), product), d, out + j);
     });
   }
