@@ -34,7 +34,7 @@ Names names_in(const fs::path& folder) {
 const Names kFiles{"config.toml", "environment.json", "metrics.csv", "summary.json"};
 
 // Draws a number per model, rate and seed.
-void draw_numbers(Run& run) {
+void draw_numbers(train::Run& run) {
   if (run.config().text("dataset") == "auto") run.resolve("dataset", std::string("digits"));
   for (const auto& model : run.config().models()) {
     for (const double rate : model.reals("learning_rate")) {
@@ -130,7 +130,7 @@ TEST_F(ProgramTest, ItsConfigGivesTheSameNumbersAgain) {
 }
 
 TEST_F(ProgramTest, AnswersQuestionsWithoutRunning) {
-  const auto program = small_program([](Run&) { FAIL(); });
+  const auto program = small_program([](train::Run&) { FAIL(); });
   const auto help = run_program(program, {"--help"});
   EXPECT_EQ(help.code, 0);
   EXPECT_EQ(help.out, help_text(program));
@@ -166,7 +166,7 @@ TEST_F(ProgramTest, RefusesBadInputBeforeItRuns) {
                {{"--out", "file"}, "'file'"},
                {{"--out", "file/below"}, "file/below"},
                {{"--out", "/proc/nowhere"}, "/proc/nowhere"}};
-  const auto program = small_program([](Run&) { FAIL(); });
+  const auto program = small_program([](train::Run&) { FAIL(); });
   for (const auto& [words, part] : cases) expect_failure(run_program(program, words), 2, part);
 }
 
@@ -177,8 +177,8 @@ TEST_F(ProgramTest, RefusesADeviceThatIsNotThere) {
 }
 
 // Writes to all kinds of files, then fails.
-Program failing(std::function<void(Run&)> fail) {
-  return small_program([fail](Run& run) {
+Program failing(std::function<void(train::Run&)> fail) {
+  return small_program([fail](train::Run& run) {
     draw_numbers(run);
     run.folder().file("picture.pgm").stream() << "half";
     write_file(run.folder().file("weights.pt").temporary(), "half");
@@ -187,20 +187,23 @@ Program failing(std::function<void(Run&)> fail) {
 }
 
 TEST_F(ProgramTest, AFailureIsOneSentenceAndLeavesNothing) {
-  const auto run = [](const std::function<void(Run&)>& fail) {
+  const auto run = [](const std::function<void(train::Run&)>& fail) {
     return run_program(failing(fail), {"--quiet", "--out", "runs/deep/a"});
   };
-  expect_failure(run([](Run&) { user_error("width {} is too much", 3); }), 2,
+  expect_failure(run([](train::Run&) { user_error("width {} is too much", 3); }), 2,
                  "width 3 is too much");
-  expect_failure(run([](Run&) { TORCH_CHECK(false, "a bug"); }), 1, "a bug\n");
-  expect_failure(run([](Run&) { at::ones({2, 3}).mm(at::ones({2, 3})); }), 1, "mat1 and mat2");
-  expect_failure(run([](Run&) { throw std::runtime_error("no luck"); }), 1, "no luck");
-  expect_failure(run([](Run&) { throw std::bad_alloc(); }), 1, "out of memory");
+  expect_failure(run([](train::Run&) { TORCH_CHECK(false, "a bug"); }), 1, "a bug\n");
+  expect_failure(run([](train::Run&) {
+                   at::ones({2, 3}).mm(at::ones({2, 3}));
+                 }),
+                 1, "mat1 and mat2");
+  expect_failure(run([](train::Run&) { throw std::runtime_error("no luck"); }), 1, "no luck");
+  expect_failure(run([](train::Run&) { throw std::bad_alloc(); }), 1, "out of memory");
 }
 
 TEST_F(ProgramTest, ASignalEndsItCleanly) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    const auto program = failing([signal](Run& run) {
+    const auto program = failing([signal](train::Run& run) {
       run.check_interrupted();
       std::raise(signal);
       std::raise(signal);
@@ -219,7 +222,7 @@ TEST_F(ProgramTest, ASignalEndsItCleanly) {
 
 // A signal after the last check counts too.
 TEST_F(ProgramTest, ASignalBeforeTheEndEndsIt) {
-  expect_failure(run_program(failing([](Run&) { std::raise(SIGINT); }), {"--quiet"}), 130,
+  expect_failure(run_program(failing([](train::Run&) { std::raise(SIGINT); }), {"--quiet"}), 130,
                  "interrupted");
 }
 
@@ -231,7 +234,7 @@ TEST_F(ProgramTest, SignalsAreTheCallersAgainAfterwards) {
 }
 
 Program saving(const std::vector<std::string>& names) {
-  return small_program([names](Run& run) {
+  return small_program([names](train::Run& run) {
     draw_numbers(run);
     for (const auto& name : names) run.folder().write(name, "new");
   });
@@ -242,7 +245,7 @@ TEST_F(ProgramTest, AnOlderRunIsReplacedWholeAndOnlyAtTheEnd) {
   write_file("a/notes.txt", "mine");
   const auto old = read_file("a/metrics.csv");
   files_before_ = 1;
-  expect_failure(run_program(failing([](Run&) { user_error("no"); }),
+  expect_failure(run_program(failing([](train::Run&) { user_error("no"); }),
                              {"--quiet", "--out", "a", "--seed", "5"}),
                  2, "no");
   auto expected = kFiles;
@@ -265,7 +268,7 @@ TEST_F(ProgramTest, QuietSaysNothing) {
 TEST_F(ProgramTest, GivesTheExperimentItsPaths) {
   std::optional<fs::path> data;
   std::optional<fs::path> load;
-  const auto program = small_program([&](Run& run) {
+  const auto program = small_program([&](train::Run& run) {
     data = run.data_folder();
     load = run.load_path();
   });
