@@ -201,10 +201,10 @@ TEST_F(LoadImages, NamesWhatIsMissing) {
   fs::remove(mnist() / "train-labels-idx1-ubyte.gz");
   expect_user_error(load, "train-labels-idx1-ubyte.gz");
   expect_user_error(load, quoted(mnist()));
-  expect_user_error(load, "data/get_data.sh");
+  expect_user_error(load, "data/get_data");
   fs::remove_all(mnist());
   expect_user_error(load, quoted(root()));
-  expect_user_error(load, "data/get_data.sh");
+  expect_user_error(load, "data/get_data");
   expect_user_error([this] { load_images("cifar", Split::kTrain, root()); }, "'cifar'");
 }
 

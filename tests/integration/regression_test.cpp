@@ -24,7 +24,7 @@ Config make_config(const std::vector<std::string>& assignments) {
                        "alpha_floor",    "alpha_denominator",
                        "forgetting",     "delta",
                        "optimizer"});
-  std::vector<std::string> all{"width=20", "init=norm_preserving", "seeds=10"};
+  std::vector<std::string> all{"width=20", "batch_size=64", "init=norm_preserving", "seeds=10"};
   all.insert(all.end(), assignments.begin(), assignments.end());
   return Config::read(schema, std::nullopt, all);
 }
@@ -102,9 +102,9 @@ TEST(Sweep, ADivergedRunIsRecordedAndHarmsNoOther) {
     const std::vector<std::string> task{"rule=bp", "rescaling=" + rescaling, "regularisation=1e-5",
                                         "hidden_layers=3", "steps=60", "seeds=2"};
     auto both = task;
-    both.emplace_back("learning_rate=[0.05,1e6]");
+    both.emplace_back("learning_rate=[0.005,1e6]");
     auto calm = task;
-    calm.emplace_back("learning_rate=0.05");
+    calm.emplace_back("learning_rate=0.005");
     const auto curves = run(make_config(both)).curves.at("map_error");
     const auto alone = run(make_config(calm)).curves.at("map_error");
     EXPECT_LT((curves.select(1, 0) / alone.select(1, 0) - 1).abs().max().item<double>(), 1e-10);

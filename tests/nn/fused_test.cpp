@@ -1,4 +1,3 @@
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 #include <pcxx/core/random.h>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "support/activations.h"
+#include "support/threads.h"
 
 namespace pcxx::nn::fused {
 namespace {
@@ -349,17 +349,6 @@ std::vector<at::Tensor> results(at::ScalarType type, Activation activation, std:
           times_slope(r, a, activation)};
 }
 
-class Threads {
- public:
-  explicit Threads(int count) : before_(at::get_num_threads()) { at::set_num_threads(count); }
-  ~Threads() { at::set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
-
 // Invariant: bitwise the same on one and on several threads, and for a row alone.
 TEST(Fused, ARowDoesNotDependOnThreadsOrOtherRows) {
   for (const auto type : kTypes) {
@@ -367,10 +356,10 @@ TEST(Fused, ARowDoesNotDependOnThreadsOrOtherRows) {
       SCOPED_TRACE(c10::str(name(activation), ", ", type));
       std::vector<at::Tensor> one;
       {
-        const Threads threads(1);
+        const test::Threads threads(1);
         one = results(type, activation, 0, 600);
       }
-      const Threads threads(4);
+      const test::Threads threads(4);
       const auto four = results(type, activation, 0, 600);
       const auto alone = results(type, activation, 413, 1);
       for (std::size_t i = 0; i < one.size(); ++i) {

@@ -1,12 +1,10 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/equilibrium.h>
 
+#include "inference/positive_solve.h"
+
 namespace pcxx::inference {
 namespace {
-
-// Rows of a block of S: small enough to skip most of the upper triangle, large enough for the
-// product's full speed.
-constexpr std::int64_t kBlock = 128;
 
 // p M_l: p W_l, and p itself once more when the layer is residual.
 at::Tensor times_map(const at::Tensor& p, const nn::DenseImpl& layer) {
@@ -69,12 +67,7 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   const auto& xhat = result.feedforward.activities;
   const auto r = target - xhat[depth];
 
-  const auto [factor, info] = at::linalg_cholesky_ex(energy_scaling(network, /*lower=*/true));
-  auto v = at::linalg_solve_triangular(factor, r.mT(), /*upper=*/false);
-  v = at::linalg_solve_triangular(factor.mT(), v, /*upper=*/true).mT();
-  if (const auto failed = info.ne(0); failed.any().item<bool>()) {
-    v = v.masked_fill(failed.unsqueeze(-1).unsqueeze(-1), std::numeric_limits<double>::quiet_NaN());
-  }
+  const auto v = solve_positive(energy_scaling(network, /*lower=*/true), r);
 
   result.errors[depth] = v;
   for (std::size_t l = depth; l >= 2; --l) {

@@ -34,6 +34,15 @@ struct OutputError {
 };
 
 template <typename T>
+struct OutputRoundTrip {
+  OutputError<T> output;
+  const T* weight;
+  const T* x;
+  T* delta;
+  std::int64_t inputs;
+};
+
+template <typename T>
 struct Descend {
   T* eps;
   const T* delta;
