@@ -6,14 +6,13 @@ import math
 import sys
 
 import numpy as np
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 import records
 import style
 
 AXES = ("hidden_layers", "width", "condition_number", "batch_size")
-PREDICTED = {"color": "black", "linestyle": (0, (2, 2)), "linewidth": 0.7}
+PREDICTED = {"color": "black", "linestyle": (0, (2, 2)), "linewidth": 0.7, "zorder": 3}
 
 
 def main_axis(measured):
@@ -38,7 +37,12 @@ def draw_panel(ax, cell, axis):
         draw_models(ax, cell)
     else:
         draw_lines(ax, cell, axis)
-    ax.set_ylim(top=max(1.02, ax.get_ylim()[1] if ax.get_ylim()[1] < 1.02 else 1.02))
+
+
+def frame(ax):
+    """Perfect alignment, 1, just below the top."""
+    bottom = ax.get_ylim()[0]
+    ax.set_ylim(bottom, 1 + 0.04 * (1 - bottom))
 
 
 def draw_lines(ax, cell, axis):
@@ -74,14 +78,18 @@ def draw_models(ax, cell):
         mean, spread = mean_and_spread(values)
         ax.plot(np.full(values.size, i), values.ravel(), ".", color="0.75", markersize=3)
         ax.errorbar([i], mean, yerr=spread, capsize=3, **style.line(model))
-    ax.set_xticks(range(len(models)), [style.label(model).replace(" + ", "\n+ ") for model in models])
+    names = [style.label(m).replace(" + ", "\n+ ").replace(" (", "\n(") for m in models]
+    ax.set_xticks(range(len(models)), names)
     ax.set_xlim(-0.6, len(models) - 0.4)
 
 
-def layout(cells):
-    """Rows and columns of the small multiples."""
-    columns = min(len(cells), 4 if len(cells) % 4 == 0 else 3 if len(cells) % 3 == 0 else 2)
-    return math.ceil(len(cells) / columns), columns
+def layout(measured, facets):
+    """Rows and columns of the small multiples: the last facet runs across where it fits."""
+    counts = [len(measured.distinct(facet)) for facet in facets] or [1]
+    across = counts[-1]
+    if across > 4:
+        across = 4 if across % 4 == 0 else 3
+    return math.ceil(math.prod(counts) / across), across
 
 
 def draw(folders):
@@ -90,25 +98,22 @@ def draw(folders):
     axis = main_axis(measured)
     facets = measured.varied(leave_out=(*records.MODEL, "learning_rate", "seed", axis))
     cells = everything.split(facets)
-    rows, columns = layout(cells)
-    width = style.WIDTH if columns < 4 else 9.6
-    fig = style.figure(0.8 + (3.4 if columns == 1 else 2.5) * rows, width if columns > 1 else 6.8)
+    rows, columns = layout(measured, facets)
+    fig = style.figure(0.8 + (3.4 if columns == 1 else 2.4) * rows, 9.6 if columns > 3 else style.WIDTH)
     axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax, (values, cell) in zip(axes.flat, cells):
         draw_panel(ax, cell, axis)
         ax.set_title(style.describe(values))
         ax.label_outer()
+    frame(axes[0, 0])
     for ax in axes[:, 0]:
         ax.set_ylabel("target alignment")
     for ax in list(axes.flat)[len(cells) :]:
         ax.set_visible(False)
-    predicted = len(everything.where(metric="predicted_alignment")) and axis
-    style.legend(
-        fig,
-        measured.models(),
-        f"Mean and one standard deviation over {style.seeds_text(measured)}.",
-        [Line2D([], [], label="predicted by the theory", **PREDICTED)] if predicted else [],
-    )
+    note = f"Mean and one standard deviation over {style.seeds_text(measured)}."
+    if axis and len(everything.where(metric="predicted_alignment")):
+        note += " Thin dashes: predicted by the theory."
+    style.legend(fig, measured.models(), note, show=axis is not None)
     return fig
 
 

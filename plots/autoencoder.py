@@ -63,14 +63,14 @@ def draw(folders):
         rows, columns = picture[0].shape
         heights.append(5.4 * rows / columns)
     fig = style.figure(0.9 + sum(heights))
-    grid = fig.add_gridspec(len(heights), 2, height_ratios=heights)
-    for row, (values, models) in enumerate(tasks):
-        curves = fig.add_subplot(grid[row, 0])
+    parts = np.atleast_1d(fig.subfigures(len(heights), 1, height_ratios=heights))
+    for part, (values, models) in zip(parts, tasks):
+        curves, sweep = part.subplots(1, 2)
         training.draw_curves(curves, models, METRIC)
         curves.set_title(style.describe(values))
-        training.draw_sweep(fig.add_subplot(grid[row, 1]), models, METRIC)
+        training.draw_sweep(sweep, models, METRIC)
     if picture:
-        draw_picture(fig.add_subplot(grid[-1, :]), picture)
+        draw_picture(parts[-1].subplots(), picture)
     note = training.NOTE.format(seeds=style.seeds_text(everything)) + training.SWEEP_NOTE
     style.legend(fig, everything.models(), note)
     return fig

@@ -24,6 +24,7 @@ def draw_training(ax, folder):
 def draw_alignment(ax, folder):
     everything = records.read([folder])
     alignment.draw_panel(ax, everything, "batch_size")
+    alignment.frame(ax)
     ax.set_ylabel("target alignment")
     return everything
 
@@ -46,12 +47,12 @@ def draw(folders):
         ax.set_title(title(drawn[-1]))
     for ax, text in zip(axes, "ABCD"):
         style.letter(ax, text)
-    seeds = ", ".join(f"{style.seeds_text(part)} ({text})" for part, text in zip(drawn, "ABCD"))
+    seeds = ", ".join(f"{len(part.distinct('seed'))}" for part in drawn)
     style.legend(
         fig,
         [model for part in drawn for model in part.models()],
-        f"Mean and one standard deviation over {seeds}; in B-D of the logarithm, at each model's best\n"
-        "learning rate.",
+        f"Mean and one standard deviation over seeds ({seeds}). A: thin dashes are predicted by the "
+        "theory.\nB to D: of the logarithm, at each model's best learning rate.",
     )
     return fig
 

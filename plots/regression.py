@@ -27,13 +27,13 @@ def draw(folders):
     fig = style.figure(0.9 + (2.9 if rows == 1 else 2.3) * rows, 12 if wide else style.WIDTH)
     axes = fig.subplots(rows, across * panels, squeeze=False)
     for k, (values, models) in enumerate(tasks):
-        row, column = k // across, panels * (k % across)
+        row, column = k % rows, panels * (k // rows)
         training.draw_curves(axes[row, column], models, metric)
         axes[row, column].set_title(style.describe(values))
         if swept:
             training.draw_sweep(axes[row, column + 1], models, metric)
-    for ax in axes.flat[panels * len(tasks) :]:
-        ax.set_visible(False)
+    for ax in axes.flat:
+        ax.set_visible(ax.has_data())
     note = training.NOTE.format(seeds=style.seeds_text(everything))
     style.legend(fig, everything.models(), note + (training.SWEEP_NOTE if swept else ""))
     return fig

@@ -33,7 +33,6 @@ plt.rcParams.update(
         "axes.axisbelow": True,
         "grid.color": "0.92",
         "grid.linewidth": 0.6,
-        "lines.linewidth": 1.4,
         "savefig.dpi": 200,
         "pdf.fonttype": 42,
         "svg.fonttype": "none",
@@ -76,11 +75,14 @@ def line(model):
     """Line2D properties of a (rule, rescaling) pair; grey for models that came later."""
     rule, rescaling = model
     colour = COLOURS.get(rule, ("0.2", "0.4", "0.6"))[family(rescaling)]
+    ours = rescaling in OURS  # lines that often coincide with the paper's: below and broader
     return {
         "color": colour,
         "linestyle": DASHES.get(rescaling, ":"),
+        "linewidth": 2 if ours else 1.4,
+        "zorder": 2 if ours else 2.5,
         "marker": MARKERS.get(rescaling, "P"),
-        "markersize": 4.5,
+        "markersize": 6 if ours else 4.5,
         "markeredgewidth": 1.1,
         "markeredgecolor": colour,
         "markerfacecolor": "white" if rule == "bp" else colour,
@@ -176,24 +178,20 @@ def figure(height, width=WIDTH):
     return plt.figure(figsize=(width, height), layout="constrained")
 
 
-def legend(fig, models, note, extra=()):
-    """The models under the panels, rules below each other, and a line of explanation."""
+def legend(fig, models, note, show=True):
+    """The models under the panels, one rule below the other, and a few lines of explanation."""
     models = in_order(models)
-    handles = [Line2D([], [], label=label(model), **line(model)) for model in models] + list(extra)
-    paired = len(models) % 2 == 0 and all(
-        models[i][1] == models[i + 1][1] for i in range(0, len(models), 2)
-    )
-    width, height = fig.get_size_inches()
-    most = max(1, int(width // 2.25))
-    columns = min(most, len(handles) if len(handles) <= 2 else math.ceil(len(handles) / 2))
-    if not paired:
-        columns = min(most, len(handles))
     if any(rescaling in OURS for _, rescaling in models):
         note += " (ours): not in the paper."
-    lines = math.ceil(len(handles) / columns)
+    width, height = fig.get_size_inches()
     foot = 0.2 + 0.13 * note.count("\n")
-    top = foot + 0.1 + 0.19 * lines
     fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=7, color="0.3")
+    if not show:
+        fig.get_layout_engine().set(rect=(0, foot / height, 1, 1 - foot / height))
+        return
+    columns = min(int(width / 2.3), len({rescaling for _, rescaling in models}))
+    top = foot + 0.1 + 0.19 * math.ceil(len(models) / columns)
+    handles = [Line2D([], [], label=label(model), **line(model)) for model in models]
     fig.legend(
         handles=handles,
         loc="lower center",

@@ -123,9 +123,10 @@ def draw_curves(ax, models, metric):
 
 def draw_sweep(ax, models, metric):
     """Last error over the learning rate: chosen rates are marked, diverged ones crosses on top."""
-    finite = np.concatenate([m.final[np.isfinite(m.final)] for m in models] + [[m.initial for m in models]])
-    initial = max(m.initial for m in models)
-    low, high = max(finite.min(), FLOOR) / 3, 10 * initial
+    least = max(FLOOR, min(min(trained.initial, trained.final.min()) for trained in models))
+    initial = max(trained.initial for trained in models)
+    decades = np.log10(initial / least) + 0.1
+    low, high = least * 10 ** (-0.06 * decades), initial * 10 ** (0.2 * decades)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_ylim(low, high)
@@ -157,7 +158,7 @@ def _draw_diverged(ax, trained, look, height):
 
 def _draw_best(ax, trained, look, error):
     rate = trained.rates[trained.best]
-    ax.plot([rate], [error], zorder=5, **look | {"linestyle": "", "markersize": 7})
+    ax.plot([rate], [error], **look | {"linestyle": "", "markersize": 7, "zorder": 4})
     if trained.at_edge:
         text = "◂ edge" if trained.at_edge < 0 else "edge ▸"
         ax.annotate(
