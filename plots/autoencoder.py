@@ -12,6 +12,7 @@ import style
 import training
 
 METRIC = "test_error"
+PICTURE_WIDTH = 5.0  # inches
 
 
 def read_pgm(path):
@@ -42,12 +43,13 @@ def row_label(name):
 def draw_picture(ax, picture):
     pixels, names = picture
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    ax.set_axis_off()
+    ax.set_anchor("E")
     pitch = pixels.shape[0] / len(names)
-    ax.set_yticks((np.arange(len(names)) + 0.5) * pitch - 0.5, [row_label(n) for n in names])
-    ax.set_xticks([])
-    ax.tick_params(length=0)
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
+    for i, text in enumerate(names):
+        place = (-0.015 * pixels.shape[1], (i + 0.5) * pitch - 0.5)
+        # Out of the layout, or it would make as much room beside the panels above.
+        ax.text(*place, row_label(text), ha="right", va="center", in_layout=False)
 
 
 def draw(folders):
@@ -61,16 +63,16 @@ def draw(folders):
     heights = [2.6] * len(tasks)
     if picture:
         rows, columns = picture[0].shape
-        heights.append(5.4 * rows / columns)
+        heights.append(PICTURE_WIDTH * rows / columns)
     fig = style.figure(0.9 + sum(heights))
-    parts = np.atleast_1d(fig.subfigures(len(heights), 1, height_ratios=heights))
-    for part, (values, models) in zip(parts, tasks):
-        curves, sweep = part.subplots(1, 2)
+    grid = fig.add_gridspec(len(heights), 2, height_ratios=heights)
+    for row, (values, models) in enumerate(tasks):
+        curves, sweep = (fig.add_subplot(grid[row, column]) for column in (0, 1))
         training.draw_curves(curves, models, METRIC)
-        curves.set_title(style.describe(values))
         training.draw_sweep(sweep, models, METRIC)
+        curves.set_title(style.describe(values))
     if picture:
-        draw_picture(parts[-1].subplots(), picture)
+        draw_picture(fig.add_subplot(grid[-1, :]), picture)
     note = training.NOTE.format(seeds=style.seeds_text(everything)) + training.SWEEP_NOTE
     style.legend(fig, everything.models(), note)
     return fig

@@ -144,6 +144,8 @@ def draw_sweep(ax, models, metric):
 
 def _draw_diverged(ax, trained, look, height):
     rates = trained.rates[~np.isfinite(trained.final)]
+    if not len(rates):
+        return
     ax.plot(
         rates,
         np.full(len(rates), height),
