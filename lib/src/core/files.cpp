@@ -42,7 +42,7 @@ std::ostream& AtomicFile::stream() {
   return stream_;
 }
 
-void AtomicFile::commit() {
+void AtomicFile::close() {
   if (stream_.is_open()) {
     errno = 0;
     stream_.close();
@@ -50,6 +50,10 @@ void AtomicFile::commit() {
       cannot_write(path_, errno);
     }
   }
+}
+
+void AtomicFile::commit() {
+  close();
   std::error_code error;
   fs::rename(temporary_, path_, error);
   if (error) {

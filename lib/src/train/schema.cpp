@@ -5,14 +5,12 @@
 
 #include <algorithm>
 #include <numeric>
-#include <sstream>
 
 #include "train/settings.h"
+#include "train/text.h"
 
 namespace pcxx::train {
 namespace {
-
-constexpr std::size_t kColumns = 100;
 
 // Levenshtein's: insertions, deletions and replacements.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -68,25 +66,6 @@ std::string facts(const Key& key) {
   if (!shape.empty()) text += fmt::format("; {}", shape);
   if (key.per_model) text += "; per model";
   return text;
-}
-
-// Appends words, starting new lines at `indent` where a line would pass the last column.
-void append_wrapped(std::string& out, const std::string& text, std::size_t indent) {
-  std::istringstream words(text);
-  std::size_t column = indent;
-  bool first = true;
-  for (std::string word; words >> word; first = false) {
-    if (!first && column + 1 + word.size() > kColumns) {
-      out += '\n' + std::string(indent, ' ');
-      column = indent;
-    } else if (!first) {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += word.size();
-  }
-  out += '\n';
 }
 
 }  // namespace
