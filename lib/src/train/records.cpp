@@ -31,14 +31,6 @@ Cell Cell::with(std::string_view column, const Value& value) const {
   return copy;
 }
 
-Cell Cell::with(std::string_view column, std::int64_t value) const {
-  return with(column, Value(value));
-}
-
-Cell Cell::with(std::string_view column, int value) const {
-  return with(column, static_cast<std::int64_t>(value));
-}
-
 void Cell::render() {
   text_.clear();
   for (const auto& field : fields_) text_ += csv_field(field) + ',';
