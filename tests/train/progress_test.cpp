@@ -14,7 +14,7 @@ namespace {
 // Oracle: arithmetic by hand.
 TEST(ProgressText, SaysRateAndTimeLeft) {
   EXPECT_EQ(progress_text(340, 1000, 27.2), "340/1000  34 %  12.5/s  0:53 left");
-  EXPECT_EQ(progress_text(500, 1000, 0.5), "500/1000  50 %  1000/s  0:00 left");
+  EXPECT_EQ(progress_text(500, 1000, 0.4), "500/1000  50 %  1250/s  0:00 left");
   EXPECT_EQ(progress_text(1, 3, 60), "1/3  33 %  0.0167/s  2:00 left");
   EXPECT_EQ(progress_text(1, 101, 62.5), "1/101  0 %  0.016/s  1:44:10 left");
   EXPECT_EQ(progress_text(7, 7, 2), "7/7  100 %  3.5/s  0:00 left");

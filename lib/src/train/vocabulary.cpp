@@ -214,7 +214,7 @@ std::vector<Key> task_keys() {
        .open_minimum = true},
       {.name = "test_every",
        .kind = Kind::kInteger,
-       .initial = "10",
+       .initial = "1",
        .doc = "steps between measurements on the test images",
        .minimum = 1},
   };
@@ -295,7 +295,8 @@ std::vector<Key> machine_keys() {
       {.name = "threads",
        .kind = Kind::kInteger,
        .initial = "0",
-       .doc = "threads to compute with; 0 leaves the number to LibTorch",
+       .doc = "threads to compute with; 0 leaves the number to LibTorch; the same number gives the "
+              "same results to the last bit, another one to rounding",
        .minimum = 0,
        .maximum = 4096},
       {.name = "device",
