@@ -63,9 +63,9 @@ TEST(Autoencoder, PredictiveCodingIsAheadOfBackpropagationAndProjectionAheadOfBo
   const auto test = data::load_images("mnist", data::Split::kTest).values(at::kFloat);
   const auto bp = std::make_shared<learning::Backpropagation>();
   const auto pc = std::make_shared<learning::PredictiveCoding>();
-  const double by_bp = best_error({bp, false, {1, 3, 10}}, train, test);
-  const double by_pc = best_error({pc, false, {0.3, 1}}, train, test);
-  const double by_projection = best_error({pc, true, {1}}, train, test);
+  const double by_bp = best_error({bp, false, {0.01, 0.03, 0.1}}, train, test);
+  const double by_pc = best_error({pc, false, {0.1, 0.2, 0.5}}, train, test);
+  const double by_projection = best_error({pc, true, {1, 2}}, train, test);
   RecordProperty("bp", std::to_string(by_bp));
   RecordProperty("pc", std::to_string(by_pc));
   RecordProperty("projection", std::to_string(by_projection));
