@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/predicted_alignment.h>
@@ -5,8 +6,6 @@
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/table.h>
-
-#include <ATen/ATen.h>
 
 #include <cmath>
 #include <map>
@@ -18,13 +17,15 @@ using train::Cell;
 using train::Config;
 using train::Run;
 
-const std::vector<std::string> kGrid{"architecture", "init",   "hidden_layers",    "width",
+const std::vector<std::string> kGrid{"architecture", "init",    "hidden_layers",    "width",
                                      "inputs",       "outputs", "condition_number", "batch_size",
                                      "targets",      "dtype"};
 
 using Measurements = std::map<std::string, double>;
 
-double number(const at::Tensor& value) { return value.item().toDouble(); }
+double number(const at::Tensor& value) {
+  return value.item().toDouble();
+}
 
 // The closed form of the paper, for the models that it covers.
 std::optional<metrics::PredictionOptions> predictable(const Config& model,
@@ -62,8 +63,8 @@ Measurements measure(const Config& model, const nn::NetworkImpl& network, const 
   const auto step = train::make_rule(model)->factors(network, batch);
   const auto rescaling = train::make_rescaling(model);
   const auto update = metrics::make_update(rescaling->directions(step.layers));
-  const auto rate = model.text("change") == "finite" ? std::optional(model.real("finite_rate"))
-                                                     : std::nullopt;
+  const auto rate =
+      model.text("change") == "finite" ? std::optional(model.real("finite_rate")) : std::nullopt;
   const auto trained = metrics::target_alignment(network, batch, update, rate);
   Measurements found{{"target_alignment", number(trained.mean)},
                      {"batch_alignment", number(trained.batch)},
@@ -246,15 +247,17 @@ train::Schema schema() {
 int main(int argc, char** argv) {
   return train::run_program(
       {.name = "pcxx-alignment",
-       .summary =
-           "Measures target alignment: whether one update moves the prediction straight at the target. "
-           "Over any grid of architectures, depths, widths, initialisations and batch sizes, beside what "
-           "theory predicts.",
-       .examples = {"# predictive coding against backpropagation at four depths",
-                    "--set rule=[bp,pc] --set hidden_layers=[1,2,4,8] --set init=norm_preserving",
-                    "# a batch too large for the plain rules, and the rescaling that mends it",
-                    "--set rule=pc --set rescaling=[none,decorrelation] --set batch_size=[1,64,256]",
-                    "# an experiment of the paper", "--config configs/fig4a_alignment.toml"},
+       .summary = "Measures target alignment: whether one update moves the prediction straight at "
+                  "the target. "
+                  "Over any grid of architectures, depths, widths, initialisations and batch "
+                  "sizes, beside what "
+                  "theory predicts.",
+       .examples =
+           {"# predictive coding against backpropagation at four depths",
+            "--set rule=[bp,pc] --set hidden_layers=[1,2,4,8] --set init=norm_preserving",
+            "# a batch too large for the plain rules, and the rescaling that mends it",
+            "--set rule=pc --set rescaling=[none,decorrelation] --set batch_size=[1,64,256]",
+            "# an experiment of the paper", "--config configs/fig4a_alignment.toml"},
        .schema = schema(),
        .plot_script = "alignment",
        .run = [](Run& run) { AlignmentRun{run}(); }},

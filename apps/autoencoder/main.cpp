@@ -1,5 +1,4 @@
-#include "picture.h"
-
+#include <ATen/ATen.h>
 #include <pcxx/core/error.h>
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/data/minibatches.h>
@@ -10,10 +9,10 @@
 #include <pcxx/train/program.h>
 #include <pcxx/train/table.h>
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include "picture.h"
 
 namespace {
 
@@ -225,25 +224,27 @@ std::vector<std::string> table_row(const nlohmann::json& json) {
   if (json["best_rate"].is_null()) return {name, batch, "none", "diverged", "-", "-"};
   const bool edge = json["best_rate_at_edge"] != "none";
   const bool inferred = json.contains("inference_steps");
-  return {name,
-          batch,
-          train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
-          train::brief(json["final_error"].get<double>()),
-          inferred ? fmt::format("{:.0f}", json["inference_steps"].get<double>()) : "-",
-          inferred ? fmt::format("{:.0f} %", 100 * json["inference_converged"].get<double>()) : "-"};
+  return {
+      name,
+      batch,
+      train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
+      train::brief(json["final_error"].get<double>()),
+      inferred ? fmt::format("{:.0f}", json["inference_steps"].get<double>()) : "-",
+      inferred ? fmt::format("{:.0f} %", 100 * json["inference_converged"].get<double>()) : "-"};
 }
 
 class AutoencoderRun {
  public:
   explicit AutoencoderRun(Run& run) : run_(run), task_(load_task(run)) {
     check_shapes(run.config(), task_);
-    test_values_ =
-        task_.test.values(train::tensor_options(run.config().grid({"dtype"}).front(), run.device()));
+    test_values_ = task_.test.values(
+        train::tensor_options(run.config().grid({"dtype"}).front(), run.device()));
     pictures_ = {test_values_.narrow(0, 0, std::min(kPictures, task_.test.size()))};
   }
 
   void operator()() {
-    train::Table table({"model", "batch", "best rate", "test error", "inference steps", "converged"});
+    train::Table table(
+        {"model", "batch", "best rate", "test error", "inference steps", "converged"});
     auto& summary = run_.summary();
     summary["dataset"] = run_.config().text("dataset");
     summary["models"] = nlohmann::json::array();
@@ -274,7 +275,8 @@ class AutoencoderRun {
 
   std::vector<Config> models() const {
     std::vector<Config> all;
-    for (const auto& cell : run_.config().grid({"init", "batch_size", "condition_number", "dtype"})) {
+    for (const auto& cell :
+         run_.config().grid({"init", "batch_size", "condition_number", "dtype"})) {
       for (const auto& model : cell.models()) all.push_back(model);
     }
     return all;
@@ -304,14 +306,14 @@ class AutoencoderRun {
   void keep(const ModelRuns& result, nlohmann::json& json) {
     const auto& trained = result.runs[result.best->index];
     for (std::size_t s = 0; s < trained.size(); ++s) {
-      const auto name = fmt::format("weights{}-{}-{}-seed{}.pt", ++saved_,
-                                    result.model.text("rule"), result.model.text("rescaling"),
-                                    seeds()[s]);
+      const auto name =
+          fmt::format("weights{}-{}-{}-seed{}.pt", ++saved_, result.model.text("rule"),
+                      result.model.text("rescaling"), seeds()[s]);
       train::save_network(trained[s].network, run_.folder().file(name).temporary());
       json["weights"].push_back(name);
     }
-    const auto prediction = trained.front().network->forward(pictures_.front().to(
-        trained.front().network->tensor_options().dtype().toScalarType()));
+    const auto prediction = trained.front().network->forward(
+        pictures_.front().to(trained.front().network->tensor_options().dtype().toScalarType()));
     pictures_.push_back(prediction.detach());
   }
 
@@ -377,10 +379,11 @@ train::Schema schema() {
 int main(int argc, char** argv) {
   return train::run_program(
       {.name = "pcxx-autoencoder",
-       .summary =
-           "Trains autoencoders on MNIST, Fashion-MNIST, any IDX files or drawn digits with any set of "
-           "models, measures the test error step by step, and keeps weights and reconstructions of each "
-           "model's best learning rate.",
+       .summary = "Trains autoencoders on MNIST, Fashion-MNIST, any IDX files or drawn digits with "
+                  "any set of "
+                  "models, measures the test error step by step, and keeps weights and "
+                  "reconstructions of each "
+                  "model's best learning rate.",
        .examples = {"# predictive coding with and without projection, on drawn digits",
                     "--set rule=pc --set rescaling=[none,projection] --set learning_rate=[0.3,1] "
                     "--set seeds=1 --set dataset=digits",

@@ -9,7 +9,6 @@
 #include <pcxx/nn/init.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/rescaled.h>
-
 #include <torch/optim/sgd.h>
 
 #include <algorithm>
@@ -25,8 +24,8 @@ struct Model {
 };
 
 // Test error of the 784-128-32-128-784 autoencoder after 200 batches of 64.
-double trained_error(const Model& model, double rate, std::uint64_t seed,
-                     const data::Images& train, const at::Tensor& test) {
+double trained_error(const Model& model, double rate, std::uint64_t seed, const data::Images& train,
+                     const at::Tensor& test) {
   nn::Network network(
       nn::mlp({784, 128, 32, 128, 784}, nn::Activation::kReLU, nn::Activation::kSigmoid));
   nn::init::lecun_(*network, make_generator(seed, Purpose::kWeights));
