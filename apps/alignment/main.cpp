@@ -83,6 +83,7 @@ Measurements measure(const Config& model, const nn::NetworkImpl& network, const 
     found["inference_steps"] = static_cast<double>(step.report->max_steps());
     found["inference_converged"] = step.report->converged.to(at::kDouble).mean().item<double>();
   }
+  for (const auto& [name, value] : rescaling->diagnostics()) found[name] = value;
   if (model.boolean("diagnostics")) add_diagnostics(found, step);
   return found;
 }

@@ -4,6 +4,7 @@
 #include <pcxx/data/minibatches.h>
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/metrics/target_alignment.h>
 #include <pcxx/train/checkpoint.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/program.h>
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "picture.h"
 
@@ -82,8 +84,10 @@ struct Training {
   std::vector<std::int64_t> steps;
   Curve test_error;
   std::vector<double> train_error;  // of the batch that each step learnt from, before it learnt
-  double inference_steps = 0;       // mean over the run, of each batch's slowest sample
-  double converged = 1;             // part of the samples whose inference converged
+  std::vector<double> alignment;    // of each step's update with that batch's errors, where asked
+  std::map<std::string, double> diagnostics;  // of the rescaling
+  double inference_steps = 0;                 // mean over the run, of each batch's slowest sample
+  double converged = 1;                       // part of the samples whose inference converged
   nn::Network network{nullptr};
 };
 
@@ -103,6 +107,9 @@ class Trainer {
     data::Minibatches minibatches(task_.train.size(), static_cast<std::uint64_t>(seed));
     const auto options = train::tensor_options(model, run_.device());
     const auto steps = model.integer("steps");
+    const auto measure = model.texts("measure");
+    const bool aligned =
+        std::find(measure.begin(), measure.end(), "target_alignment") != measure.end();
     double converged = 0;
     for (std::int64_t step = 0;; ++step) {
       if (step % model.integer("test_every") == 0 || step == steps) test(result, step);
@@ -116,10 +123,17 @@ class Trainer {
         result.inference_steps += static_cast<double>(update.report->max_steps());
         converged += update.report->converged.to(at::kDouble).mean().item().toDouble();
       }
-      optimizer.step(update.layers);
+      optimizer.write_gradients(update.layers);
+      if (aligned) {
+        const auto made = metrics::update_of_gradients(*network);
+        result.alignment.push_back(
+            metrics::target_alignment(*network, batch, made).mean.item<double>());
+      }
+      optimizer.inner().step();
       progress_.advance();
       run_.check_interrupted();
     }
+    result.diagnostics = optimizer.rescaling().diagnostics();
     if (steps > 0) {
       result.inference_steps /= static_cast<double>(steps);
       result.converged = converged / static_cast<double>(steps);
@@ -176,6 +190,11 @@ void write_rows(Run& run, const ModelRuns& result, const std::vector<std::int64_
         run.records().add(cell, static_cast<std::int64_t>(t), "train_error",
                           training.train_error[t]);
       }
+      for (std::size_t t = 0; t < training.alignment.size(); ++t) {
+        run.records().add(cell, static_cast<std::int64_t>(t), "target_alignment",
+                          training.alignment[t]);
+      }
+      for (const auto& [name, value] : training.diagnostics) run.records().add(cell, name, value);
       if (result.model.text("rule") == "pc") {
         run.records().add(cell, "inference_steps", training.inference_steps);
         run.records().add(cell, "inference_converged", training.converged);
@@ -330,10 +349,6 @@ train::Schema schema() {
                       "learning_rate",
                       "architecture",
                       "widths",
-                      "hidden_layers",
-                      "width",
-                      "inputs",
-                      "outputs",
                       "init",
                       "condition_number",
                       "bias",
@@ -361,6 +376,12 @@ train::Schema schema() {
                       "forgetting",
                       "delta",
                       "optimizer"});
+  keys.add({.name = "measure",
+            .kind = train::Kind::kText,
+            .initial = "[]",
+            .doc = "what to record at every step beside the errors",
+            .shape = train::Shape::kList,
+            .choices = {"target_alignment"}});
   keys.initial("architecture", "\"autoencoder\"");
   keys.initial("widths", "[784, 128, 32, 128, 784]");
   keys.initial("init", "\"lecun\"");
@@ -370,7 +391,7 @@ train::Schema schema() {
   keys.initial("seeds", "3");
   keys.initial("regularisation", "0.01");
   keys.initial("learning_rate", "{ from = 1e-4, to = 10, points = 11, scale = \"log\" }");
-  keys.one({"architecture", "hidden_layers", "width", "inputs", "outputs", "regularisation"});
+  keys.one({"architecture", "regularisation"});
   return keys;
 }
 
@@ -380,10 +401,8 @@ int main(int argc, char** argv) {
   return train::run_program(
       {.name = "pcxx-autoencoder",
        .summary = "Trains autoencoders on MNIST, Fashion-MNIST, any IDX files or drawn digits with "
-                  "any set of "
-                  "models, measures the test error step by step, and keeps weights and "
-                  "reconstructions of each "
-                  "model's best learning rate.",
+                  "any set of models, measures the test error step by step, and keeps weights "
+                  "and reconstructions of each model's best learning rate.",
        .examples = {"# predictive coding with and without projection, on drawn digits",
                     "--set rule=pc --set rescaling=[none,projection] --set learning_rate=[0.3,1] "
                     "--set seeds=1 --set dataset=digits",

@@ -113,6 +113,7 @@ Result summarise(const Config& model, const Sweep& sweep, double threshold) {
   Result result{.summary = identity(model), .best_curves = {}};
   auto& json = result.summary;
   json["metric"] = metric;
+  for (const auto& [name, value] : sweep.diagnostics) json[name] = value;
   json["diverged"] = diverged_runs(sweep, curves);
   json["runs"] = sweep.rates.size() * sweep.seeds.size();
   json["best_rate"] = nullptr;

@@ -250,5 +250,17 @@ TEST(PredictionChange, RefusesAnUpdateThatDoesNotFit) {
   }
 }
 
+// Contract: the negative gradients, and none without them.
+TEST(UpdateOfGradients, IsWhatAStepOfDescentWouldAdd) {
+  auto network = test::random_network(nn::mlp({3, 4, 2}).with_bias());
+  EXPECT_THROW(update_of_gradients(*network), c10::Error);
+  network->forward(at::ones({2, 3}, at::kDouble)).square().sum().backward();
+  const auto update = update_of_gradients(*network);
+  for (std::size_t l = 1; l <= 2; ++l) {
+    EXPECT_TRUE(at::equal(update.weights[l - 1], -network->layer(l).weight.grad()));
+    EXPECT_TRUE(at::equal(update.biases[l - 1], -network->layer(l).bias.grad()));
+  }
+}
+
 }  // namespace
 }  // namespace pcxx::metrics

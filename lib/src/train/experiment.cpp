@@ -57,7 +57,10 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
 }  // namespace
 
 std::vector<std::int64_t> widths(const Config& config) {
-  if (config.has("widths") && !config.integers("widths").empty()) return config.integers("widths");
+  const bool listed = config.has("widths");
+  if (listed && !(config.has("width") && config.integers("widths").empty())) {
+    return config.integers("widths");
+  }
   const auto width = config.integer("width");
   const auto or_width = [&](std::int64_t n) { return n == 0 ? width : n; };
   std::vector<std::int64_t> result(static_cast<std::size_t>(config.integer("hidden_layers")) + 2,

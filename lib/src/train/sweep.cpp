@@ -103,19 +103,12 @@ class EnsembleRun {
 
   void update(const data::Batch& batch) {
     optimizer_.write_gradients(rule_->factors(*network_, batch).layers);
-    if (aligned_) record("target_alignment", alignment(batch).mean);
-    optimizer_.inner().step();
-  }
-
-  // Of the update that the gradients hold.
-  metrics::TargetAlignment alignment(const data::Batch& batch) const {
-    metrics::Update update;
-    for (std::size_t l = 1; l <= network_->size(); ++l) {
-      const auto& layer = network_->layer(l);
-      update.weights.push_back(-layer.weight.grad());
-      update.biases.push_back(layer.bias.defined() ? -layer.bias.grad() : at::Tensor());
+    if (aligned_) {
+      record("target_alignment",
+             metrics::target_alignment(*network_, batch, metrics::update_of_gradients(*network_))
+                 .mean);
     }
-    return metrics::target_alignment(*network_, batch, update);
+    optimizer_.inner().step();
   }
 
   void record(const std::string& name, const at::Tensor& values) {

@@ -142,9 +142,7 @@ std::vector<Key> network_keys() {
       {.name = "widths",
        .kind = Kind::kInteger,
        .initial = "[]",
-       .doc =
-           "units of all layers from inputs to outputs, in place of hidden_layers, width, inputs "
-           "and outputs",
+       .doc = "units of all layers from inputs to outputs",
        .shape = Shape::kList,
        .minimum = 1,
        .maximum = kMostUnits},
