@@ -149,6 +149,7 @@ TEST_F(Apps, RefuseBadInput) {
       {"pcxx-alignment", {"--config", "bad.toml"}, "bad.toml:2:"},
       {"pcxx-alignment", {"--set", "architecture=residual", "--set", "inputs=3"}, "one width"},
       {"pcxx-alignment", {"--load", "text.pt"}, "'load'"},
+      {"pcxx-autoencoder", {"--set", "widths=[]"}, "widths"},
       {"pcxx-alignment", {"--set", "seeds=1", "--out", "text.pt"}, "'text.pt'"},
       {"pcxx-regression", {"--set", "learning_rat=1"}, "learning_rate"},
       {"pcxx-regression", {"--set", "rule=kpc"}, "rule"},

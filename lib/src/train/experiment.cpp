@@ -59,7 +59,9 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
 std::vector<std::int64_t> widths(const Config& config) {
   const bool listed = config.has("widths");
   if (listed && !(config.has("width") && config.integers("widths").empty())) {
-    return config.integers("widths");
+    auto given = config.integers("widths");
+    if (given.size() < 2) user_error("widths needs at least two numbers, of inputs and outputs");
+    return given;
   }
   const auto width = config.integer("width");
   const auto or_width = [&](std::int64_t n) { return n == 0 ? width : n; };
@@ -74,7 +76,6 @@ nn::NetworkOptions network_options(const Config& config) {
   using nn::Activation;
   const auto& architecture = config.text("architecture");
   const auto n = widths(config);
-  if (n.size() < 2) user_error("widths needs at least two numbers, of inputs and outputs");
   auto options = architecture == "autoencoder" ? nn::mlp(n, Activation::kReLU, Activation::kSigmoid)
                  : architecture == "relu"      ? nn::mlp(n, Activation::kReLU)
                                                : nn::mlp(n);
