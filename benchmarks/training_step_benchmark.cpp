@@ -1,6 +1,8 @@
-// Time of one training step of the six models, beside the matrix products such a step cannot do
-// without, at the same shapes and in the same process. `table.py` makes the table of README.md of it.
+// Time of one training step of the six models on one core, beside the matrix products such a step
+// cannot do without, at the same shapes and in the same process. `table.py` makes the table of
+// README.md of it.
 
+#include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 #include <pcxx/core/random.h>
 #include <pcxx/data/batch.h>
@@ -13,7 +15,6 @@
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
-
 #include <torch/optim/sgd.h>
 
 #include <functional>
@@ -50,7 +51,8 @@ data::Batch make_batch(const Problem& problem, const nn::NetworkImpl& network) {
   return {input, draw(network.out_features())};
 }
 
-// The plain inference of the networks at hand: closed form, or a fixed number of error descent steps.
+// The plain inference of the networks at hand: closed form, or a fixed number of error descent
+// steps.
 std::unique_ptr<learning::LearningRule> make_rule(const std::string& name, bool linear) {
   if (name == "bp") return std::make_unique<learning::Backpropagation>();
   if (linear) return std::make_unique<learning::PredictiveCoding>();
@@ -94,64 +96,72 @@ void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
   }
 }
 
-// The products of a step, into buffers that exist: `forward` and `backward` passes with W_1 x once,
-// and the D_l. Backpropagation has one of each.
+// Matrix products at a problem's shapes, into buffers that exist.
+struct Products {
+  explicit Products(const Problem& problem) {
+    const auto network = make_network(problem);
+    x.push_back(make_batch(problem, *network).input);
+    auto shape = x[0].sizes().vec();
+    for (std::size_t l = 1; l <= network->size(); ++l) {
+      w.push_back(network->layer(l).weight.detach());
+      wt.push_back(w[l].mT());
+      d.push_back(at::empty_like(w[l]));
+      shape.back() = w[l].size(-2);
+      x.push_back(at::zeros(shape, x[0].options()));
+      e.push_back(at::zeros(shape, x[0].options()));
+      et.push_back(e[l].mT());
+    }
+  }
+
+  void forward(std::size_t first, std::size_t last) {
+    for (std::size_t l = first; l <= last; ++l) product_out(x[l], x[l - 1], wt[l]);
+  }
+  void backward() {
+    for (std::size_t l = w.size() - 1; l >= 2; --l) product_out(e[l - 1], e[l], w[l]);
+  }
+  void directions() {
+    for (std::size_t l = 1; l < w.size(); ++l) product_out(d[l], et[l], x[l - 1]);
+  }
+
+  std::vector<at::Tensor> w{{}}, wt{{}}, d{{}}, x, e{{}}, et{{}};
+};
+
+// The products of a step: W_1 x once, `forward` and `backward` passes through the layers above, and
+// the D_l.
 void bare_products(benchmark::State& state, const Problem& problem, int forward, int backward) {
   const at::NoGradGuard no_grad;
-  const auto network = make_network(problem);
-  const auto batch = make_batch(problem, *network);
-  const auto depth = network->size();
-  std::vector<at::Tensor> w{{}}, wt{{}}, d{{}}, x{batch.input}, e{{}};
-  for (std::size_t l = 1; l <= depth; ++l) {
-    w.push_back(network->layer(l).weight.detach());
-    wt.push_back(w[l].mT());
-    d.push_back(at::empty_like(w[l]));
-    auto shape = batch.input.sizes().vec();
-    shape.back() = w[l].size(-2);
-    x.push_back(at::zeros(shape, batch.input.options()));
-    e.push_back(at::zeros(shape, batch.input.options()));
-  }
+  Products products(problem);
+  const auto depth = products.w.size() - 1;
   for (auto _ : state) {
-    product_out(x[1], x[0], wt[1]);
-    for (int t = 0; t < std::max(forward, backward); ++t) {
-      for (std::size_t l = 2; t < forward && l <= depth; ++l) product_out(x[l], x[l - 1], wt[l]);
-      for (std::size_t l = depth; t < backward && l >= 2; --l) product_out(e[l - 1], e[l], w[l]);
-    }
-    for (std::size_t l = 1; l <= depth; ++l) product_out(d[l], e[l].mT(), x[l - 1]);
+    products.forward(1, depth);
+    for (int t = 1; t < forward; ++t) products.forward(2, depth);
+    for (int t = 0; t < backward; ++t) products.backward();
+    products.directions();
   }
 }
 
-// The products of the closed form: feed-forward pass, lower triangle of S at half its cost, x* and
-// eps*, and the D_l. The Cholesky factorisation and its solves are left out.
+// The products of the closed form, into buffers that exist: two forward passes (the second without
+// its first and last layer), S at half its cost, one backward pass, and the D_l. The Cholesky
+// factorisation of S and its two triangular solves are left out.
 void bare_closed_form(benchmark::State& state, const Problem& problem) {
   const at::NoGradGuard no_grad;
-  const auto network = make_network(problem);
-  const auto batch = make_batch(problem, *network);
-  const auto depth = network->size();
-  std::vector<at::Tensor> x{batch.input};
-  auto p = network->layer(depth).weight.detach();
+  Products products(problem);
+  const auto& w = products.w;
+  const auto depth = w.size() - 1;
+  std::vector<at::Tensor> p(depth + 1);  // P_{l-1} = W_L .. W_l
+  p[depth] = w[depth];
+  for (std::size_t l = depth - 1; l >= 2; --l) p[l] = at::empty_like(at::matmul(p[l + 1], w[l]));
+  const auto half = w[depth].size(-2) / 2;
+  auto s = at::empty_like(at::matmul(p[depth].narrow(-2, 0, half), p[depth].mT()));
   for (auto _ : state) {
-    p = network->layer(depth).weight.detach();
     for (std::size_t l = depth; l >= 2; --l) {
-      const auto half = p.size(-2) / 2;
-      benchmark::DoNotOptimize(at::matmul(p.narrow(-2, 0, half), p.mT()));
-      if (l > 2) p = at::matmul(p, network->layer(l - 1).weight.detach());
+      if (l < depth) product_out(p[l], p[l + 1], w[l]);
+      product_out(s, p[l].narrow(-2, 0, half), p[l].mT());
     }
-    for (int pass = 0; pass < 2; ++pass) {  // xhat, then x*
-      x.resize(1);
-      for (std::size_t l = 1; l <= depth; ++l) {
-        if (pass == 1 && (l == 1 || l == depth)) {
-          x.push_back(l == 1 ? at::matmul(x[0], network->layer(1).weight.detach().mT()) : x.back());
-          continue;
-        }
-        x.push_back(at::matmul(x[l - 1], network->layer(l).weight.detach().mT()));
-      }
-    }
-    auto e = x[depth];
-    for (std::size_t l = depth; l >= 1; --l) {
-      benchmark::DoNotOptimize(at::matmul(e.mT(), x[l - 1]));
-      if (l > 1) e = at::matmul(e, network->layer(l).weight.detach());
-    }
+    products.forward(1, depth);
+    products.forward(2, depth - 1);
+    products.backward();
+    products.directions();
   }
 }
 
@@ -194,9 +204,8 @@ void add_problem(const Problem& problem) {
   if (linear) {
     add(problem.name + "/bare pc", [=](auto& state) { bare_closed_form(state, problem); });
   } else {
-    add(problem.name + "/bare pc", [=](auto& state) {
-      bare_products(state, problem, kInferenceSteps + 1, kInferenceSteps);
-    });
+    add(problem.name + "/bare pc",
+        [=](auto& state) { bare_products(state, problem, kInferenceSteps + 1, kInferenceSteps); });
   }
   const bool online = problem.batch_size == 1;
   const std::string paper = online ? "alpha" : "decorrelation";
@@ -212,6 +221,7 @@ void add_problem(const Problem& problem) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  at::set_num_threads(1);
   benchmark::Initialize(&argc, argv);
   for (const std::size_t hidden : {1, 8}) {
     const auto options = nn::mlp(std::vector<std::int64_t>(hidden + 2, 20));
@@ -224,8 +234,8 @@ int main(int argc, char** argv) {
   const auto autoencoder =
       nn::mlp({784, 128, 32, 128, 784}, nn::Activation::kReLU, nn::Activation::kSigmoid);
   for (const std::int64_t batch_size : {1, 64}) {
-    add_problem({fmt::format("autoencoder, B = {}", batch_size), autoencoder, batch_size, at::kFloat,
-                 1e-2});
+    add_problem({fmt::format("autoencoder, B = {}", batch_size), autoencoder, batch_size,
+                 at::kFloat, 1e-2});
   }
   add("decorrelation 784, B = 64/n x n pseudo-inverse",
       [](auto& state) { dense_pseudo_inverse(state, 784, 64); });

@@ -18,4 +18,4 @@ cmake --preset release
 say "building with $(build_jobs) jobs"
 cmake --build --preset release --parallel "$(build_jobs)"
 say "running the tests (data: ${PCXX_DATA_DIR:-none})"
-ctest --preset release "$@"
+ctest --preset release --parallel "$(build_jobs)" "$@"

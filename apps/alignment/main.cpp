@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/predicted_alignment.h>
@@ -5,8 +6,6 @@
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/table.h>
-
-#include <ATen/ATen.h>
 
 #include <cmath>
 #include <map>
@@ -18,13 +17,15 @@ using train::Cell;
 using train::Config;
 using train::Run;
 
-const std::vector<std::string> kGrid{"architecture", "init",   "hidden_layers",    "width",
+const std::vector<std::string> kGrid{"architecture", "init",    "hidden_layers",    "width",
                                      "inputs",       "outputs", "condition_number", "batch_size",
                                      "targets",      "dtype"};
 
 using Measurements = std::map<std::string, double>;
 
-double number(const at::Tensor& value) { return value.item().toDouble(); }
+double number(const at::Tensor& value) {
+  return value.item().toDouble();
+}
 
 // The closed form of the paper, for the models that it covers.
 std::optional<metrics::PredictionOptions> predictable(const Config& model,
@@ -35,7 +36,7 @@ std::optional<metrics::PredictionOptions> predictable(const Config& model,
   options.rule = model.text("rule") == "bp" ? metrics::PredictedRule::kBackpropagation
                                             : metrics::PredictedRule::kPredictiveCoding;
   options.alpha = rescaling == "alpha";
-  options.presynaptic_denominator = model.text("alpha_denominator") == "xx";
+  options.presynaptic_denominator = model.text("alpha_denominator") == "presynaptic";
   if (const double floor = model.real("alpha_floor"); floor > 0) options.floor = floor;
   return options;
 }
@@ -62,8 +63,8 @@ Measurements measure(const Config& model, const nn::NetworkImpl& network, const 
   const auto step = train::make_rule(model)->factors(network, batch);
   const auto rescaling = train::make_rescaling(model);
   const auto update = metrics::make_update(rescaling->directions(step.layers));
-  const auto rate = model.text("change") == "finite" ? std::optional(model.real("finite_rate"))
-                                                     : std::nullopt;
+  const auto rate =
+      model.text("change") == "finite" ? std::optional(model.real("finite_rate")) : std::nullopt;
   const auto trained = metrics::target_alignment(network, batch, update, rate);
   Measurements found{{"target_alignment", number(trained.mean)},
                      {"batch_alignment", number(trained.batch)},
@@ -82,6 +83,7 @@ Measurements measure(const Config& model, const nn::NetworkImpl& network, const 
     found["inference_steps"] = static_cast<double>(step.report->max_steps());
     found["inference_converged"] = step.report->converged.to(at::kDouble).mean().item<double>();
   }
+  for (const auto& [name, value] : rescaling->diagnostics()) found[name] = value;
   if (model.boolean("diagnostics")) add_diagnostics(found, step);
   return found;
 }
@@ -228,6 +230,7 @@ train::Schema schema() {
                       "change",
                       "finite_rate"});
   keys.choices("architecture", {"dln", "residual", "relu"});
+  keys.one({"regularisation"});
   keys.add({.name = "held_out",
             .kind = train::Kind::kInteger,
             .initial = "0",
@@ -245,15 +248,17 @@ train::Schema schema() {
 int main(int argc, char** argv) {
   return train::run_program(
       {.name = "pcxx-alignment",
-       .summary =
-           "Measures target alignment: whether one update moves the prediction straight at the target. "
-           "Over any grid of architectures, depths, widths, initialisations and batch sizes, beside what "
-           "theory predicts.",
-       .examples = {"# predictive coding against backpropagation at four depths",
-                    "--set rule=[bp,pc] --set hidden_layers=[1,2,4,8] --set init=norm_preserving",
-                    "# a batch too large for the plain rules, and the rescaling that mends it",
-                    "--set rule=pc --set rescaling=[none,decorrelation] --set batch_size=[1,64,256]",
-                    "# an experiment of the paper", "--config configs/fig4a_alignment.toml"},
+       .summary = "Measures target alignment: whether one update moves the prediction straight at "
+                  "the target. "
+                  "Over any grid of architectures, depths, widths, initialisations and batch "
+                  "sizes, beside what "
+                  "theory predicts.",
+       .examples =
+           {"# predictive coding against backpropagation at four depths",
+            "--set rule=[bp,pc] --set hidden_layers=[1,2,4,8] --set init=norm_preserving",
+            "# a batch too large for the plain rules, and the rescaling that mends it",
+            "--set rule=pc --set rescaling=[none,decorrelation] --set batch_size=[1,64,256]",
+            "# an experiment of the paper", "--config configs/fig4a_alignment.toml"},
        .schema = schema(),
        .plot_script = "alignment",
        .run = [](Run& run) { AlignmentRun{run}(); }},

@@ -1,19 +1,20 @@
-#include "picture.h"
-
+#include <ATen/ATen.h>
 #include <pcxx/core/error.h>
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/data/minibatches.h>
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/metrics/target_alignment.h>
 #include <pcxx/train/checkpoint.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/table.h>
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <cmath>
+#include <map>
+
+#include "picture.h"
 
 namespace {
 
@@ -83,8 +84,10 @@ struct Training {
   std::vector<std::int64_t> steps;
   Curve test_error;
   std::vector<double> train_error;  // of the batch that each step learnt from, before it learnt
-  double inference_steps = 0;       // mean over the run, of each batch's slowest sample
-  double converged = 1;             // part of the samples whose inference converged
+  std::vector<double> alignment;    // of each step's update with that batch's errors, where asked
+  std::map<std::string, double> diagnostics;  // of the rescaling
+  double inference_steps = 0;                 // mean over the run, of each batch's slowest sample
+  double converged = 1;                       // part of the samples whose inference converged
   nn::Network network{nullptr};
 };
 
@@ -104,6 +107,9 @@ class Trainer {
     data::Minibatches minibatches(task_.train.size(), static_cast<std::uint64_t>(seed));
     const auto options = train::tensor_options(model, run_.device());
     const auto steps = model.integer("steps");
+    const auto measure = model.texts("measure");
+    const bool aligned =
+        std::find(measure.begin(), measure.end(), "target_alignment") != measure.end();
     double converged = 0;
     for (std::int64_t step = 0;; ++step) {
       if (step % model.integer("test_every") == 0 || step == steps) test(result, step);
@@ -117,10 +123,17 @@ class Trainer {
         result.inference_steps += static_cast<double>(update.report->max_steps());
         converged += update.report->converged.to(at::kDouble).mean().item().toDouble();
       }
-      optimizer.step(update.layers);
+      optimizer.write_gradients(update.layers);
+      if (aligned) {
+        const auto made = metrics::update_of_gradients(*network);
+        result.alignment.push_back(
+            metrics::target_alignment(*network, batch, made).mean.item<double>());
+      }
+      optimizer.inner().step();
       progress_.advance();
       run_.check_interrupted();
     }
+    result.diagnostics = optimizer.rescaling().diagnostics();
     if (steps > 0) {
       result.inference_steps /= static_cast<double>(steps);
       result.converged = converged / static_cast<double>(steps);
@@ -177,6 +190,11 @@ void write_rows(Run& run, const ModelRuns& result, const std::vector<std::int64_
         run.records().add(cell, static_cast<std::int64_t>(t), "train_error",
                           training.train_error[t]);
       }
+      for (std::size_t t = 0; t < training.alignment.size(); ++t) {
+        run.records().add(cell, static_cast<std::int64_t>(t), "target_alignment",
+                          training.alignment[t]);
+      }
+      for (const auto& [name, value] : training.diagnostics) run.records().add(cell, name, value);
       if (result.model.text("rule") == "pc") {
         run.records().add(cell, "inference_steps", training.inference_steps);
         run.records().add(cell, "inference_converged", training.converged);
@@ -225,25 +243,27 @@ std::vector<std::string> table_row(const nlohmann::json& json) {
   if (json["best_rate"].is_null()) return {name, batch, "none", "diverged", "-", "-"};
   const bool edge = json["best_rate_at_edge"] != "none";
   const bool inferred = json.contains("inference_steps");
-  return {name,
-          batch,
-          train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
-          train::brief(json["final_error"].get<double>()),
-          inferred ? fmt::format("{:.0f}", json["inference_steps"].get<double>()) : "-",
-          inferred ? fmt::format("{:.0f} %", 100 * json["inference_converged"].get<double>()) : "-"};
+  return {
+      name,
+      batch,
+      train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
+      train::brief(json["final_error"].get<double>()),
+      inferred ? fmt::format("{:.0f}", json["inference_steps"].get<double>()) : "-",
+      inferred ? fmt::format("{:.0f} %", 100 * json["inference_converged"].get<double>()) : "-"};
 }
 
 class AutoencoderRun {
  public:
   explicit AutoencoderRun(Run& run) : run_(run), task_(load_task(run)) {
     check_shapes(run.config(), task_);
-    test_values_ =
-        task_.test.values(train::tensor_options(run.config().grid({"dtype"}).front(), run.device()));
+    test_values_ = task_.test.values(
+        train::tensor_options(run.config().grid({"dtype"}).front(), run.device()));
     pictures_ = {test_values_.narrow(0, 0, std::min(kPictures, task_.test.size()))};
   }
 
   void operator()() {
-    train::Table table({"model", "batch", "best rate", "test error", "inference steps", "converged"});
+    train::Table table(
+        {"model", "batch", "best rate", "test error", "inference steps", "converged"});
     auto& summary = run_.summary();
     summary["dataset"] = run_.config().text("dataset");
     summary["models"] = nlohmann::json::array();
@@ -274,7 +294,8 @@ class AutoencoderRun {
 
   std::vector<Config> models() const {
     std::vector<Config> all;
-    for (const auto& cell : run_.config().grid({"init", "batch_size", "condition_number", "dtype"})) {
+    for (const auto& cell :
+         run_.config().grid({"init", "batch_size", "condition_number", "dtype"})) {
       for (const auto& model : cell.models()) all.push_back(model);
     }
     return all;
@@ -304,14 +325,14 @@ class AutoencoderRun {
   void keep(const ModelRuns& result, nlohmann::json& json) {
     const auto& trained = result.runs[result.best->index];
     for (std::size_t s = 0; s < trained.size(); ++s) {
-      const auto name = fmt::format("weights{}-{}-{}-seed{}.pt", ++saved_,
-                                    result.model.text("rule"), result.model.text("rescaling"),
-                                    seeds()[s]);
+      const auto name =
+          fmt::format("weights{}-{}-{}-seed{}.pt", ++saved_, result.model.text("rule"),
+                      result.model.text("rescaling"), seeds()[s]);
       train::save_network(trained[s].network, run_.folder().file(name).temporary());
       json["weights"].push_back(name);
     }
-    const auto prediction = trained.front().network->forward(pictures_.front().to(
-        trained.front().network->tensor_options().dtype().toScalarType()));
+    const auto prediction = trained.front().network->forward(
+        pictures_.front().to(trained.front().network->tensor_options().dtype().toScalarType()));
     pictures_.push_back(prediction.detach());
   }
 
@@ -328,10 +349,6 @@ train::Schema schema() {
                       "learning_rate",
                       "architecture",
                       "widths",
-                      "hidden_layers",
-                      "width",
-                      "inputs",
-                      "outputs",
                       "init",
                       "condition_number",
                       "bias",
@@ -359,15 +376,22 @@ train::Schema schema() {
                       "forgetting",
                       "delta",
                       "optimizer"});
+  keys.add({.name = "measure",
+            .kind = train::Kind::kText,
+            .initial = "[]",
+            .doc = "what to record at every step beside the errors",
+            .shape = train::Shape::kList,
+            .choices = {"target_alignment"}});
   keys.initial("architecture", "\"autoencoder\"");
   keys.initial("widths", "[784, 128, 32, 128, 784]");
   keys.initial("init", "\"lecun\"");
+  keys.initial("batch_size", "64");
   keys.initial("steps", "200");
   keys.initial("dtype", "\"float32\"");
   keys.initial("seeds", "3");
   keys.initial("regularisation", "0.01");
   keys.initial("learning_rate", "{ from = 1e-4, to = 10, points = 11, scale = \"log\" }");
-  keys.one({"architecture", "hidden_layers", "width"});
+  keys.one({"architecture", "regularisation"});
   return keys;
 }
 
@@ -376,10 +400,9 @@ train::Schema schema() {
 int main(int argc, char** argv) {
   return train::run_program(
       {.name = "pcxx-autoencoder",
-       .summary =
-           "Trains autoencoders on MNIST, Fashion-MNIST, any IDX files or drawn digits with any set of "
-           "models, measures the test error step by step, and keeps weights and reconstructions of each "
-           "model's best learning rate.",
+       .summary = "Trains autoencoders on MNIST, Fashion-MNIST, any IDX files or drawn digits with "
+                  "any set of models, measures the test error step by step, and keeps weights "
+                  "and reconstructions of each model's best learning rate.",
        .examples = {"# predictive coding with and without projection, on drawn digits",
                     "--set rule=pc --set rescaling=[none,projection] --set learning_rate=[0.3,1] "
                     "--set seeds=1 --set dataset=digits",

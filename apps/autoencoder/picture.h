@@ -1,8 +1,7 @@
 #pragma once
 
-#include <pcxx/core/files.h>
-
 #include <ATen/core/Tensor.h>
+#include <pcxx/core/files.h>
 
 #include <vector>
 

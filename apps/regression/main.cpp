@@ -1,10 +1,9 @@
+#include <ATen/ATen.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/sweep.h>
 #include <pcxx/train/table.h>
-
-#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
@@ -114,6 +113,7 @@ Result summarise(const Config& model, const Sweep& sweep, double threshold) {
   Result result{.summary = identity(model), .best_curves = {}};
   auto& json = result.summary;
   json["metric"] = metric;
+  for (const auto& [name, value] : sweep.diagnostics) json[name] = value;
   json["diverged"] = diverged_runs(sweep, curves);
   json["runs"] = sweep.rates.size() * sweep.seeds.size();
   json["best_rate"] = nullptr;
@@ -130,9 +130,9 @@ Result summarise(const Config& model, const Sweep& sweep, double threshold) {
   json["threshold"] = threshold;
   json["steps_to_threshold"] = steps;
   json["samples_to_threshold"] =
-      steps.is_null() ? steps
-                      : nlohmann::json(steps.get<double>() *
-                                       static_cast<double>(model.integer("batch_size")));
+      steps.is_null()
+          ? steps
+          : nlohmann::json(steps.get<double>() * static_cast<double>(model.integer("batch_size")));
   return result;
 }
 
@@ -155,8 +155,8 @@ std::string steps_text(const nlohmann::json& steps) {
 
 std::vector<std::string> table_row(const nlohmann::json& json) {
   const auto name = json["model"].get<std::string>();
-  const auto shape = fmt::format("{} x {}", json["hidden_layers"].get<int>(),
-                                 json["width"].get<int>());
+  const auto shape =
+      fmt::format("{} x {}", json["hidden_layers"].get<int>(), json["width"].get<int>());
   const auto diverged = fmt::format("{}/{}", json["diverged"].size(), json["runs"].get<int>());
   const auto init = json["init"].get<std::string>();
   if (json["best_rate"].is_null()) {
@@ -173,7 +173,9 @@ std::vector<std::string> table_row(const nlohmann::json& json) {
           diverged};
 }
 
-std::vector<Config> cells(const Config& config) { return config.grid(kGrid); }
+std::vector<Config> cells(const Config& config) {
+  return config.grid(kGrid);
+}
 
 void run_regression(Run& run) {
   const auto& config = run.config();
@@ -240,6 +242,9 @@ train::Schema schema() {
                       "delta",
                       "optimizer"});
   keys.choices("architecture", {"dln", "residual", "relu"});
+  keys.initial("width", "20");
+  keys.initial("batch_size", "64");
+  keys.initial("regularisation", "1e-5");
   keys.add({.name = "measure",
             .kind = train::Kind::kText,
             .initial = "[]",
@@ -265,15 +270,16 @@ train::Schema schema() {
 int main(int argc, char** argv) {
   return train::run_program(
       {.name = "pcxx-regression",
-       .summary =
-           "Trains networks on a linear teacher with any set of models, each at every learning rate "
-           "and from every seed, and finds each model's best rate.",
-       .examples = {"# backpropagation against predictive coding, eight hidden layers of 20",
-                    "--set rule=[bp,pc] --set hidden_layers=8 --set width=20 --set init=norm_preserving",
-                    "# a finer sweep of one model",
-                    "--set rule=pc --set rescaling=decorrelation --set regularisation=1e-4 "
-                    "--set 'learning_rate={from=0.01,to=1,points=20,scale=log}'",
-                    "# an experiment of the paper", "--config configs/fig4b_regression_1.toml"},
+       .summary = "Trains networks on a linear teacher with any set of models, each at every "
+                  "learning rate "
+                  "and from every seed, and finds each model's best rate.",
+       .examples =
+           {"# backpropagation against predictive coding, eight hidden layers of 20",
+            "--set rule=[bp,pc] --set hidden_layers=8 --set width=20 --set init=norm_preserving",
+            "# a finer sweep of one model",
+            "--set rule=pc --set rescaling=decorrelation --set regularisation=1e-4 "
+            "--set 'learning_rate={from=0.01,to=1,points=20,scale=log}'",
+            "# an experiment of the paper", "--config configs/fig4b_regression_1.toml"},
        .schema = schema(),
        .plot_script = "regression",
        .run = run_regression},

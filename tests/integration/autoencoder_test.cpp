@@ -9,7 +9,6 @@
 #include <pcxx/nn/init.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/rescaled.h>
-
 #include <torch/optim/sgd.h>
 
 #include <algorithm>
@@ -25,8 +24,8 @@ struct Model {
 };
 
 // Test error of the 784-128-32-128-784 autoencoder after 200 batches of 64.
-double trained_error(const Model& model, double rate, std::uint64_t seed,
-                     const data::Images& train, const at::Tensor& test) {
+double trained_error(const Model& model, double rate, std::uint64_t seed, const data::Images& train,
+                     const at::Tensor& test) {
   nn::Network network(
       nn::mlp({784, 128, 32, 128, 784}, nn::Activation::kReLU, nn::Activation::kSigmoid));
   nn::init::lecun_(*network, make_generator(seed, Purpose::kWeights));
@@ -63,9 +62,9 @@ TEST(Autoencoder, PredictiveCodingIsAheadOfBackpropagationAndProjectionAheadOfBo
   const auto test = data::load_images("mnist", data::Split::kTest).values(at::kFloat);
   const auto bp = std::make_shared<learning::Backpropagation>();
   const auto pc = std::make_shared<learning::PredictiveCoding>();
-  const double by_bp = best_error({bp, false, {1, 3, 10}}, train, test);
-  const double by_pc = best_error({pc, false, {0.3, 1}}, train, test);
-  const double by_projection = best_error({pc, true, {1}}, train, test);
+  const double by_bp = best_error({bp, false, {0.01, 0.03, 0.1}}, train, test);
+  const double by_pc = best_error({pc, false, {0.1, 0.2, 0.5}}, train, test);
+  const double by_projection = best_error({pc, true, {1, 2}}, train, test);
   RecordProperty("bp", std::to_string(by_bp));
   RecordProperty("pc", std::to_string(by_pc));
   RecordProperty("projection", std::to_string(by_projection));

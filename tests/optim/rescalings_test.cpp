@@ -256,6 +256,24 @@ TEST(Rescalings, AMemberIsTheNetworkAloneAlsoBesideABrokenOne) {
   }
 }
 
+// Invariant: a member on its way to overflow, whose activities are finite but their squares are
+// not, ends no other's update.
+TEST(Rescalings, AMemberThatOverflowsLeavesTheOthersAlone) {
+  for (const auto& options : all_rescalings()) {
+    for (const std::int64_t batch : {1, 4, 15}) {
+      SCOPED_TRACE(c10::str(options.name, " a ", options.regularisation, ", B = ", batch));
+      const auto layer = random_factors({.lead = {3}, .batch = batch, .in = 8});
+      layer.feedforward[1].mul_(1e200);
+      layer.presynaptic[1].mul_(1e200);
+      const auto d = joined(make_rescaling(options)->directions({layer}).front());
+      for (const std::int64_t r : {0, 2}) {
+        const auto single = joined(make_rescaling(options)->directions({member(layer, r)}).front());
+        EXPECT_LT(relative_difference(d[r], single), 1e-10);
+      }
+    }
+  }
+}
+
 // Invariant: `.grad` is the negative direction, for weights and biases; frozen ones get none.
 TEST(Rescalings, WriteTheNegativeDirection) {
   for (const auto& options : all_rescalings()) {

@@ -3,7 +3,6 @@
 #include <pcxx/core/random.h>
 #include <pcxx/data/batch.h>
 #include <pcxx/nn/network.h>
-
 #include <torch/torch.h>
 
 /// Small random networks and batches in float64, and the distance that tests measure.
@@ -17,8 +16,7 @@ inline nn::Network random_network(const nn::NetworkOptions& options, std::uint64
   network->to(torch::kDouble);
   for (auto& parameter : network->parameters()) {
     const bool bias = parameter.dim() == (network->members() ? 2 : 1);
-    const double deviation =
-        bias ? 0.3 : 1 / std::sqrt(static_cast<double>(parameter.size(-1)));
+    const double deviation = bias ? 0.3 : 1 / std::sqrt(static_cast<double>(parameter.size(-1)));
     parameter.normal_(0, deviation, generator);
   }
   return network;

@@ -1,12 +1,11 @@
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
-
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <sstream>
 #include <system_error>
+#include <vector>
 
 namespace pcxx {
 
@@ -43,7 +42,7 @@ std::ostream& AtomicFile::stream() {
   return stream_;
 }
 
-void AtomicFile::commit() {
+void AtomicFile::close() {
   if (stream_.is_open()) {
     errno = 0;
     stream_.close();
@@ -51,6 +50,10 @@ void AtomicFile::commit() {
       cannot_write(path_, errno);
     }
   }
+}
+
+void AtomicFile::commit() {
+  close();
   std::error_code error;
   fs::rename(temporary_, path_, error);
   if (error) {
@@ -71,15 +74,17 @@ std::string read_file(const fs::path& path) {
   }
   errno = 0;
   std::ifstream stream(path, std::ios::binary);
-  std::ostringstream text;
-  if (stream) {
-    text << stream.rdbuf();
+  std::string text;
+  std::vector<char> chunk(std::size_t{1} << 16);
+  while (stream) {
+    stream.read(chunk.data(), static_cast<std::streamsize>(chunk.size()));
+    text.append(chunk.data(), static_cast<std::size_t>(stream.gcount()));
   }
-  if (!stream) {
+  if (!stream.eof()) {
     user_error("cannot read '{}': {}", path.string(),
                errno == 0 ? "the read failed" : std::strerror(errno));
   }
-  return text.str();
+  return text;
 }
 
 }  // namespace pcxx

@@ -1,6 +1,5 @@
-#include <pcxx/core/random.h>
-
 #include <ATen/CPUGeneratorImpl.h>
+#include <pcxx/core/random.h>
 
 namespace pcxx {
 namespace {

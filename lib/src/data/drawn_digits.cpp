@@ -361,7 +361,7 @@ std::int64_t draw_sample(std::uint64_t seed, std::int64_t sample, std::uint8_t* 
   tremble(drawing, chance);
   deform(drawing, chance);
   for (auto& stroke : drawing) stroke = smooth(stroke);
-  const float radius = chance.uniform(0.7F, 1.5F);
+  const float radius = chance.uniform(0.85F, 1.7F);
   place(drawing, chance, chance.uniform(17, 20) - 2 * radius);
   draw(drawing, radius, chance.uniform(1, 1.6F), pixels);
   return label;

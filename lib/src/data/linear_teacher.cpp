@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <pcxx/core/random.h>
 #include <pcxx/data/linear_teacher.h>
 

@@ -1,16 +1,15 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/equilibrium.h>
+#include <pcxx/nn/products.h>
+
+#include "inference/positive_solve.h"
 
 namespace pcxx::inference {
 namespace {
 
-// Rows of a block of S: small enough to skip most of the upper triangle, large enough for the
-// product's full speed.
-constexpr std::int64_t kBlock = 128;
-
 // p M_l: p W_l, and p itself once more when the layer is residual.
 at::Tensor times_map(const at::Tensor& p, const nn::DenseImpl& layer) {
-  auto product = at::matmul(p, layer.weight);
+  auto product = nn::backward_product(p, layer.weight);
   return layer.options.residual() ? product.add_(p) : product;
 }
 
@@ -18,13 +17,13 @@ at::Tensor times_map(const at::Tensor& p, const nn::DenseImpl& layer) {
 void add_lower_gram_(at::Tensor& s, const at::Tensor& p) {
   const auto n = s.size(-1);
   if (s.dim() > 2 || n < 2 * kBlock) {
-    s.add_(at::matmul(p, p.mT()));
+    nn::product_out(s, p, p.mT(), 1, 1);
     return;
   }
   for (std::int64_t begin = 0; begin < n; begin += kBlock) {
     const auto end = std::min(n, begin + kBlock);
     auto rows = s.slice(0, begin, end).slice(1, 0, end);
-    rows.addmm_(p.slice(0, begin, end), p.slice(0, 0, end).t());
+    nn::product_out(rows, p.slice(0, begin, end), p.slice(0, 0, end).t(), 1, 1);
   }
 }
 
@@ -48,7 +47,7 @@ at::Tensor energy_scaling(const nn::NetworkImpl& network, bool lower) {
     if (lower) {
       add_lower_gram_(s, p);
     } else {
-      s.add_(at::matmul(p, p.mT()));
+      nn::product_out(s, p, p.mT(), 1, 1);
     }
   }
   return s;
@@ -69,12 +68,7 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   const auto& xhat = result.feedforward.activities;
   const auto r = target - xhat[depth];
 
-  const auto [factor, info] = at::linalg_cholesky_ex(energy_scaling(network, /*lower=*/true));
-  auto v = at::linalg_solve_triangular(factor, r.mT(), /*upper=*/false);
-  v = at::linalg_solve_triangular(factor.mT(), v, /*upper=*/true).mT();
-  if (const auto failed = info.ne(0); failed.any().item<bool>()) {
-    v = v.masked_fill(failed.unsqueeze(-1).unsqueeze(-1), std::numeric_limits<double>::quiet_NaN());
-  }
+  const auto v = solve_positive(energy_scaling(network, /*lower=*/true), r);
 
   result.errors[depth] = v;
   for (std::size_t l = depth; l >= 2; --l) {

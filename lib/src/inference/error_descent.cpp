@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/error_descent.h>
 #include <pcxx/nn/fused.h>
+#include <pcxx/nn/products.h>
 
 #include "inference/sample_control.h"
 
@@ -9,31 +10,21 @@ namespace {
 
 using nn::Activation;
 
-void product_out(at::Tensor& out, const at::Tensor& x, const at::Tensor& w) {
-  if (x.dim() == 2) {
-    at::mm_out(out, x, w);
-  } else {
-    at::bmm_out(out, x, w);
-  }
-}
-
-// One layer as the loop needs it: detached views made once.
+// One layer as the loop needs it.
 struct LayerView {
   explicit LayerView(const nn::DenseImpl& layer)
-      : weight(layer.weight.detach()),
-        transposed(weight.mT()),
+      : weight(layer.weight),
         bias(layer.bias.defined() ? layer.bias.detach().unsqueeze(-2) : at::Tensor()),
         activation(layer.options.activation()),
         residual(layer.options.residual()) {}
 
   // z = W x + b
   void preactivation_out(at::Tensor& z, const at::Tensor& x) const {
-    product_out(z, x, transposed);
+    nn::forward_product_out(z, x, weight);
     if (bias.defined()) z.add_(bias);
   }
 
   at::Tensor weight;
-  at::Tensor transposed;
   at::Tensor bias;
   Activation activation;
   bool residual;
@@ -47,8 +38,7 @@ class ErrorDescentLoop {
       : depth_(network.size()),
         feedforward_(std::move(feedforward)),
         target_(network.enter(batch.target, network.out_features()).contiguous()) {
-    views_.reserve(depth_ + 1);
-    views_.emplace_back(network.layer(1));  // not used: layers count from 1
+    views_.reserve(depth_);
     for (std::size_t l = 1; l <= depth_; ++l) views_.emplace_back(network.layer(l));
     allocate();
   }
@@ -57,16 +47,16 @@ class ErrorDescentLoop {
     forward_from_zero();
     for (std::int64_t t = 0; t < max_steps; ++t) {
       descend(control.step());
-      const bool active = control.advance(gradient_squares_, energies());
-      forward();
+      const bool active = control.advance(gradient_squares_, energy_squares_);
+      forward(/*last=*/!active || t + 1 == max_steps);
       if (!active) break;
     }
-    if (max_steps == 0) forward();
+    if (max_steps == 0) forward(/*last=*/true);
   }
 
   // E_b at the current errors.
   at::Tensor energy() const {
-    auto sum = residual_squares_.clone();
+    auto sum = energy_squares_.clone();
     for (std::size_t l = 1; l < depth_; ++l) sum.add_(errors_[l].square().sum(-1));
     return sum.mul_(0.5);
   }
@@ -96,72 +86,82 @@ class ErrorDescentLoop {
       activities_[l] = at::empty_like(errors_[l]);
       deltas_[l] = at::empty_like(errors_[l]);
       // h_l may overwrite delta_l unless the layer below still needs delta_l.
-      if (l > 1 && views_[l].activation != Activation::kIdentity) {
-        slopes_applied_[l] = views_[l].residual ? at::empty_like(errors_[l]) : deltas_[l];
+      if (l > 1 && view(l).activation != Activation::kIdentity) {
+        slopes_applied_[l] = view(l).residual ? at::empty_like(errors_[l]) : deltas_[l];
       }
       if (l > 1) outputs_[l] = at::empty_like(errors_[l]);
     }
     outputs_[depth_] = feedforward_.outputs[depth_].clone();
     r_ = at::empty_like(target_);
-    if (views_[depth_].activation != Activation::kIdentity) {
+    if (view(depth_).activation != Activation::kIdentity) {
       slopes_applied_[depth_] = at::empty_like(target_);
     }
-    residual_squares_ = at::empty(target_.sizes().slice(0, target_.dim() - 1), target_.options());
-    gradient_squares_ = at::empty_like(residual_squares_);
-    error_squares_ = at::empty_like(residual_squares_);
+    energy_squares_ = at::empty(target_.sizes().slice(0, target_.dim() - 1), target_.options());
+    gradient_squares_ = at::empty_like(energy_squares_);
   }
 
   // Where errors are zero the forward pass has been done: copy nothing, only take its residual.
   void forward_from_zero() {
     current_outputs_ = &feedforward_.outputs;
-    const auto& view = views_[depth_];
     at::sub_out(r_, target_, feedforward_.prediction());
-    residual_squares_.copy_(r_.square().sum(-1));
+    energy_squares_.copy_(r_.square().sum(-1));
     if (slopes_applied_[depth_].defined()) {
       slopes_applied_[depth_].copy_(
-          nn::fused::times_slope(r_, feedforward_.outputs[depth_], view.activation));
+          nn::fused::times_slope(r_, feedforward_.outputs[depth_], view(depth_).activation));
     }
   }
 
-  void forward() {
+  void forward(bool last) {
     if (depth_ == 1) return;  // no hidden errors: the first pass said it all
     current_outputs_ = &outputs_;
-    for (std::size_t l = 1; l <= depth_; ++l) {
-      const auto& view = views_[l];
+    for (std::size_t l = 1; l < depth_; ++l) {
+      const auto& layer = view(l);
       const auto& below = l == 1 ? feedforward_.activities[0] : activities_[l - 1];
-      const auto skip = view.residual ? below : at::Tensor();
-      if (l == 1) {
-        at::add_out(activities_[1], outputs_[1], errors_[1]);
-        if (skip.defined()) activities_[1].add_(skip);
-        continue;
-      }
-      view.preactivation_out(outputs_[l], below);
-      if (l < depth_) {
-        nn::fused::activate_and_add(outputs_[l], errors_[l], skip, view.activation, activities_[l]);
-      } else {
-        nn::fused::output_error(outputs_[l], target_, skip, view.activation, r_, slopes_applied_[l],
-                                residual_squares_);
-      }
+      if (l > 1) layer.preactivation_out(outputs_[l], below);
+      // a_1 never changes: it is the feed-forward pass's.
+      nn::fused::activate_and_add(outputs_[l], errors_[l], layer.residual ? below : at::Tensor(),
+                                  l > 1 ? layer.activation : Activation::kIdentity, activities_[l]);
+    }
+    forward_output(last);
+  }
+
+  // Unless it is the last time, the way back through the output layer is taken at once.
+  void forward_output(bool last) {
+    const auto& top = view(depth_);
+    const auto& below = activities_[depth_ - 1];
+    auto& a = outputs_[depth_];
+    auto& h = slopes_applied_[depth_];
+    top_delta_known_ = !last && !top.bias.defined() && !top.residual;
+    if (top_delta_known_) {
+      nn::fused::output_round_trip(below, top.weight, target_, top.activation, a, r_, h,
+                                   energy_squares_, deltas_[depth_ - 1]);
+    } else {
+      top.preactivation_out(a, below);
+      nn::fused::output_error(a, target_, top.residual ? below : at::Tensor(), top.activation, r_,
+                              h, energy_squares_);
     }
   }
 
   // Backward pass and one step on every layer's errors, top down.
   void descend(const at::Tensor& step) {
     gradient_squares_.zero_();
-    error_squares_.zero_();
     for (std::size_t l = depth_ - 1; l >= 1; --l) {
-      const auto& above = views_[l + 1];
-      const auto& delta_above = l + 1 == depth_ ? r_ : deltas_[l + 1];
-      const auto& h_above = slopes_applied_[l + 1].defined() ? slopes_applied_[l + 1] : delta_above;
-      product_out(deltas_[l], h_above, above.weight);
-      if (above.residual) deltas_[l].add_(delta_above);
-      nn::fused::descend(errors_[l], deltas_[l], (*current_outputs_)[l], views_[l].activation, step,
-                         gradient_squares_, error_squares_, slopes_applied_[l]);
+      if (l + 1 < depth_ || !top_delta_known_) pull_back(l);
+      nn::fused::descend(errors_[l], deltas_[l], (*current_outputs_)[l], view(l).activation, step,
+                         gradient_squares_, energy_squares_, slopes_applied_[l]);
     }
   }
 
-  // E_b of the point that the last step left from.
-  at::Tensor energies() { return error_squares_.add_(residual_squares_).mul_(0.5); }
+  // delta_l from the layer above.
+  void pull_back(std::size_t l) {
+    const auto& above = view(l + 1);
+    const auto& delta = l + 1 == depth_ ? r_ : deltas_[l + 1];
+    const auto& h = slopes_applied_[l + 1].defined() ? slopes_applied_[l + 1] : delta;
+    nn::backward_product_out(deltas_[l], h, above.weight);
+    if (above.residual) deltas_[l].add_(delta);
+  }
+
+  const LayerView& view(std::size_t l) const { return views_[l - 1]; }
 
   std::size_t depth_;
   std::vector<LayerView> views_;
@@ -174,9 +174,9 @@ class ErrorDescentLoop {
   std::vector<at::Tensor> slopes_applied_;  // h_l = delta_l * f_l'
   const std::vector<at::Tensor>* current_outputs_ = nullptr;
   at::Tensor r_;
-  at::Tensor residual_squares_;
+  at::Tensor energy_squares_;  // ||r||^2 after a forward pass, 2 E_b after the step that follows
   at::Tensor gradient_squares_;
-  at::Tensor error_squares_;
+  bool top_delta_known_ = false;  // delta_{L-1} came with the last forward pass
 };
 
 at::Tensor times(const at::Tensor& t, const at::Tensor& slope) {

@@ -1,6 +1,7 @@
 #include "inference/sample_control.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
 
 #include <cmath>
 #include <limits>
@@ -8,10 +9,18 @@
 namespace pcxx::inference {
 namespace {
 
+void read(const at::Tensor& t, std::vector<double>& values) {
+  const auto flat = t.cpu().contiguous();
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, flat.scalar_type(), "read", [&] {
+    const auto* begin = flat.const_data_ptr<scalar_t>();
+    values.assign(begin, begin + flat.numel());
+  });
+}
+
 std::vector<double> to_vector(const at::Tensor& t) {
-  const auto flat = t.to(at::kCPU, at::kDouble).contiguous();
-  const auto* begin = flat.const_data_ptr<double>();
-  return {begin, begin + flat.numel()};
+  std::vector<double> values;
+  read(t, values);
+  return values;
 }
 
 template <typename T>
@@ -36,15 +45,15 @@ SampleControl::SampleControl(const DescentOptions& options, at::Tensor step_size
       adaptive_(options.step_size == 0) {}
 
 bool SampleControl::advance(const at::Tensor& gradient_squares, const at::Tensor& energies) {
-  const auto squares = to_vector(gradient_squares);
-  const auto energy = to_vector(energies);
+  read(gradient_squares, squares_);
+  read(energies, energy_);
   ++taken_;
   bool active = false;
   bool changed = false;
   for (std::size_t b = 0; b < state_.size(); ++b) {
     if (state_[b] != State::kActive) continue;
     const double before = size_[b];
-    advance_sample(b, std::sqrt(squares[b]), energy[b]);
+    advance_sample(b, std::sqrt(squares_[b]), energy_[b]);
     changed = changed || state_[b] != State::kActive || size_[b] != before;
     active = active || state_[b] == State::kActive;
   }

@@ -1,9 +1,8 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <pcxx/inference/descent_options.h>
 #include <pcxx/inference/report.h>
-
-#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <string_view>
@@ -11,16 +10,16 @@
 
 namespace pcxx::inference {
 
-/// Step size and stopping of each sample of a descent, shared by all descents. Bookkeeping is a handful
-/// of numbers a sample: plain loops on the CPU, for any device.
+/// Step size and stopping of each sample of a descent, shared by all descents. Bookkeeping is a
+/// handful of numbers a sample: plain loops on the CPU, for any device.
 class SampleControl {
  public:
   /// step_size: eta per sample, [B] or [R, B], in the network's dtype and device; it is owned and
   /// changed from here on: 0 for a sample that has stopped.
   SampleControl(const DescentOptions& options, at::Tensor step_size);
 
-  /// Takes squared gradient norms and energies of the point that the last step left from. Returns
-  /// whether any sample is still active.
+  /// Takes squared gradient norms and energies, in any unit, of the point that the last step left
+  /// from. Returns whether any sample is still active.
   bool advance(const at::Tensor& gradient_squares, const at::Tensor& energies);
 
   const at::Tensor& step() const { return step_; }
@@ -38,6 +37,8 @@ class SampleControl {
   double rounding_;
   at::Tensor step_;
   std::vector<double> size_;
+  std::vector<double> squares_;
+  std::vector<double> energy_;
   std::vector<double> first_gradient_;
   std::vector<double> last_energy_;
   std::vector<double> residual_;

@@ -1,8 +1,8 @@
-#include <pcxx/learning/backpropagation.h>
-
-#include <pcxx/nn/feedforward.h>
-
 #include <ATen/ATen.h>
+#include <pcxx/learning/backpropagation.h>
+#include <pcxx/nn/feedforward.h>
+#include <pcxx/nn/fused.h>
+#include <pcxx/nn/products.h>
 
 namespace pcxx::learning {
 
@@ -16,9 +16,7 @@ Step Backpropagation::factors(const nn::NetworkImpl& network, const data::Batch&
             .report = std::nullopt};
   for (std::size_t l = network.size(); l >= 1; --l) {
     const auto& layer = network.layer(l);
-    const bool residual = layer.options.residual();
-    auto error = residual ? signal.clone() : signal;
-    nn::multiply_slope_(error, pass.outputs[l], layer.options.activation());
+    const auto error = nn::fused::times_slope(signal, pass.outputs[l], layer.options.activation());
     step.layers[l - 1] = {.weight = layer.weight,
                           .bias = layer.bias,
                           .error = error,
@@ -26,8 +24,8 @@ Step Backpropagation::factors(const nn::NetworkImpl& network, const data::Batch&
                           .feedforward = pass.activities[l - 1],
                           .samples = batch.samples};
     if (l > 1) {
-      auto below = at::matmul(error, layer.weight);
-      signal = residual ? below.add_(signal) : below;
+      auto below = nn::backward_product(error, layer.weight);
+      signal = layer.options.residual() ? below.add_(signal) : below;
     }
   }
   return step;

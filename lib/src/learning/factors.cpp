@@ -1,12 +1,12 @@
-#include <pcxx/learning/factors.h>
-
 #include <ATen/ATen.h>
+#include <pcxx/learning/factors.h>
+#include <pcxx/nn/products.h>
 
 namespace pcxx::learning {
 
 at::Tensor weight_direction(const LayerFactors& layer) {
   const at::NoGradGuard no_grad;
-  return at::matmul(layer.error.mT(), layer.presynaptic)
+  return nn::product(layer.error.mT(), layer.presynaptic)
       .mul_(1.0 / static_cast<double>(layer.samples));
 }
 

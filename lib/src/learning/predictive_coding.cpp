@@ -1,10 +1,8 @@
-#include <pcxx/learning/predictive_coding.h>
-
+#include <ATen/ATen.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/inference/error_descent.h>
+#include <pcxx/learning/predictive_coding.h>
 #include <pcxx/nn/fused.h>
-
-#include <ATen/ATen.h>
 
 namespace pcxx::learning {
 namespace {
@@ -26,14 +24,14 @@ Step PredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch
   Step step{.layers = {}, .prediction = pass.prediction(), .report = equilibrium.report};
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto& layer = network.layer(l);
-    step.layers.push_back({.weight = layer.weight,
-                           .bias = layer.bias,
-                           .error = nn::fused::times_slope(equilibrium.errors[l],
-                                                           equilibrium.outputs[l],
-                                                           layer.options.activation()),
-                           .presynaptic = equilibrium.activities[l - 1],
-                           .feedforward = pass.activities[l - 1],
-                           .samples = batch.samples});
+    step.layers.push_back(
+        {.weight = layer.weight,
+         .bias = layer.bias,
+         .error = nn::fused::times_slope(equilibrium.errors[l], equilibrium.outputs[l],
+                                         layer.options.activation()),
+         .presynaptic = equilibrium.activities[l - 1],
+         .feedforward = pass.activities[l - 1],
+         .samples = batch.samples});
   }
   return step;
 }

@@ -14,6 +14,11 @@ at::Tensor condition_number(const at::Tensor& weight) {
       .masked_fill(bad, std::numeric_limits<double>::quiet_NaN());
 }
 
+// ||gram|| / size; a gram of size 0 is a multiple of I like any other.
+at::Tensor part(const at::Tensor& gram, const at::Tensor& size) {
+  return gram.norm(2, {-2, -1}).div_(size).masked_fill_(size.eq(0), 0);
+}
+
 LayerDiagnostics diagnose_layer(const learning::LayerFactors& layer) {
   const auto u = layer.presynaptic.to(at::kDouble);
   const auto xhat = layer.feedforward.to(at::kDouble);
@@ -28,9 +33,9 @@ LayerDiagnostics diagnose_layer(const learning::LayerFactors& layer) {
   result.condition_number = condition_number(layer.weight);
   const auto size = gram.norm(2, {-2, -1});
   gram.diagonal(0, -2, -1).sub_(result.alignment.unsqueeze(-1));
-  result.interference = gram.norm(2, {-2, -1}).div_(size);
+  result.interference = part(gram, size);
   gram.diagonal(0, -2, -1).zero_();
-  result.cross_sample = gram.norm(2, {-2, -1}).div_(size);
+  result.cross_sample = part(gram, size);
   return result;
 }
 

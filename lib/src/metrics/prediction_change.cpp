@@ -41,6 +41,19 @@ at::Tensor moved_preactivation(const nn::DenseImpl& layer, const at::Tensor& x,
 
 }  // namespace
 
+Update update_of_gradients(const nn::NetworkImpl& network) {
+  const at::NoGradGuard no_grad;
+  Update update;
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const auto& layer = network.layer(l);
+    TORCH_CHECK(layer.weight.grad().defined(), "the weight of layer ", l, " has no gradient");
+    update.weights.push_back(-layer.weight.grad());
+    const bool has_bias = layer.bias.defined() && layer.bias.grad().defined();
+    update.biases.push_back(has_bias ? -layer.bias.grad() : at::Tensor());
+  }
+  return update;
+}
+
 at::Tensor first_order_change(const nn::NetworkImpl& network, const nn::Feedforward& pass,
                               const Update& update) {
   check(network, pass, update);

@@ -1,10 +1,13 @@
 #include <ATen/ATen.h>
 #include <pcxx/nn/conditioning.h>
 
+#include <cmath>
+
 namespace pcxx::nn {
 
 at::Tensor with_condition_number(const at::Tensor& weight, double kappa) {
-  TORCH_CHECK(kappa >= 1, "a condition number is at least 1, not ", kappa);
+  TORCH_CHECK(kappa >= 1 && std::isfinite(kappa),
+              "a condition number is finite and at least 1, not ", kappa);
   const at::NoGradGuard no_grad;
   const auto rank = std::min(weight.size(-2), weight.size(-1));
   if (rank == 1) return weight.clone();

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <pcxx/nn/fused.h>
+#include <pcxx/nn/products.h>
 
 #include "nn/fused_operands.h"
 
@@ -10,79 +11,12 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 // After foreach_target.
-#include <hwy/contrib/math/math-inl.h>
+#include "nn/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pcxx::nn::fused::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// f and f' (from a = f(z)) of each activation, over a vector type.
-struct Identity {
-  template <class D, class V>
-  V f(D, V z) const {
-    return z;
-  }
-  template <class D, class V>
-  V slope(D d, V) const {
-    return hn::Set(d, hn::TFromD<D>(1));
-  }
-};
-struct ReLU {
-  template <class D, class V>
-  V f(D d, V z) const {
-    // NaN stays NaN, as in PyTorch; Max would drop it.
-    return hn::IfThenElse(hn::Le(z, hn::Zero(d)), hn::Zero(d), z);
-  }
-  template <class D, class V>
-  V slope(D d, V a) const {
-    return hn::IfThenElseZero(hn::Gt(a, hn::Zero(d)), hn::Set(d, hn::TFromD<D>(1)));
-  }
-};
-struct Sigmoid {
-  template <class D, class V>
-  V f(D d, V z) const {
-    const auto one = hn::Set(d, hn::TFromD<D>(1));
-    // Highway's Exp turns NaN into a number: put it back.
-    const auto sigma = hn::Div(one, hn::Add(one, hn::Exp(d, hn::Neg(z))));
-    return hn::IfThenElse(hn::Eq(z, z), sigma, z);
-  }
-  template <class D, class V>
-  V slope(D d, V a) const {
-    return hn::Mul(a, hn::Sub(hn::Set(d, hn::TFromD<D>(1)), a));
-  }
-};
-struct Tanh {
-  template <class D, class V>
-  V f(D d, V z) const {
-    return hn::IfThenElse(hn::Eq(z, z), hn::Tanh(d, z), z);
-  }
-  template <class D, class V>
-  V slope(D d, V a) const {
-    return hn::NegMulAdd(a, a, hn::Set(d, hn::TFromD<D>(1)));
-  }
-};
-struct LeakyReLU {
-  template <class D, class V>
-  V f(D d, V z) const {
-    return hn::IfThenElse(hn::Gt(z, hn::Zero(d)), z, hn::Mul(z, hn::Set(d, hn::TFromD<D>(0.01))));
-  }
-  template <class D, class V>
-  V slope(D d, V a) const {
-    return hn::IfThenElse(hn::Gt(a, hn::Zero(d)), hn::Set(d, hn::TFromD<D>(1)),
-                          hn::Set(d, hn::TFromD<D>(0.01)));
-  }
-};
-
-// body(d, i) over whole vectors, then over single elements for what is left.
-template <typename T, class Body>
-void for_lanes(int64_t n, const Body& body) {
-  const hn::ScalableTag<T> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) body(d, i);
-  const hn::CappedTag<T, 1> one;
-  for (; i < n; ++i) body(one, i);
-}
+using namespace simd::HWY_NAMESPACE;
 
 template <typename T>
 T* at_row(T* start, int64_t offset) {
@@ -102,26 +36,6 @@ void one_row(const F& f, int64_t n, int64_t b, const ActivateAndAdd<T>& o) {
   });
 }
 
-// Sum over a row of element(d, i)^2, where element also does the row's other work.
-template <typename T, class Element>
-T sum_of_squares(int64_t n, const Element& element) {
-  const hn::ScalableTag<T> wide;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
-  auto squares = hn::Zero(wide);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const auto v = element(wide, i);
-    squares = hn::MulAdd(v, v, squares);
-  }
-  T sum = hn::GetLane(hn::SumOfLanes(wide, squares));
-  const hn::CappedTag<T, 1> one;
-  for (; i < n; ++i) {
-    const T v = hn::GetLane(element(one, i));
-    sum += v * v;
-  }
-  return sum;
-}
-
 template <typename T, class F>
 void one_row(const F& f, int64_t n, int64_t b, const OutputError<T>& o) {
   const int64_t row = b * n;
@@ -136,6 +50,27 @@ void one_row(const F& f, int64_t n, int64_t b, const OutputError<T>& o) {
     if (h) hn::StoreU(hn::Mul(error, f.slope(d, value)), d, h + i);
     return error;
   });
+}
+
+// In tiles of W that stay in the first cache between their way forward and their way back.
+template <typename T, class F>
+void one_row(const F& f, int64_t n, int64_t, const OutputRoundTrip<T>& o) {
+  constexpr int64_t kTile = 16;
+  const auto& out = o.output;
+  const T* e = out.h ? out.h : out.r;
+  std::fill(o.delta, o.delta + o.inputs, T{0});
+  out.squares[0] = 0;
+  for (int64_t i = 0; i < n; i += kTile) {
+    const int64_t rows = std::min(kTile, n - i);
+    const T* tile = o.weight + i * o.inputs;
+    T squares = 0;
+    times_column(tile, rows, o.inputs, o.x, out.a + i);
+    one_row(
+        f, rows, 0,
+        OutputError<T>{out.a + i, out.target + i, nullptr, out.r + i, at_row(out.h, i), &squares});
+    out.squares[0] += squares;
+    add_row_times(e + i, tile, rows, o.inputs, o.delta);
+  }
 }
 
 template <typename T, class F>
@@ -198,6 +133,12 @@ void output_error_f32(const Rows& r, const OutputError<float>& o) {
 void output_error_f64(const Rows& r, const OutputError<double>& o) {
   run(r, o);
 }
+void output_round_trip_f32(const Rows& r, const OutputRoundTrip<float>& o) {
+  run(r, o);
+}
+void output_round_trip_f64(const Rows& r, const OutputRoundTrip<double>& o) {
+  run(r, o);
+}
 void descend_f32(const Rows& r, const Descend<float>& o) {
   run(r, o);
 }
@@ -221,6 +162,8 @@ HWY_EXPORT(activate_and_add_f32);
 HWY_EXPORT(activate_and_add_f64);
 HWY_EXPORT(output_error_f32);
 HWY_EXPORT(output_error_f64);
+HWY_EXPORT(output_round_trip_f32);
+HWY_EXPORT(output_round_trip_f64);
 HWY_EXPORT(descend_f32);
 HWY_EXPORT(descend_f64);
 HWY_EXPORT(times_slope_f32);
@@ -239,6 +182,12 @@ void dispatch(const Rows& r, const OutputError<float>& o) {
 }
 void dispatch(const Rows& r, const OutputError<double>& o) {
   HWY_DYNAMIC_DISPATCH(output_error_f64)(r, o);
+}
+void dispatch(const Rows& r, const OutputRoundTrip<float>& o) {
+  HWY_DYNAMIC_DISPATCH(output_round_trip_f32)(r, o);
+}
+void dispatch(const Rows& r, const OutputRoundTrip<double>& o) {
+  HWY_DYNAMIC_DISPATCH(output_round_trip_f64)(r, o);
 }
 void dispatch(const Rows& r, const Descend<float>& o) {
   HWY_DYNAMIC_DISPATCH(descend_f32)(r, o);
@@ -329,6 +278,24 @@ void output_error(at::Tensor& a, const at::Tensor& target, const at::Tensor& bel
     over_rows(a, activation,
               OutputError<T>{data<T>(a), data<T>(target), data<T>(below), data<T>(r), data<T>(h),
                              data<T>(squares)});
+  });
+}
+
+void output_round_trip(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& target,
+                       Activation activation, at::Tensor& a, at::Tensor& r, at::Tensor& h,
+                       at::Tensor& squares, at::Tensor& delta) {
+  if (!one_sample_applies(x, weight) || !loops_apply(weight, target, a, r, h, squares, delta)) {
+    forward_product_out(a, x, weight);
+    output_error(a, target, {}, activation, r, h, squares);
+    backward_product_out(delta, h.defined() ? h : r, weight);
+    return;
+  }
+  with_element_type(a, [&](auto zero) {
+    using T = decltype(zero);
+    const OutputError<T> output{data<T>(a), data<T>(target), nullptr,
+                                data<T>(r), data<T>(h),      data<T>(squares)};
+    dispatch({activation, 0, 1, a.size(-1)},
+             OutputRoundTrip<T>{output, data<T>(weight), data<T>(x), data<T>(delta), x.size(-1)});
   });
 }
 

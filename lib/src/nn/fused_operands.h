@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-/// Operands of the fused loops as raw pointers; row b starts at pointer + b * width. Pointers that may
-/// be null are named so in fused.h.
+/// Operands of the fused loops as raw pointers; row b starts at pointer + b * width. Pointers that
+/// may be null are named so in fused.h.
 namespace pcxx::nn::fused {
 
 struct Rows {
@@ -31,6 +31,15 @@ struct OutputError {
   T* r;
   T* h;
   T* squares;
+};
+
+template <typename T>
+struct OutputRoundTrip {
+  OutputError<T> output;
+  const T* weight;
+  const T* x;
+  T* delta;
+  std::int64_t inputs;
 };
 
 template <typename T>

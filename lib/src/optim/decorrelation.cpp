@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <pcxx/nn/products.h>
 #include <pcxx/optim/decorrelation.h>
 
 #include <limits>
@@ -44,9 +45,13 @@ at::Tensor regularised(const Factors& f, const at::Tensor& left, const at::Tenso
     // E^T U (Left^T Right / B + eps I)^-1 / B. With U = Right this is
     // E^T (Right Left^T / B + eps I)^-1 Right / B; otherwise Woodbury gives
     // (U - U Left^T (Right Left^T + B eps I)^-1 Right) / (B eps).
-    auto gram = at::matmul(right, left.mT());
+    auto gram = nn::product(right, left.mT());
     add_to_diagonal_(gram, eps * f.samples);
-    if (f.u.is_same(right)) return at::matmul(f.e.mT(), solve(gram, right));
+    if (f.u.is_same(right)) {
+      // The narrower side is solved for.
+      if (f.e.size(-1) < n) return nn::product(solve(gram.mT(), f.e).mT(), right);
+      return nn::product(f.e.mT(), solve(gram, right));
+    }
     const auto inner = f.u - at::matmul(at::matmul(f.u, left.mT()), solve(gram, right));
     return at::matmul(f.e.mT(), inner).div_((eps * f.samples).unsqueeze(-1).unsqueeze(-1));
   }
@@ -65,12 +70,13 @@ at::Tensor pseudo_inverse(const Factors& f, const at::Tensor& left, const at::Te
     // Left^T = Q1 R1, Right^T = Q2 R2: Left^T Right = Q1 (R1 R2^T) Q2^T, whose pseudo-inverse is
     // Q2 (R1 R2^T)^+ Q1^T, and U Q2 = R2^T where U = Right.
     const auto [q1, r1] = at::linalg_qr(left.mT());
-    const auto [q2, r2] = at::linalg_qr(right.mT());
+    const bool plain = f.u.is_same(right);
+    const auto [q2, r2] = at::linalg_qr(right.mT(), plain ? "r" : "reduced");
     const auto small = at::matmul(r1, r2.mT());
     const auto inverse =
         at::linalg_pinv(small, std::optional(0.0), std::optional(relative_cutoff(small, n)));
-    const auto u_q2 = f.u.is_same(right) ? r2.mT() : at::matmul(f.u, q2);
-    return at::matmul(at::matmul(f.e.mT(), at::matmul(u_q2, inverse)), q1.mT());
+    const auto u_q2 = plain ? r2.mT() : at::matmul(f.u, q2);
+    return nn::product(nn::product(f.e.mT(), nn::product(u_q2, inverse)), q1.mT());
   }
   const auto c = at::matmul(left.mT(), right);
   const auto inverse = at::linalg_pinv(c, std::optional(0.0), std::optional(relative_cutoff(c, n)));

@@ -13,7 +13,7 @@ void MemberSGDOptions::serialize(torch::serialize::InputArchive& archive) {
 }
 
 MemberSGD::MemberSGD(std::vector<at::Tensor> parameters, const at::Tensor& rates,
-                     MemberSGDOptions options)
+                     const MemberSGDOptions& options)
     : Optimizer({torch::optim::OptimizerParamGroup(std::move(parameters))},
                 std::make_unique<MemberSGDOptions>(options)) {
   const auto& all = param_groups().front().params();

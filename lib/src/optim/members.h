@@ -13,8 +13,8 @@ namespace pcxx::optim {
 inline at::Tensor broken_members(std::initializer_list<at::Tensor> factors) {
   at::Tensor broken;
   for (const auto& factor : factors) {
-    // A sum is finite exactly when every term is, short of overflow, which is divergence as well.
-    const auto here = factor.abs().sum({-2, -1}).isfinite().logical_not();
+    // Factors are multiplied with each other: where their squares overflow, the products would too.
+    const auto here = factor.square().sum({-2, -1}).isfinite().logical_not();
     broken = broken.defined() ? broken.logical_or(here) : here;
   }
   return broken;

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <pcxx/nn/products.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/regularisation.h>
 
@@ -26,9 +27,11 @@ at::Tensor regularised(const at::Tensor& e, const at::Tensor& xhat, std::int64_t
   const auto eps = spectral_regulariser(xhat, xhat, samples, a, Spectrum::kSymmetric) *
                    static_cast<double>(samples);
   if (xhat.size(-2) < xhat.size(-1)) {
-    auto gram = at::matmul(xhat, xhat.mT());
+    auto gram = nn::product(xhat, xhat.mT());
     add_to_diagonal_(gram, eps);
-    return at::matmul(solve_positive(gram, e).mT(), xhat);
+    // The narrower side is solved for.
+    if (e.size(-1) < xhat.size(-1)) return nn::product(solve_positive(gram, e).mT(), xhat);
+    return nn::product(e.mT(), solve_positive(gram, xhat));
   }
   auto moments = at::matmul(xhat.mT(), xhat);
   add_to_diagonal_(moments, eps);

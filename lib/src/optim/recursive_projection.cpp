@@ -30,7 +30,7 @@ void forget_(at::Tensor& q, double lambda, double limit) {
 at::Tensor advance(at::Tensor& q, const at::Tensor& xhat, double lambda, double limit) {
   const auto p = at::matmul(xhat, q);
   if (xhat.size(-2) == 1) {
-    const auto gain = p / (lambda + at::matmul(p, xhat.mT()));
+    auto gain = p / (lambda + at::matmul(p, xhat.mT()));
     // The product of a vector with itself: symmetric to the last bit.
     const auto root = p / (lambda + at::matmul(p, xhat.mT())).sqrt();
     if (q.dim() == 2) {

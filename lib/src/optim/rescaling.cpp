@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <pcxx/nn/products.h>
 #include <pcxx/optim/rescaling.h>
 
 namespace pcxx::optim {
@@ -34,13 +35,7 @@ void Plain::write_gradients(const std::vector<learning::LayerFactors>& layers) {
   for (const auto& layer : layers) {
     const double scale = -1.0 / static_cast<double>(layer.samples);
     if (auto grad = gradient_of(layer.weight); grad.defined()) {
-      const auto& e = layer.error;
-      const auto& u = layer.presynaptic;
-      if (e.dim() == 2) {
-        at::addmm_out(grad, grad, e.t(), u, /*beta=*/0, /*alpha=*/scale);
-      } else {
-        at::baddbmm_out(grad, grad, e.mT(), u, /*beta=*/0, /*alpha=*/scale);
-      }
+      nn::product_out(grad, layer.error.mT(), layer.presynaptic, scale);
     }
     if (auto grad = gradient_of(layer.bias); grad.defined()) {
       at::sum_out(grad, layer.error, {-2}).mul_(scale);

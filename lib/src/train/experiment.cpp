@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <pcxx/core/error.h>
 #include <pcxx/core/random.h>
 #include <pcxx/inference/equilibrium.h>
@@ -7,8 +8,6 @@
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/nn/conditioning.h>
 #include <pcxx/train/experiment.h>
-
-#include <ATen/ATen.h>
 
 namespace pcxx::train {
 namespace {
@@ -37,8 +36,8 @@ inference::DescentOptions descent_options(const Config& config) {
 
 std::shared_ptr<const inference::Inference> make_inference(const Config& config) {
   const auto& name = config.text("inference");
-  const bool linear = config.text("architecture") == "dln" ||
-                      config.text("architecture") == "residual";
+  const bool linear =
+      config.text("architecture") == "dln" || config.text("architecture") == "residual";
   if (name == "closed_form" || (name == "auto" && linear)) {
     if (!linear) {
       user_error("inference = 'closed_form' needs a linear network, not architecture = '{}'",
@@ -49,7 +48,8 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
   auto options = descent_options(config);
   if (name != "state_descent") return std::make_shared<inference::ErrorDescent>(options);
   if (options.step_size == 0) {
-    user_error("inference = 'state_descent' needs an inference_step_size above 0, for example 0.05");
+    user_error(
+        "inference = 'state_descent' needs an inference_step_size above 0, for example 0.05");
   }
   return std::make_shared<inference::StateDescent>(options);
 }
@@ -57,7 +57,12 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
 }  // namespace
 
 std::vector<std::int64_t> widths(const Config& config) {
-  if (config.has("widths") && !config.integers("widths").empty()) return config.integers("widths");
+  const bool listed = config.has("widths");
+  if (listed && !(config.has("width") && config.integers("widths").empty())) {
+    auto given = config.integers("widths");
+    if (given.size() < 2) user_error("widths needs at least two numbers, of inputs and outputs");
+    return given;
+  }
   const auto width = config.integer("width");
   const auto or_width = [&](std::int64_t n) { return n == 0 ? width : n; };
   std::vector<std::int64_t> result(static_cast<std::size_t>(config.integer("hidden_layers")) + 2,
@@ -71,7 +76,6 @@ nn::NetworkOptions network_options(const Config& config) {
   using nn::Activation;
   const auto& architecture = config.text("architecture");
   const auto n = widths(config);
-  if (n.size() < 2) user_error("widths needs at least two numbers, of inputs and outputs");
   auto options = architecture == "autoencoder" ? nn::mlp(n, Activation::kReLU, Activation::kSigmoid)
                  : architecture == "relu"      ? nn::mlp(n, Activation::kReLU)
                                                : nn::mlp(n);
@@ -90,8 +94,7 @@ nn::NetworkOptions network_options(const Config& config) {
 nn::Network draw_ensemble(const Config& config, const std::vector<std::int64_t>& seeds,
                           at::Device device) {
   const at::NoGradGuard no_grad;
-  nn::Network network(
-      network_options(config).ensemble(static_cast<std::int64_t>(seeds.size())));
+  nn::Network network(network_options(config).ensemble(static_cast<std::int64_t>(seeds.size())));
   network->to(at::kDouble);
   for (std::size_t s = 0; s < seeds.size(); ++s) {
     nn::init::draw_member_(*network, static_cast<std::int64_t>(s), scheme(config),
@@ -137,7 +140,7 @@ std::unique_ptr<optim::Rescaling> make_rescaling(const Config& config) {
   options.regularisation = config.real("regularisation");
   options.spectrum = optim::spectrum_from(config.text("spectrum"));
   options.as_printed = config.boolean("as_printed");
-  options.denominator = config.text("alpha_denominator") == "xx"
+  options.denominator = config.text("alpha_denominator") == "presynaptic"
                             ? optim::AlphaDenominator::kPresynaptic
                             : optim::AlphaDenominator::kPreAndPost;
   if (const double floor = config.real("alpha_floor"); floor > 0) options.floor = floor;
@@ -154,10 +157,9 @@ data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::De
   const auto n = widths(config);
   const auto targets = config.text("targets") == "independent" ? data::Targets::kIndependent
                                                                : data::Targets::kTeacher;
-  return {data::LinearTeacherOptions(n.front(), n.back())
-              .targets(targets)
-              .noise(config.real("noise")),
-          static_cast<std::uint64_t>(seed), tensor_options(config, device)};
+  return {
+      data::LinearTeacherOptions(n.front(), n.back()).targets(targets).noise(config.real("noise")),
+      static_cast<std::uint64_t>(seed), tensor_options(config, device)};
 }
 
 std::vector<data::LinearTeacher> make_teachers(const Config& config,

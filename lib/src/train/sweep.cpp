@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <pcxx/core/random.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/metrics/map_error.h>
@@ -7,8 +8,6 @@
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/sweep.h>
-
-#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <limits>
@@ -84,6 +83,8 @@ class EnsembleRun {
     return result;
   }
 
+  const optim::Rescaling& rescaling() const { return optimizer_.rescaling(); }
+
  private:
   static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
@@ -102,19 +103,12 @@ class EnsembleRun {
 
   void update(const data::Batch& batch) {
     optimizer_.write_gradients(rule_->factors(*network_, batch).layers);
-    if (aligned_) record("target_alignment", alignment(batch).mean);
-    optimizer_.inner().step();
-  }
-
-  // Of the update that the gradients hold.
-  metrics::TargetAlignment alignment(const data::Batch& batch) const {
-    metrics::Update update;
-    for (std::size_t l = 1; l <= network_->size(); ++l) {
-      const auto& layer = network_->layer(l);
-      update.weights.push_back(-layer.weight.grad());
-      update.biases.push_back(layer.bias.defined() ? -layer.bias.grad() : at::Tensor());
+    if (aligned_) {
+      record("target_alignment",
+             metrics::target_alignment(*network_, batch, metrics::update_of_gradients(*network_))
+                 .mean);
     }
-    return metrics::target_alignment(*network_, batch, update);
+    optimizer_.inner().step();
   }
 
   void record(const std::string& name, const at::Tensor& values) {
@@ -167,7 +161,8 @@ std::vector<std::vector<double>> ensembles(const Config& model) {
 
 std::string error_metric(const Config& model) {
   if (model.text("targets") == "independent") return "train_error";
-  const bool linear = model.text("architecture") == "dln" || model.text("architecture") == "residual";
+  const bool linear =
+      model.text("architecture") == "dln" || model.text("architecture") == "residual";
   return linear && !model.boolean("bias") ? "map_error" : "test_error";
 }
 
@@ -178,11 +173,18 @@ std::int64_t sweep_length(const Config& model) {
 Sweep run_sweep(const Config& model, const std::vector<std::string>& measure, at::Device device,
                 const std::function<void()>& on_step) {
   const at::NoGradGuard no_grad;
-  Sweep sweep{.rates = model.reals("learning_rate"), .seeds = model.integers("seeds"), .curves = {}};
+  Sweep sweep{.rates = model.reals("learning_rate"),
+              .seeds = model.integers("seeds"),
+              .curves = {},
+              .diagnostics = {}};
   std::map<std::string, std::vector<at::Tensor>> parts;
   for (const auto& rates : ensembles(model)) {
     EnsembleRun run(model, rates, sweep.seeds, measure, device);
     for (auto& [name, curve] : run.train(on_step)) parts[name].push_back(curve);
+    for (const auto& [name, value] : run.rescaling().diagnostics()) {
+      auto& largest = sweep.diagnostics.try_emplace(name, value).first->second;
+      largest = std::max(largest, value);
+    }
   }
   for (auto& [name, curves] : parts) sweep.curves[name] = at::cat(curves, 1);
   return sweep;

@@ -31,6 +31,9 @@ class AtomicFile {
   const std::filesystem::path& temporary() const { return temporary_; }
   const std::filesystem::path& path() const { return path_; }
 
+  /// Hands everything written to the file system, so that only the renaming is left to `commit()`:
+  /// with several files, all are known to be whole before the first gets its name.
+  void close();
   void commit();
 
  private:

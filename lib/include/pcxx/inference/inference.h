@@ -10,7 +10,8 @@
 namespace pcxx::inference {
 
 /// The end of an inference: activities and prediction errors at (or near) the minimum over hidden
-/// activities of E = sum_b sum_l 1/2 ||x_l - f_l(W_l x_{l-1})||^2, input and target clamped (eq. 2).
+/// activities of E = sum_b sum_l 1/2 ||x_l - f_l(W_l x_{l-1})||^2, input and target clamped (eq.
+/// 2).
 ///
 ///   feedforward   the target-free pass that inference started from: xhat
 ///   activities    x_l, l = 0..L; x_L is the target

@@ -12,7 +12,7 @@ namespace pcxx::inference {
 enum class Regime {
   kBackpropLike,  ///< errors are still close to one step's: the step size times BP's gradients
   kIntermediate,
-  kEquilibrium,   ///< every sample has converged
+  kEquilibrium,  ///< every sample has converged
 };
 
 std::string_view name(Regime regime);
@@ -21,10 +21,9 @@ std::string_view name(Regime regime);
 /// integer, on the network's device.
 ///
 ///   energy      E_b = sum_l 1/2 ||eps_l||^2 after inference
-///   residual    ||dE/d(variables)|| relative to its value at the feed-forward pass (0 if that is 0)
-///   steps       steps until the sample stopped
-///   converged   by residual or by energy decrease, within the step limit
-///   step_size   eta used for the sample; 0 where the solution is closed form
+///   residual    ||dE/d(variables)|| relative to its value at the feed-forward pass (0 if that is
+///   0) steps       steps until the sample stopped converged   by residual or by energy decrease,
+///   within the step limit step_size   eta used for the sample; 0 where the solution is closed form
 struct Report {
   std::string method;
   at::Tensor energy;

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <pcxx/inference/report.h>
-
 #include <ATen/core/Tensor.h>
+#include <pcxx/inference/report.h>
 
 #include <cstdint>
 #include <optional>
@@ -10,8 +9,8 @@
 
 namespace pcxx::learning {
 
-/// Everything a weight update of one layer is made of (spec: "the two learning rules, in one form").
-/// The plain descent direction is D_l = (1/samples) sum_b error_b presynaptic_b^T.
+/// Everything a weight update of one layer is made of (spec: "the two learning rules, in one
+/// form"). The plain descent direction is D_l = (1/samples) sum_b error_b presynaptic_b^T.
 ///
 ///   weight       handle of the parameter W_l [n_l, n_{l-1}] or [R, ...]
 ///   bias         handle of b_l [n_l] or [R, n_l]; undefined without bias

@@ -15,10 +15,9 @@ namespace pcxx::metrics {
 ///   presynaptic_norm  mean_b ||u_b||: activity after inference
 ///   condition_number  sigma_max / sigma_min of W_l; NaN when W_l is not finite or zero
 ///   interference      ||K_l - c_l I||_F / ||K_l||_F in [0, 1], where K_l = U^T Xhat [B, B] is the
-///   factor
-///                     that multiplies R or S^-1 R from the right in eq. 43 and 45. Only a multiple
-///                     of I leaves the directions of the residuals alone (eq. 47): 0 means none,
-///                     and at B = 1 it is 0 always
+///                     factor that multiplies R or S^-1 R from the right in eq. 43 and 45. Only a
+///                     multiple of I leaves the directions of the residuals alone (eq. 47): 0 means
+///                     none, and at B = 1 or K_l = 0 it is 0 always
 ///   cross_sample      the part of it between samples: ||K_l without its diagonal||_F / ||K_l||_F
 struct LayerDiagnostics {
   at::Tensor alignment;

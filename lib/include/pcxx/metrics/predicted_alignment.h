@@ -15,7 +15,7 @@ struct PredictionOptions {
   /// With alpha: c_l = mean_b(u_{l-1,b} . u_{l-1,b}) instead, the variant of appendix I.
   bool presynaptic_denominator = false;
   /// With alpha: c_l is replaced by max(c_l, floor * c_1).
-  std::optional<double> floor;
+  std::optional<double> floor = std::nullopt;
 };
 
 /// What theory says of an update before it is made.

@@ -25,6 +25,10 @@ Update make_update(const Directions& directions) {
   return update;
 }
 
+/// The update that the gradients hold, the negative of every `.grad`. Throws c10::Error when a
+/// weight has none.
+Update update_of_gradients(const nn::NetworkImpl& network);
+
 /// First-order change of the predictions by an update, per unit of rate: the derivative of yhat
 /// along the update at the network's parameters, by a forward pass of tangents d_l = d xhat_l / d
 /// rate,

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <pcxx/nn/activation.h>
-
 #include <torch/nn/cloneable.h>
 #include <torch/nn/pimpl.h>
 

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <pcxx/nn/activation.h>
-
 #include <ATen/core/Tensor.h>
+#include <pcxx/nn/activation.h>
 
 /// The elementwise work between two matrix products, each in one pass over memory. On the CPU, for
 /// contiguous float32 and float64, these are SIMD loops chosen at run time for the processor; for
@@ -20,9 +19,16 @@ void activate_and_add(at::Tensor& a, const at::Tensor& eps, const at::Tensor& be
 void output_error(at::Tensor& a, const at::Tensor& target, const at::Tensor& below,
                   Activation activation, at::Tensor& r, at::Tensor& h, at::Tensor& squares);
 
+/// An output layer there and back: a <- W x, then output_error, then delta <- h W. For one sample W
+/// is read once. x, delta [.., n], weight [.., m, n], the others as in output_error.
+void output_round_trip(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& target,
+                       Activation activation, at::Tensor& a, at::Tensor& r, at::Tensor& h,
+                       at::Tensor& squares, at::Tensor& delta);
+
 /// One gradient step on a layer's errors: with the gradient g = eps - delta,
 /// gradient_squares += sum_n g^2, error_squares += sum_n eps^2, eps <- eps - step * g, and
-/// h <- delta * f' where h is defined (it may alias delta). step and the squares hold one value a row.
+/// h <- delta * f' where h is defined (it may alias delta). step and the squares hold one value a
+/// row.
 void descend(at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a, Activation activation,
              const at::Tensor& step, at::Tensor& gradient_squares, at::Tensor& error_squares,
              at::Tensor& h);

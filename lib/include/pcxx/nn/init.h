@@ -1,13 +1,12 @@
 #pragma once
 
-#include <pcxx/nn/network.h>
-
 #include <ATen/core/Generator.h>
+#include <pcxx/nn/network.h>
 
 #include <string_view>
 
-/// Weight initialisations (appendix C.1). All draw on the CPU in float64, then cast and move; biases
-/// become 0. Members of an ensemble are drawn one after the other.
+/// Weight initialisations (appendix C.1). All draw on the CPU in float64, then cast and move;
+/// biases become 0. Members of an ensemble are drawn one after the other.
 namespace pcxx::nn::init {
 
 enum class Scheme { kKaiming, kNormPreserving, kLecun, kOrthogonal, kUnitOrthogonal };
@@ -21,8 +20,8 @@ void kaiming_(NetworkImpl& network, at::Generator generator);
 void norm_preserving_(NetworkImpl& network, at::Generator generator);
 /// N(0, 1/n_in).
 void lecun_(NetworkImpl& network, at::Generator generator);
-/// The paper's orthogonal: Kaiming uniform with all singular values made equal at the same Frobenius
-/// norm (sigma = 1/sqrt(3) in expectation for square layers).
+/// The paper's orthogonal: Kaiming uniform with all singular values made equal at the same
+/// Frobenius norm (sigma = 1/sqrt(3) in expectation for square layers).
 void orthogonal_(NetworkImpl& network, at::Generator generator);
 /// All singular values 1.
 void unit_orthogonal_(NetworkImpl& network, at::Generator generator);
@@ -31,6 +30,7 @@ void unit_orthogonal_(NetworkImpl& network, at::Generator generator);
 void draw_(NetworkImpl& network, Scheme scheme, at::Generator generator);
 
 /// Member r of an ensemble (or the single network, with r = 0) drawn from a generator of its own.
-void draw_member_(NetworkImpl& network, std::int64_t member, Scheme scheme, at::Generator generator);
+void draw_member_(NetworkImpl& network, std::int64_t member, Scheme scheme,
+                  at::Generator generator);
 
 }  // namespace pcxx::nn::init

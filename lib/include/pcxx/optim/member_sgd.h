@@ -30,7 +30,7 @@ class MemberSGD : public torch::optim::Optimizer {
  public:
   /// Every parameter has R members in its first dimension. Throws c10::Error otherwise.
   MemberSGD(std::vector<at::Tensor> parameters, const at::Tensor& rates,
-            MemberSGDOptions options = MemberSGDOptions());
+            const MemberSGDOptions& options = MemberSGDOptions());
 
   torch::Tensor step(LossClosure closure = nullptr) override;
 

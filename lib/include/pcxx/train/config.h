@@ -13,6 +13,12 @@
 
 namespace pcxx::train {
 
+/// What a key was set to.
+struct Setting {
+  std::vector<Value> values;
+  std::string toml;  ///< as written back: a range stays a range
+};
+
 /// A resolved configuration: every key of a schema with its value or values.
 ///
 ///   auto config = Config::read(schema, "quick.toml", {"learning_rate=[0.1,1]", "init=kaiming"});
@@ -31,15 +37,19 @@ namespace pcxx::train {
 ///   rescaling = "decorrelation"
 ///   learning_rate = 0.5
 ///
+/// A range { from, to, points } is spaced evenly in the logarithm unless scale = "linear"; where
+/// whole numbers are wanted, its values are rounded.
+///
 /// Unknown, mistyped or out-of-range keys throw UserError with the place (file:line:column or the
-/// --set in question), the key and, when it is misspelt, the nearest known one.
+/// --set in question), the key and, when there is no such key, the nearest known one.
 class Config {
  public:
-  /// The schema's defaults.
+  /// The schema's defaults. Throws c10::Error when a key does not admit its own default.
   explicit Config(Schema schema);
 
   /// Defaults, then the file if there is one, then the assignments "key=value" in their order. The
-  /// value of an assignment is any TOML value; bare words are strings, also inside lists. An
+  /// value of an assignment is any TOML value; bare words are strings, also inside lists, and the
+  /// value of a key that admits any text, such as a path, need not be quoted whatever it holds. An
   /// assignment also overrides the key in every [[models]] table.
   static Config read(Schema schema, const std::optional<std::filesystem::path>& file,
                      const std::vector<std::string>& assignments = {});
@@ -65,13 +75,15 @@ class Config {
   /// True when some [[models]] table sets the key.
   bool set_by_models(std::string_view name) const;
 
-  /// The same config with other values of one key, checked like a user's.
+  /// The same config with other values of one key, checked like a user's; [[models]] that set the
+  /// key keep their own. Throws c10::Error when the key is not in the schema.
   Config with(std::string_view name, std::vector<Value> values) const;
   /// The same config with one key set from TOML text, for example "[0.1, 1]".
   Config with_toml(std::string_view name, const std::string& toml) const;
 
   /// One config per model: each [[models]] table (or the shared keys alone) over the shared keys,
-  /// expanded to one rule and one rescaling each.
+  /// expanded to one rule, one rescaling and one regularisation each. Models that an assignment has
+  /// made equal count once.
   std::vector<Config> models() const;
 
   /// One config per combination of the values of `keys`; the last key varies fastest.
@@ -80,21 +92,22 @@ class Config {
   /// The whole config as TOML; `read` of it gives this config again.
   std::string toml() const;
 
- private:
-  struct Entry {
-    std::vector<Value> values;
-    std::string toml;   // as written back: a range stays a range
-    std::string place;  // where it was set, for messages
-  };
-  using Entries = std::map<std::string, Entry, std::less<>>;
-  struct Reader;
+  /// Same keys with the same values, in the shared part and in the models.
+  friend bool operator==(const Config& a, const Config& b);
 
-  const Entry& entry(std::string_view name) const;
+ private:
+  using Settings = std::map<std::string, Setting, std::less<>>;
+
+  void load(const std::filesystem::path& path);
+  void assign(const std::string& assignment);
+  const Setting& setting(std::string_view name) const;
   const Value& single(std::string_view name, Kind kind) const;
+  template <typename T>
+  std::vector<T> all(std::string_view name, Kind kind) const;
 
   Schema schema_;
-  Entries entries_;
-  std::vector<Entries> models_;
+  Settings settings_;
+  std::vector<Settings> models_;
 };
 
 /// "pc + decorrelation" or "pc": a model's name for people.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/learning/rule.h>
 #include <pcxx/nn/init.h>
@@ -8,18 +10,15 @@
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/train/config.h>
 
-#include <ATen/core/Tensor.h>
-#include <c10/core/Device.h>
-
 #include <memory>
 #include <vector>
 
-/// What the keys of a config stand for. Every program builds its networks, rules and optimizers here,
-/// so that a key means the same everywhere. Impossible combinations throw UserError.
+/// What the keys of a config stand for. Every program builds its networks, rules and optimizers
+/// here, so that a key means the same everywhere. Impossible combinations throw UserError.
 namespace pcxx::train {
 
-/// n_0..n_L: `widths` when given, otherwise `inputs`, `hidden_layers` times `width`, `outputs`; inputs
-/// and outputs of 0 stand for `width`.
+/// n_0..n_L: `widths` when given, otherwise `inputs`, `hidden_layers` times `width`, `outputs`;
+/// inputs and outputs of 0 stand for `width`.
 std::vector<std::int64_t> widths(const Config& config);
 
 /// architecture (dln, residual, relu, autoencoder) and bias.
@@ -30,7 +29,8 @@ nn::NetworkOptions network_options(const Config& config);
 nn::Network draw_ensemble(const Config& config, const std::vector<std::int64_t>& seeds,
                           at::Device device);
 
-/// The network of one seed, without ensemble dimension; the same weights as its member in an ensemble.
+/// The network of one seed, without ensemble dimension; the same weights as its member in an
+/// ensemble.
 nn::Network draw_network(const Config& config, std::int64_t seed, at::Device device);
 
 /// The members of `seeds`, `copies` times one after the other: member c * S + s is seed s's.

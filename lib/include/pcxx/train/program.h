@@ -30,7 +30,7 @@ class Run {
   void resolve(std::string_view key, const Value& value);
 
   c10::Device device() const { return device_; }
-  RunFolder& folder() { return folder_; }
+  RunFolder& folder() const { return folder_; }
   /// metrics.csv.
   Records& records() { return records_; }
   /// summary.json.

@@ -3,6 +3,7 @@
 #include <pcxx/train/config.h>
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <ostream>
 #include <string>
@@ -38,8 +39,10 @@ class Cell {
   ///
   ///   auto cell = Cell(model).with("learning_rate", 0.1).with("seed", 3);
   Cell with(std::string_view column, const Value& value) const;
-  Cell with(std::string_view column, std::int64_t value) const;
-  Cell with(std::string_view column, int value) const;
+  template <std::integral Integer>
+  Cell with(std::string_view column, Integer value) const {
+    return with(column, Value(static_cast<std::int64_t>(value)));
+  }
 
   /// The columns as CSV, with a comma after each.
   const std::string& text() const { return text_; }

@@ -16,10 +16,18 @@ namespace pcxx::train {
 /// Its files are written beside their final names and renamed, all of them, by `commit()`. Without
 /// a commit nothing is left of them, nor of folders made for them, and the files of an older run
 /// stay as they were.
+///
+/// A commit takes an older run's place whole: files that its environment.json lists under "files"
+/// and that this run did not write, such as the weights and the figure of other models, are
+/// removed, so that whatever the folder lists belongs to one run. Files that no run lists, such as
+/// a user's notes, are left alone.
 class RunFolder {
  public:
   /// Makes the folder. Throws UserError when it cannot be made or written to.
   explicit RunFolder(std::filesystem::path path);
+  /// A new folder runs/<program>-<date>-<time>, with a number after it where that is taken; no two
+  /// runs get the same one.
+  static RunFolder fresh(std::string_view program);
   ~RunFolder();
 
   RunFolder(const RunFolder&) = delete;
@@ -28,20 +36,22 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
 
   /// A file that gets its name at `commit()`; one that is already open is returned again. Write to
-  /// its `stream()`, or give its `temporary()` path to a writer of its own.
+  /// its `stream()`, or give its `temporary()` path to a writer of its own. Throws UserError when a
+  /// folder has that name.
   AtomicFile& file(std::string_view name);
   void write(std::string_view name, std::string_view text);
+  /// What `file` was asked for so far, in order.
+  std::vector<std::string> names() const;
 
   void commit();
 
  private:
+  RunFolder(std::filesystem::path path, std::filesystem::path created);
+
   std::filesystem::path path_;
   std::filesystem::path created_;  // topmost folder that was not there before; empty if none
   std::vector<std::unique_ptr<AtomicFile>> files_;
   bool committed_ = false;
 };
-
-/// "runs/<program>-<date>-<time>", with a number after it where that is taken.
-std::filesystem::path default_run_folder(std::string_view program);
 
 }  // namespace pcxx::train

@@ -12,7 +12,7 @@ namespace pcxx::train {
 /// One value of a config key.
 using Value = std::variant<bool, std::int64_t, double, std::string>;
 
-/// Shortest text that reads back as the same value; strings without quotes.
+/// The text with the fewest digits that reads back as the same value; strings without quotes.
 std::string to_string(const Value& value);
 
 enum class Kind { kBoolean, kInteger, kReal, kText };
@@ -20,9 +20,10 @@ enum class Kind { kBoolean, kInteger, kReal, kText };
 /// How many values a key holds.
 enum class Shape {
   kOne,    ///< exactly one value
-  kSweep,  ///< a value, a list, or a range { from, to, points, scale = "log" | "linear" }
-  kList,   ///< a list that is one value, such as the widths of a network
-  kSeeds,  ///< a list, a range { from, to }, or a count n for 0..n-1
+  kSweep,  ///< a value, a list, or a range { from, to, points, scale = "log" | "linear" } of
+           ///< numbers
+  kList,   ///< a list that is one value, such as the widths of a network; may be empty
+  kSeeds,  ///< a list, a range { from, to } (both ends belong to it), or a count n for 0..n-1
 };
 
 /// A config key: type, default, limits and documentation.
@@ -40,6 +41,9 @@ struct Key {
   bool per_model = false;     ///< may stand in a [[models]] table
 };
 
+/// The limits of a number for people: "above 0", "at least 1, or 0"; empty where any is in range.
+std::string limits(const Key& key);
+
 /// Every key of the programs' common vocabulary, with the paper's value as default.
 const std::vector<Key>& vocabulary();
 
@@ -51,7 +55,7 @@ const std::vector<Key>& vocabulary();
 class Schema {
  public:
   /// Picks keys from the vocabulary, in the order given. `threads`, `device` are always added.
-  /// Throws c10::Error on a name that is not in the vocabulary.
+  /// Throws c10::Error on a name that is not in the vocabulary, and where a key is named twice.
   explicit Schema(const std::vector<std::string>& names);
 
   /// Adds a key of the program's own.

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+/// The matrix products of a network, without autograd: LibTorch's BLAS, or where they are faster,
+/// SIMD loops of our own, chosen at run time. On the CPU, in float32 and float64, those are
+///   one sample alone: every weight is read once, and no dispatch stands between;
+///   AMD processors: LibTorch's MKL gives these its AVX2 code even where they have AVX-512.
+/// Columns, or members of an ensemble, go to threads; a result does not depend on how many there
+/// are.
+namespace pcxx::nn {
+
+/// out <- beta out + alpha a b. a [m, k], b [k, n], out [m, n], or each with R in front; out may
+/// not overlap the others, and is not read when beta is 0.
+void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double alpha = 1,
+                 double beta = 0);
+
+/// a b as a new tensor.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b);
+
+/// out <- x W^T. x [B, n], weight [m, n], out [B, m], or each with R in front.
+void forward_product_out(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight);
+at::Tensor forward_product(const at::Tensor& x, const at::Tensor& weight);
+
+/// out <- e W. e [B, m], weight [m, n], out [B, n], or each with R in front.
+void backward_product_out(at::Tensor& out, const at::Tensor& e, const at::Tensor& weight);
+at::Tensor backward_product(const at::Tensor& e, const at::Tensor& weight);
+
+/// Whether the last four run as loops over one sample.
+bool one_sample_applies(const at::Tensor& x, const at::Tensor& weight);
+
+}  // namespace pcxx::nn

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+
+namespace pcxx::nn::gemm {
+
+/// A matrix anywhere in memory: element (i, j) at data[i * row + j * column].
+template <typename T>
+struct Matrix {
+  T* data;
+  std::int64_t row;
+  std::int64_t column;
+
+  T* at(std::int64_t i, std::int64_t j) const { return data + i * row + j * column; }
+};
+
+/// c <- beta c + alpha a b, with a [m, k], b [k, n] and c [m, n] whose column stride is 1. An
+/// element of c is summed in the same order whatever m and n are.
+template <typename T>
+struct Product {
+  std::int64_t m;
+  std::int64_t n;
+  std::int64_t k;
+  T alpha;
+  Matrix<const T> a;
+  Matrix<const T> b;
+  T beta;
+  Matrix<T> c;
+};
+
+/// Whether these loops are the faster choice on this processor.
+bool preferred();
+
+void run(const Product<float>& product);
+void run(const Product<double>& product);
+
+}  // namespace pcxx::nn::gemm

@@ -1,0 +1,176 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <pcxx/nn/products.h>
+
+#include "nn/gemm.h"
+
+// The SIMD part is compiled once per instruction set.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "nn/products.cpp"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+#include <hwy/highway.h>
+// After foreach_target.
+#include "nn/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pcxx::nn::HWY_NAMESPACE {
+
+// Highway's dispatch table takes plain functions.
+void forward_f32(const float* w, int64_t m, int64_t n, const float* x, float* out) {
+  simd::HWY_NAMESPACE::times_column(w, m, n, x, out);
+}
+void forward_f64(const double* w, int64_t m, int64_t n, const double* x, double* out) {
+  simd::HWY_NAMESPACE::times_column(w, m, n, x, out);
+}
+void backward_f32(const float* w, int64_t m, int64_t n, const float* e, float* out) {
+  std::fill(out, out + n, 0.0f);
+  simd::HWY_NAMESPACE::add_row_times(e, w, m, n, out);
+}
+void backward_f64(const double* w, int64_t m, int64_t n, const double* e, double* out) {
+  std::fill(out, out + n, 0.0);
+  simd::HWY_NAMESPACE::add_row_times(e, w, m, n, out);
+}
+
+}  // namespace pcxx::nn::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pcxx::nn {
+
+HWY_EXPORT(forward_f32);
+HWY_EXPORT(forward_f64);
+HWY_EXPORT(backward_f32);
+HWY_EXPORT(backward_f64);
+
+namespace {
+
+// Weights of a matrix above which threads read it faster than one core does.
+constexpr int64_t kOneCore = int64_t{1} << 20;
+
+template <typename T>
+T* data(const at::Tensor& t) {
+  return static_cast<T*>(t.data_ptr());
+}
+
+// The last two dimensions of member r.
+template <typename T>
+gemm::Matrix<T> matrix(const at::Tensor& t, int64_t r) {
+  const int64_t offset = t.dim() == 3 ? r * t.stride(0) : 0;
+  return {data<T>(t) + offset, t.stride(-2), t.stride(-1)};
+}
+
+// Multiplications that a thread should have at least.
+constexpr int64_t kGrain = int64_t{1} << 20;
+
+template <typename T>
+void run_gemm(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double alpha,
+              double beta) {
+  const auto m = out.size(-2), n = out.size(-1), k = a.size(-1);
+  const auto columns = [&](int64_t r, int64_t begin, int64_t end) {
+    gemm::Product<T> p{m,
+                       end - begin,
+                       k,
+                       static_cast<T>(alpha),
+                       matrix<const T>(a, r),
+                       matrix<const T>(b, r),
+                       static_cast<T>(beta),
+                       matrix<T>(out, r)};
+    p.b.data = p.b.at(0, begin);
+    p.c.data = p.c.at(0, begin);
+    gemm::run(p);
+  };
+  if (out.dim() == 2) {
+    at::parallel_for(0, n, 1 + kGrain / (m * k),
+                     [&](int64_t begin, int64_t end) { columns(0, begin, end); });
+    return;
+  }
+  at::parallel_for(0, out.size(0), 1 + kGrain / (m * n * k), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) columns(r, 0, n);
+  });
+}
+
+bool gemm_applies(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  const auto dtype = out.scalar_type();
+  const auto fits = [&](const at::Tensor& t) {
+    return t.is_cpu() && t.scalar_type() == dtype && t.dim() == out.dim();
+  };
+  // Packing b does not pay for a few rows, nor for an outer product.
+  return gemm::preferred() && (dtype == at::kFloat || dtype == at::kDouble) && fits(out) &&
+         fits(a) && fits(b) && out.stride(-1) == 1 && out.size(-2) >= 8 && a.size(-1) > 1;
+}
+
+at::Tensor empty_product(const at::Tensor& a, int64_t columns) {
+  auto shape = a.sizes().vec();
+  shape.back() = columns;
+  return at::empty(shape, a.options());
+}
+
+}  // namespace
+
+void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double alpha,
+                 double beta) {
+  if (gemm_applies(out, a, b)) {
+    if (out.scalar_type() == at::kFloat) return run_gemm<float>(out, a, b, alpha, beta);
+    return run_gemm<double>(out, a, b, alpha, beta);
+  }
+  const at::NoGradGuard no_grad;
+  if (out.dim() == 2) {
+    at::addmm_out(out, out, a, b, beta, alpha);
+  } else {
+    at::baddbmm_out(out, out, a, b, beta, alpha);
+  }
+}
+
+at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+  auto out = empty_product(a, b.size(-1));
+  product_out(out, a, b);
+  return out;
+}
+
+bool one_sample_applies(const at::Tensor& x, const at::Tensor& weight) {
+  const auto dtype = weight.scalar_type();
+  return x.dim() == 2 && x.size(0) == 1 && x.is_cpu() && x.is_contiguous() &&
+         weight.is_contiguous() && weight.numel() <= kOneCore && x.scalar_type() == dtype &&
+         (dtype == at::kFloat || dtype == at::kDouble);
+}
+
+void forward_product_out(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight) {
+  if (!one_sample_applies(x, weight)) return product_out(out, x, weight.mT());
+  const auto m = weight.size(0);
+  const auto n = weight.size(1);
+  if (weight.scalar_type() == at::kFloat) {
+    HWY_DYNAMIC_DISPATCH(forward_f32)
+    (data<float>(weight), m, n, data<float>(x), data<float>(out));
+  } else {
+    HWY_DYNAMIC_DISPATCH(forward_f64)
+    (data<double>(weight), m, n, data<double>(x), data<double>(out));
+  }
+}
+
+void backward_product_out(at::Tensor& out, const at::Tensor& e, const at::Tensor& weight) {
+  if (!one_sample_applies(e, weight)) return product_out(out, e, weight);
+  const auto m = weight.size(0);
+  const auto n = weight.size(1);
+  if (weight.scalar_type() == at::kFloat) {
+    HWY_DYNAMIC_DISPATCH(backward_f32)
+    (data<float>(weight), m, n, data<float>(e), data<float>(out));
+  } else {
+    HWY_DYNAMIC_DISPATCH(backward_f64)
+    (data<double>(weight), m, n, data<double>(e), data<double>(out));
+  }
+}
+
+at::Tensor forward_product(const at::Tensor& x, const at::Tensor& weight) {
+  auto out = empty_product(x, weight.size(-2));
+  forward_product_out(out, x, weight);
+  return out;
+}
+
+at::Tensor backward_product(const at::Tensor& e, const at::Tensor& weight) {
+  auto out = empty_product(e, weight.size(-1));
+  backward_product_out(out, e, weight);
+  return out;
+}
+
+}  // namespace pcxx::nn
+#endif

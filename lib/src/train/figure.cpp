@@ -1,0 +1,176 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pcxx/train/figure.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "train/text.h"
+
+extern char** environ;
+
+namespace pcxx::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Outcome {
+  int code = -1;
+  std::string errors = {};  // what it wrote to stderr
+};
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// A closed pair of ends of a pipe, or an open one.
+struct Pipe {
+  Pipe() {
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) ends = {-1, -1};
+  }
+  ~Pipe() {
+    close_end(0);
+    close_end(1);
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+
+  void close_end(std::size_t i) {
+    if (ends[i] >= 0) ::close(ends[i]);
+    ends[i] = -1;
+  }
+
+  std::array<int, 2> ends{};
+};
+
+// This process's environment, and a back end that needs no screen.
+std::vector<char*> child_environment() {
+  static char backend[] = "MPLBACKEND=Agg";
+  std::vector<char*> result;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (std::strncmp(*entry, "MPLBACKEND=", 11) != 0) result.push_back(*entry);
+  }
+  result.push_back(backend);
+  result.push_back(nullptr);
+  return result;
+}
+
+// Without a shell, so that paths may hold anything. 0 or an errno.
+int spawn(std::vector<std::string> command, int errors, pid_t& child) {
+  std::vector<char*> words;
+  for (auto& word : command) words.push_back(word.data());
+  words.push_back(nullptr);
+  auto environment = child_environment();
+
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, errors, STDERR_FILENO);
+  const int error =
+      ::posix_spawnp(&child, words.front(), &files, nullptr, words.data(), environment.data());
+  posix_spawn_file_actions_destroy(&files);
+  return error;
+}
+
+// A signal to this process, such as Ctrl-C, ends the child too.
+std::string read_until_end(int from, pid_t child) {
+  std::string text;
+  std::array<char, 4096> chunk{};
+  for (;;) {
+    const auto count = ::read(from, chunk.data(), chunk.size());
+    if (count > 0) {
+      text.append(chunk.data(), static_cast<std::size_t>(count));
+    } else if (count < 0 && errno == EINTR) {
+      ::kill(child, SIGTERM);
+    } else {
+      return text;
+    }
+  }
+}
+
+Outcome run(const std::vector<std::string>& command) {
+  Pipe pipe;
+  pid_t child = 0;
+  if (const int error = spawn(command, pipe.ends[1], child); error != 0) {
+    return {.errors = std::strerror(error)};
+  }
+  pipe.close_end(1);
+  Outcome outcome{.errors = read_until_end(pipe.ends[0], child)};
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) ::kill(child, SIGTERM);
+  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return outcome;
+}
+
+std::string last_line(std::string text) {
+  text.erase(text.find_last_not_of(" \t\r\n") + 1);
+  return text.substr(text.rfind('\n') + 1);
+}
+
+std::vector<std::string> pythons(const fs::path& plots) {
+  if (const auto chosen = variable("PCXX_PYTHON"); !chosen.empty()) return {chosen};
+  return {plots / "../.venv/bin/python", ".venv/bin/python", "python3"};
+}
+
+bool has_matplotlib(const std::string& python) {
+  return run({python, "-c",
+              "import importlib.util as u, sys\n"
+              "sys.exit(not all(map(u.find_spec, ('numpy', 'matplotlib'))))"})
+             .code == 0;
+}
+
+std::string find_python(const fs::path& plots) {
+  for (const auto& python : pythons(plots)) {
+    if (has_matplotlib(python)) return python;
+  }
+  return {};
+}
+
+// Empty when the figure is there, otherwise why not.
+std::string attempt(const fs::path& script, const fs::path& folder, const fs::path& figure) {
+  std::error_code error;
+  if (!fs::exists(script, error)) {
+    return fmt::format("'{}' is not there (PCXX_PLOTS names the folder of the scripts)",
+                       script.string());
+  }
+  const auto python = find_python(script.parent_path());
+  if (python.empty()) {
+    return "no Python with numpy and matplotlib was found (PCXX_PYTHON names one)";
+  }
+  const auto unfinished = folder / fmt::format(".figure.{}.png", ::getpid());
+  const auto outcome = run({python, script, folder, "--out", unfinished});
+  std::string fault;
+  if (outcome.code != 0) {
+    fault = last_line(outcome.errors);
+    if (fault.empty()) fault = python + " failed";
+  } else {
+    fs::rename(unfinished, figure, error);
+    if (error) fault = "the script wrote none";
+  }
+  fs::remove(unfinished, error);
+  return fault;
+}
+
+}  // namespace
+
+Drawing draw(const fs::path& folder, const std::string& script) {
+  const auto chosen = variable("PCXX_PLOTS");
+  const auto path = fs::path(chosen.empty() ? PCXX_PLOTS : chosen) / (script + ".py");
+  const auto figure = folder / "figure.png";
+  const auto fault = attempt(path, folder, figure);
+  if (fault.empty()) return {true, "figure: " + figure.string()};
+  return {false, fmt::format("no figure: {}; to draw it later: {}", fault,
+                             shell_line({"python3", path, folder, "--out", figure}))};
+}
+
+}  // namespace pcxx::train

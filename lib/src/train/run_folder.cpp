@@ -1,0 +1,128 @@
+#include <c10/util/Exception.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <pcxx/core/error.h>
+#include <pcxx/train/run_folder.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+namespace pcxx::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The topmost folder on the way to `path` that is not there yet; empty if all are.
+fs::path topmost_missing(fs::path path) {
+  fs::path topmost;
+  std::error_code ignored;
+  for (; !path.empty() && !fs::exists(path, ignored); path = path.parent_path()) topmost = path;
+  return topmost;
+}
+
+void make_folders(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) user_error("cannot make the folder '{}': {}", path.string(), error.message());
+}
+
+// From `path` up to `topmost`; folders that are not empty stay.
+void remove_folders(fs::path path, const fs::path& topmost) {
+  std::error_code ignored;
+  for (; path != topmost; path = path.parent_path()) fs::remove(path, ignored);
+  fs::remove(topmost, ignored);
+}
+
+bool is_file_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+}
+
+// What the run before this one says it wrote.
+std::vector<std::string> listed_files(const fs::path& folder) {
+  std::ifstream stream(folder / "environment.json");
+  const auto environment = nlohmann::json::parse(stream, nullptr, false);
+  std::vector<std::string> names;
+  if (!environment.is_object() || !environment.contains("files")) return names;
+  for (const auto& name : environment["files"]) {
+    if (name.is_string() && is_file_name(name)) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace
+
+RunFolder::RunFolder(fs::path path, fs::path created)
+    : path_(std::move(path)), created_(std::move(created)) {}
+
+RunFolder::RunFolder(fs::path path) : RunFolder(path, topmost_missing(path)) {
+  std::error_code ignored;
+  if (fs::exists(path_, ignored) && !fs::is_directory(path_, ignored)) {
+    user_error("'{}' is a file, not a folder for results", path_.string());
+  }
+  make_folders(path_);
+  if (::access(path_.c_str(), W_OK | X_OK) != 0) {
+    user_error("cannot write to the folder '{}': {}", path_.string(), std::strerror(errno));
+  }
+}
+
+RunFolder RunFolder::fresh(std::string_view program) {
+  const fs::path runs = "runs";
+  const auto missing = topmost_missing(runs);
+  make_folders(runs);
+  const std::time_t now = std::time(nullptr);
+  const auto name = fmt::format("{}-{:%Y%m%d-%H%M%S}", program, *std::localtime(&now));
+  for (int number = 1;; ++number) {
+    const auto path = runs / (number == 1 ? name : fmt::format("{}-{}", name, number));
+    std::error_code error;
+    if (fs::create_directory(path, error)) return {path, missing.empty() ? path : missing};
+    if (error) user_error("cannot make the folder '{}': {}", path.string(), error.message());
+  }
+}
+
+RunFolder::~RunFolder() {
+  files_.clear();
+  if (!committed_ && !created_.empty()) remove_folders(path_, created_);
+}
+
+AtomicFile& RunFolder::file(std::string_view name) {
+  TORCH_CHECK(is_file_name(std::string(name)), "'", name, "' is not the name of a file");
+  const auto path = path_ / name;
+  for (const auto& file : files_) {
+    if (file->path() == path) return *file;
+  }
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    user_error("cannot write '{}': it is a folder", path.string());
+  }
+  return *files_.emplace_back(std::make_unique<AtomicFile>(path));
+}
+
+void RunFolder::write(std::string_view name, std::string_view text) {
+  file(name).stream() << text;
+}
+
+std::vector<std::string> RunFolder::names() const {
+  std::vector<std::string> names;
+  for (const auto& file : files_) names.push_back(file->path().filename().string());
+  return names;
+}
+
+void RunFolder::commit() {
+  const auto written = names();
+  const auto listed = listed_files(path_);
+  for (const auto& file : files_) file->close();
+  for (const auto& name : listed) {
+    std::error_code ignored;
+    const bool stale = std::find(written.begin(), written.end(), name) == written.end();
+    if (stale) fs::remove(path_ / name, ignored);
+  }
+  for (const auto& file : files_) file->commit();
+  committed_ = true;
+}
+
+}  // namespace pcxx::train

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// Text for people and shells.
+namespace pcxx::train {
+
+/// Appends words and a line break, starting new lines at `indent` where a line would pass column
+/// 100.
+void append_wrapped(std::string& out, const std::string& text, std::size_t indent);
+
+/// Words as one line that a shell splits into the same words again; a line break becomes \x0a.
+std::string shell_line(const std::vector<std::string>& words);
+
+}  // namespace pcxx::train

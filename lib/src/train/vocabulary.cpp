@@ -1,0 +1,321 @@
+#include <pcxx/train/schema.h>
+
+namespace pcxx::train {
+namespace {
+
+// Beyond these a network fits no machine, and the number is a slip of the hand.
+constexpr double kMostLayers = 10'000;
+constexpr double kMostUnits = 1'000'000;
+
+std::vector<Key> model_keys() {
+  return {
+      {.name = "rule",
+       .kind = Kind::kText,
+       .initial = R"(["bp", "pc"])",
+       .doc = "learning rule: backpropagation or predictive coding",
+       .shape = Shape::kSweep,
+       .choices = {"bp", "pc"},
+       .per_model = true},
+      {.name = "rescaling",
+       .kind = Kind::kText,
+       .initial = R"("none")",
+       .doc = "what each layer's update is multiplied by",
+       .shape = Shape::kSweep,
+       .choices = {"none", "alpha", "decorrelation", "projection", "recursive_projection"},
+       .per_model = true},
+      {.name = "learning_rate",
+       .kind = Kind::kReal,
+       .initial = "{ from = 3.1622776601683795e-4, to = 3.1622776601683795, points = 100 }",
+       .doc = "step of the weights; with several, each model's best is found",
+       .shape = Shape::kSweep,
+       .minimum = 0,
+       .open_minimum = true,
+       .per_model = true},
+      {.name = "optimizer",
+       .kind = Kind::kText,
+       .initial = R"("sgd")",
+       .doc = "what steps along the rescaled update, with PyTorch's settings",
+       .choices = {"sgd", "adam", "adamw", "rmsprop"},
+       .per_model = true},
+  };
+}
+
+std::vector<Key> rescaling_keys() {
+  return {
+      {.name = "regularisation",
+       .kind = Kind::kReal,
+       .initial = "0",
+       .doc =
+           "a of eps = max(0, a lambda_max - lambda_min) in decorrelation and projection; 0 takes "
+           "the pseudo-inverse",
+       .shape = Shape::kSweep,
+       .minimum = 0,
+       .per_model = true},
+      {.name = "spectrum",
+       .kind = Kind::kText,
+       .initial = R"("symmetric")",
+       .doc = "which spectrum sets eps in decorrelation: eigenvalues of the symmetric part, of the "
+              "lower triangle mirrored, or singular values",
+       .choices = {"symmetric", "lower", "singular"},
+       .per_model = true},
+      {.name = "as_printed",
+       .kind = Kind::kBoolean,
+       .initial = "false",
+       .doc = "decorrelation by the factor that the paper prints, the transpose of the right one",
+       .per_model = true},
+      {.name = "alpha_denominator",
+       .kind = Kind::kText,
+       .initial = R"("pre_and_post")",
+       .doc =
+           "alpha divides by the mean of u.xhat (pre_and_post: before and after inference) or u.u "
+           "(presynaptic)",
+       .choices = {"pre_and_post", "presynaptic"},
+       .per_model = true},
+      {.name = "alpha_floor",
+       .kind = Kind::kReal,
+       .initial = "0",
+       .doc = "phi: alpha's denominators are at least phi times the first layer's; 0 is off",
+       .minimum = 0,
+       .per_model = true},
+      {.name = "forgetting",
+       .kind = Kind::kReal,
+       .initial = "0.95",
+       .doc = "recursive_projection: a sample's weight falls by this factor with every update",
+       .minimum = 0,
+       .maximum = 1,
+       .open_minimum = true,
+       .per_model = true},
+      {.name = "delta",
+       .kind = Kind::kReal,
+       .initial = "1.0",
+       .doc = "recursive_projection: its memory starts at delta times the identity",
+       .minimum = 0,
+       .open_minimum = true,
+       .per_model = true},
+  };
+}
+
+std::vector<Key> network_keys() {
+  return {
+      {.name = "architecture",
+       .kind = Kind::kText,
+       .initial = R"("dln")",
+       .doc =
+           "deep linear network, linear residual network, ReLU network, or ReLU autoencoder with "
+           "sigmoid output",
+       .shape = Shape::kSweep,
+       .choices = {"dln", "residual", "relu", "autoencoder"}},
+      {.name = "init",
+       .kind = Kind::kText,
+       .initial = R"("kaiming")",
+       .doc = "distribution of the first weights",
+       .shape = Shape::kSweep,
+       .choices = {"kaiming", "norm_preserving", "orthogonal", "unit_orthogonal", "lecun"}},
+      {.name = "hidden_layers",
+       .kind = Kind::kInteger,
+       .initial = "1",
+       .doc = "number of hidden layers",
+       .shape = Shape::kSweep,
+       .minimum = 0,
+       .maximum = kMostLayers},
+      {.name = "width",
+       .kind = Kind::kInteger,
+       .initial = "512",
+       .doc = "units of every hidden layer",
+       .shape = Shape::kSweep,
+       .minimum = 1,
+       .maximum = kMostUnits},
+      {.name = "inputs",
+       .kind = Kind::kInteger,
+       .initial = "0",
+       .doc = "inputs; 0 takes the width",
+       .shape = Shape::kSweep,
+       .minimum = 0,
+       .maximum = kMostUnits},
+      {.name = "outputs",
+       .kind = Kind::kInteger,
+       .initial = "0",
+       .doc = "outputs; 0 takes the width",
+       .shape = Shape::kSweep,
+       .minimum = 0,
+       .maximum = kMostUnits},
+      {.name = "widths",
+       .kind = Kind::kInteger,
+       .initial = "[]",
+       .doc = "units of all layers from inputs to outputs",
+       .shape = Shape::kList,
+       .minimum = 1,
+       .maximum = kMostUnits},
+      {.name = "condition_number",
+       .kind = Kind::kReal,
+       .initial = "0",
+       .doc = "largest over smallest singular value that every weight matrix starts with; 0 leaves "
+              "them as drawn",
+       .shape = Shape::kSweep,
+       .minimum = 1,
+       .zero_is_off = true},
+      {.name = "bias",
+       .kind = Kind::kBoolean,
+       .initial = "false",
+       .doc = "whether layers have biases; they start at 0"},
+  };
+}
+
+std::vector<Key> task_keys() {
+  return {
+      {.name = "batch_size",
+       .kind = Kind::kInteger,
+       .initial = "1",
+       .doc = "samples of every update",
+       .shape = Shape::kSweep,
+       .minimum = 1},
+      {.name = "targets",
+       .kind = Kind::kText,
+       .initial = R"("teacher")",
+       .doc = "of a random linear map of the inputs, or drawn independently of them",
+       .shape = Shape::kSweep,
+       .choices = {"teacher", "independent"}},
+      {.name = "noise",
+       .kind = Kind::kReal,
+       .initial = "0",
+       .doc = "standard deviation of the noise on the targets",
+       .minimum = 0},
+      {.name = "steps",
+       .kind = Kind::kInteger,
+       .initial = "500",
+       .doc = "updates of every run",
+       .minimum = 0},
+      {.name = "dtype",
+       .kind = Kind::kText,
+       .initial = R"("float64")",
+       .doc = "precision of the numbers",
+       .shape = Shape::kSweep,
+       .choices = {"float32", "float64"}},
+      {.name = "seeds",
+       .kind = Kind::kInteger,
+       .initial = "10",
+       .doc = "every run is made from each of these seeds",
+       .shape = Shape::kSeeds,
+       .minimum = 0},
+      {.name = "change",
+       .kind = Kind::kText,
+       .initial = R"("first_order")",
+       .doc =
+           "change of the prediction that target alignment is measured on: in first order of the "
+           "rate, or by an update at finite_rate",
+       .choices = {"first_order", "finite"}},
+      {.name = "finite_rate",
+       .kind = Kind::kReal,
+       .initial = "1e-4",
+       .doc = "learning rate of the update for change = \"finite\"",
+       .minimum = 0,
+       .open_minimum = true},
+      {.name = "test_every",
+       .kind = Kind::kInteger,
+       .initial = "1",
+       .doc = "steps between measurements on the test images",
+       .minimum = 1},
+  };
+}
+
+std::vector<Key> inference_keys() {
+  return {
+      {.name = "inference",
+       .kind = Kind::kText,
+       .initial = R"("auto")",
+       .doc = "how predictive coding finds its equilibrium; auto takes the closed form for linear "
+              "networks and the descent on errors for others",
+       .choices = {"auto", "closed_form", "error_descent", "state_descent"},
+       .per_model = true},
+      {.name = "inference_steps",
+       .kind = Kind::kInteger,
+       .initial = "200",
+       .doc = "steps of a descent at most",
+       .minimum = 1,
+       .per_model = true},
+      {.name = "inference_step_size",
+       .kind = Kind::kReal,
+       .initial = "0",
+       .doc = "step of a descent; 0 takes it from the curvature (error_descent only)",
+       .minimum = 0,
+       .per_model = true},
+      {.name = "inference_tolerance",
+       .kind = Kind::kReal,
+       .initial = "1e-3",
+       .doc = "a sample stops when its gradient is this part of its first one",
+       .minimum = 0,
+       .per_model = true},
+      {.name = "inference_energy_tolerance",
+       .kind = Kind::kReal,
+       .initial = "1e-6",
+       .doc = "a sample stops when a step lowers its energy by no more than this part; 0 is off",
+       .minimum = 0,
+       .per_model = true},
+  };
+}
+
+std::vector<Key> image_keys() {
+  return {
+      {.name = "dataset",
+       .kind = Kind::kText,
+       .initial = R"("auto")",
+       .doc =
+           "images to learn; auto takes MNIST where it is found, drawn digits elsewhere; idx takes "
+           "train_images and test_images",
+       .choices = {"auto", "mnist", "fashion-mnist", "digits", "idx"}},
+      {.name = "data",
+       .kind = Kind::kText,
+       .initial = R"("")",
+       .doc = "folder of the data sets; empty takes the environment's PCXX_DATA_DIR, else ./data"},
+      {.name = "train_images",
+       .kind = Kind::kText,
+       .initial = R"("")",
+       .doc = "IDX file, plain or gzip, for dataset = \"idx\""},
+      {.name = "test_images",
+       .kind = Kind::kText,
+       .initial = R"("")",
+       .doc = "IDX file, plain or gzip, for dataset = \"idx\""},
+      {.name = "samples",
+       .kind = Kind::kInteger,
+       .initial = "0",
+       .doc = "training images; 0 takes all",
+       .minimum = 0},
+      {.name = "test_samples",
+       .kind = Kind::kInteger,
+       .initial = "0",
+       .doc = "test images; 0 takes all",
+       .minimum = 0},
+  };
+}
+
+std::vector<Key> machine_keys() {
+  return {
+      {.name = "threads",
+       .kind = Kind::kInteger,
+       .initial = "0",
+       .doc = "threads to compute with; 0 leaves the number to LibTorch; the same number gives the "
+              "same results to the last bit, another one to rounding",
+       .minimum = 0,
+       .maximum = 4096},
+      {.name = "device",
+       .kind = Kind::kText,
+       .initial = R"("cpu")",
+       .doc = "where to compute: cpu, cuda, or one of several, such as cuda:1"},
+  };
+}
+
+}  // namespace
+
+const std::vector<Key>& vocabulary() {
+  static const auto keys = [] {
+    std::vector<Key> all;
+    for (auto* group : {model_keys, rescaling_keys, network_keys, task_keys, inference_keys,
+                        image_keys, machine_keys}) {
+      for (auto& key : group()) all.push_back(std::move(key));
+    }
+    return all;
+  }();
+  return keys;
+}
+
+}  // namespace pcxx::train

@@ -1,0 +1,232 @@
+"""What all figures share: the models' lines, words, axes, the legend, and the command line."""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from records import FigureError
+
+WIDTH = 7.2  # inches: two columns of a paper
+FORMATS = (".png", ".pdf", ".svg")
+
+plt.rcParams.update(
+    {
+        "font.size": 8,
+        "axes.labelsize": 8,
+        "axes.titlesize": 8.5,
+        "xtick.labelsize": 7.5,
+        "ytick.labelsize": 7.5,
+        "legend.fontsize": 8,
+        "axes.linewidth": 0.7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "0.92",
+        "grid.linewidth": 0.6,
+        "savefig.dpi": 200,
+        "pdf.fonttype": 42,
+        "svg.fonttype": "none",
+    }
+)
+
+# ---- models
+#
+# The hue is the learning rule (warm: backpropagation; cold: predictive coding), and so is the
+# marker's filling; dashes and the marker's form are the rescaling. So the lines differ to a
+# colour-blind eye and in grey print as well.
+
+OURS = {"projection", "recursive_projection"}
+COLOURS = {  # plain, rescaled as in the paper, rescaled by projection
+    "bp": ("#E69F00", "#D55E00", "#CC79A7"),
+    "pc": ("#0072B2", "#56B4E9", "#00543D"),
+}
+DASHES = {
+    "none": "-",
+    "alpha": (0, (4, 1.3)),
+    "decorrelation": (0, (4, 1.3)),
+    "projection": (0, (5, 1.2, 1, 1.2)),
+    "recursive_projection": (0, (5, 1.2, 1, 1.2, 1, 1.2)),
+}
+MARKERS = {
+    "none": "o",
+    "alpha": "^",
+    "decorrelation": "s",
+    "projection": "D",
+    "recursive_projection": "v",
+}
+RULES = {"bp": "BP", "pc": "PC"}
+
+
+def family(rescaling):
+    return 0 if rescaling == "none" else 2 if rescaling in OURS else 1
+
+
+def line(model):
+    """Line2D properties of a (rule, rescaling) pair; grey for models that came later."""
+    rule, rescaling = model
+    colour = COLOURS.get(rule, ("0.2", "0.4", "0.6"))[family(rescaling)]
+    ours = rescaling in OURS  # lines that often coincide with the paper's: below and broader
+    return {
+        "color": colour,
+        "linestyle": DASHES.get(rescaling, ":"),
+        "linewidth": 2 if ours else 1.4,
+        "zorder": 2 if ours else 2.5,
+        "marker": MARKERS.get(rescaling, "P"),
+        "markersize": 6 if ours else 4.5,
+        "markeredgewidth": 1.1,
+        "markeredgecolor": colour,
+        "markerfacecolor": "white" if rule == "bp" else colour,
+    }
+
+
+def label(model):
+    rule, rescaling = model
+    name = RULES.get(rule, rule)
+    if rescaling != "none":
+        name += " + " + rescaling.replace("_", " ")
+    return name + (" (ours)" if rescaling in OURS else "")
+
+
+def in_order(models):
+    """Plain, then the paper's rescalings, then ours; within each, backpropagation first."""
+    rank = {name: i for i, name in enumerate(DASHES)}
+    rules = {name: i for i, name in enumerate(RULES)}
+    return sorted(
+        dict.fromkeys(models), key=lambda m: (rank.get(m[1], len(rank)), rules.get(m[0], 9), m)
+    )
+
+
+# ---- words
+
+NAMES = {"init": "initialisation", "dtype": "precision", "steps": "steps"}
+TEXTS = {
+    "dln": "deep linear network",
+    "residual": "residual network",
+    "relu": "ReLU network",
+    "autoencoder": "autoencoder",
+    "kaiming": "Kaiming",
+    "norm_preserving": "norm-preserving",
+    "lecun": "LeCun",
+    "unit_orthogonal": "unit orthogonal",
+    "teacher": "teacher",
+    "independent": "independent targets",
+}
+
+
+def name(column):
+    return NAMES.get(column, column.replace("_", " "))
+
+
+def describe(values):
+    """A cell in words: "8 hidden layers, width 20, norm-preserving"."""
+    return ", ".join(_describe(column, value) for column, value in values.items())
+
+
+def _describe(column, value):
+    if isinstance(value, str):
+        return TEXTS.get(value, value)
+    if column == "hidden_layers":
+        return f"{value:g} hidden layer" + ("" if value == 1 else "s")
+    if column == "condition_number" and value == 0:
+        return "condition number as drawn"
+    return f"{name(column)} {value:g}"
+
+
+def seeds_text(records):
+    count = len(records.distinct("seed"))
+    return f"{count} seeds" if count > 1 else "1 seed"
+
+
+# ---- axes
+
+
+def log_axis(axis, low, high, base=10):
+    """Ticks and plain numbers for a log axis that shows low..high."""
+    decades = math.log(high / low, base)
+    if base == 10 and decades < 2.5:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1, 3)))
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    elif base == 2:
+        axis.set_major_locator(LogLocator(base=2, numticks=9))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def band(ax, x, low, high, model):
+    ax.fill_between(x, low, high, color=line(model)["color"], alpha=0.15, linewidth=0)
+
+
+def letter(ax, text):
+    ax.text(-0.02, 1.04, text, transform=ax.transAxes, ha="right", fontsize=11, weight="bold")
+
+
+# ---- figures
+
+
+def figure(height, width=WIDTH):
+    return plt.figure(figsize=(width, height), layout="constrained")
+
+
+def legend(fig, models, note, show=True):
+    """The models under the panels, one rule below the other, and a few lines of explanation."""
+    models = in_order(models)
+    if any(rescaling in OURS for _, rescaling in models):
+        note += " (ours): not in the paper."
+    width, height = fig.get_size_inches()
+    foot = 0.2 + 0.13 * note.count("\n")
+    fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=7, color="0.3")
+    if not show:
+        fig.get_layout_engine().set(rect=(0, foot / height, 1, 1 - foot / height))
+        return
+    columns = min(int(width / 2.3), len({rescaling for _, rescaling in models}))
+    top = foot + 0.1 + 0.19 * math.ceil(len(models) / columns)
+    handles = [Line2D([], [], label=label(model), **line(model)) for model in models]
+    fig.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(0.5, foot / height),
+        ncol=columns,
+        frameon=False,
+        borderaxespad=0,
+        handlelength=3.2,
+        columnspacing=1.6,
+    )
+    fig.get_layout_engine().set(rect=(0, top / height, 1, 1 - top / height))
+
+
+# ---- command line
+
+
+def run(description, draw, folders="+", argv=None):
+    """Draws `draw(folders)` to --out. Returns the exit code: 2 for what the user can mend."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("folder", nargs=folders, help="run folder, with metrics.csv")
+    parser.add_argument("--out", help="picture: .png, .pdf or .svg (default FOLDER/figure.png)")
+    arguments = parser.parse_args(argv)
+    out = Path(arguments.out or Path(arguments.folder[0]) / "figure.png")
+    try:
+        _check(out)
+        fig = draw(arguments.folder)
+        fig.savefig(out)
+    except (FigureError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _check(out):
+    if out.suffix not in FORMATS:
+        raise FigureError(f"{out} is no picture: its name ends in none of {', '.join(FORMATS)}")
+    if not out.parent.is_dir():
+        raise FigureError(f"there is no folder {out.parent}")

@@ -1,0 +1,234 @@
+// The built programs, as a user runs them.
+
+#include <gtest/gtest.h>
+#include <pcxx/core/files.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "support/environment.h"
+#include "support/process.h"
+#include "support/temporary_folder.h"
+
+namespace pcxx {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Words = std::vector<std::string>;
+using Names = std::set<std::string>;
+
+const Words kPrograms{"pcxx-alignment", "pcxx-regression", "pcxx-autoencoder"};
+
+// Small, and with tensors large enough for several threads to share one.
+const std::map<std::string, Words> kTasks{
+    {"pcxx-alignment",
+     {"--set", "rule=[bp,pc]", "--set", "rescaling=[none,decorrelation]", "--set", "width=200",
+      "--set", "batch_size=[1,300]", "--set", "seeds=2", "--set", "held_out=200"}},
+    {"pcxx-regression",
+     {"--set", "rule=[bp,pc]", "--set", "rescaling=[none,projection]", "--set", "width=40", "--set",
+      "learning_rate={from=0.01,to=1,points=15}", "--set", "steps=4", "--set", "seeds=[3,5]"}},
+    {"pcxx-autoencoder",
+     {"--set", "rescaling=[none,projection]", "--set", "dataset=digits", "--set", "samples=200",
+      "--set", "test_samples=100", "--set", "steps=3", "--set", "seeds=1", "--set",
+      "learning_rate=[0.1,1]", "--set", "test_every=2"}}};
+
+std::string binary(const std::string& name) {
+  return std::string(PCXX_BINARY_DIR) + "/bin/" + name;
+}
+
+Names names_in(const fs::path& folder) {
+  Names names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename());
+  return names;
+}
+
+struct Outcome {
+  int code;
+  std::string out;
+  std::string errors;
+};
+
+// Every test has an empty current folder, and no Python that could draw.
+class Apps : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (const auto& program : kPrograms) {
+      if (!fs::exists(binary(program))) GTEST_SKIP() << program << " was not built";
+    }
+  }
+
+  static Outcome run(const std::string& program, const Words& words) {
+    Words command{binary(program)};
+    command.insert(command.end(), words.begin(), words.end());
+    const test::Process process(command);
+    const int code = process.wait();
+    return {code, process.out(), process.errors()};
+  }
+
+  static Outcome run_task(const std::string& program, const Words& more) {
+    auto words = kTasks.at(program);
+    words.insert(words.end(), more.begin(), more.end());
+    return run(program, words);
+  }
+
+  test::TemporaryFolder folder_;
+  test::CurrentFolder current_{folder_.path()};
+  test::Variable python_{"PCXX_PYTHON", "/nonexistent"};
+};
+
+// Largest |a - b| / max(|a|, 1e-3) over the last column of two tables of the same rows; infinite
+// when the rows differ in anything else.
+double largest_difference(const std::string& a, const std::string& b) {
+  std::istringstream left(a);
+  std::istringstream right(b);
+  double largest = 0;
+  for (std::string one, other; std::getline(left, one);) {
+    const auto comma = one.rfind(',');
+    if (!std::getline(right, other) || other.compare(0, comma + 1, one, 0, comma + 1) != 0) {
+      return std::numeric_limits<double>::infinity();
+    }
+    if (one == other) continue;
+    const double x = std::stod(one.substr(comma + 1));
+    const double y = std::stod(other.substr(comma + 1));
+    largest = std::max(largest, std::abs(x - y) / std::max(std::abs(x), 1e-3));
+  }
+  return right.peek() == std::char_traits<char>::eof() ? largest
+                                                       : std::numeric_limits<double>::infinity();
+}
+
+// Oracle: the first run. Its config.toml gives the same numbers to the last bit; on another number
+// of threads, where sums are split otherwise, to rounding.
+TEST_F(Apps, RunsAreRepeatable) {
+  for (const auto& program : kPrograms) {
+    SCOPED_TRACE(program);
+    const auto first = run_task(program, {"--threads", "1", "--out", "a"});
+    ASSERT_EQ(first.code, 0) << first.errors;
+    EXPECT_EQ(first.errors, "");
+    EXPECT_NE(first.out.find("\nresults: a\n"), std::string::npos) << first.out;
+    const auto names = names_in("a");
+    for (const auto* name : {"config.toml", "environment.json", "metrics.csv", "summary.json"}) {
+      EXPECT_TRUE(names.contains(name)) << name;
+    }
+    for (const auto& name : names) EXPECT_FALSE(name.starts_with('.')) << name;
+
+    const auto second = run(program, {"--config", "a/config.toml", "--quiet", "--out", "b"});
+    ASSERT_EQ(second.code, 0) << second.errors;
+    EXPECT_EQ(second.out + second.errors, "");
+    const auto metrics = read_file("a/metrics.csv");
+    EXPECT_GT(metrics.size(), 1000U);
+    EXPECT_TRUE(read_file("b/metrics.csv") == metrics);
+
+    const auto third =
+        run(program, {"--config", "a/config.toml", "--threads", "2", "--quiet", "--out", "c"});
+    ASSERT_EQ(third.code, 0) << third.errors;
+    EXPECT_EQ(nlohmann::json::parse(read_file("c/environment.json"))["threads"], 2);
+    const bool single = metrics.find("float32") != std::string::npos;
+    EXPECT_LT(largest_difference(metrics, read_file("c/metrics.csv")), single ? 1e-5 : 1e-11);
+    for (const auto* folder : {"a", "b", "c"}) fs::remove_all(folder);
+  }
+}
+
+// Exit code 2, one sentence with `part`, and no file or folder.
+TEST_F(Apps, RefuseBadInput) {
+  write_file("text.pt", "no weights");
+  write_file("bad.toml", "seeds = 2\nwidth = \"wide\"\n");
+  const auto before = names_in(".");
+  const struct {
+    std::string program;
+    Words words;
+    std::string part;
+  } cases[] = {
+      {"pcxx-alignment", {"--wdith", "3"}, "'wdith'"},
+      {"pcxx-alignment", {"--set", "width=[3,x]"}, "width"},
+      {"pcxx-alignment", {"--config", "bad.toml"}, "bad.toml:2:"},
+      {"pcxx-alignment", {"--set", "architecture=residual", "--set", "inputs=3"}, "one width"},
+      {"pcxx-alignment", {"--load", "text.pt"}, "'load'"},
+      {"pcxx-autoencoder", {"--set", "widths=[]"}, "widths"},
+      {"pcxx-alignment", {"--set", "seeds=1", "--out", "text.pt"}, "'text.pt'"},
+      {"pcxx-regression", {"--set", "learning_rat=1"}, "learning_rate"},
+      {"pcxx-regression", {"--set", "rule=kpc"}, "rule"},
+      {"pcxx-regression", {"--set", "steps=[1,2]"}, "steps"},
+      {"pcxx-regression", {"--quiet", "False"}, "'False'"},
+      {"pcxx-regression",
+       {"--set", "architecture=relu", "--set", "inference=closed_form", "--set", "rule=pc"},
+       "closed_form"},
+      {"pcxx-autoencoder", {"--set", "dataset=idx"}, "train_images"},
+      {"pcxx-autoencoder", {"--set", "dataset=mnist", "--data", "nowhere"}, "nowhere"},
+      {"pcxx-autoencoder",
+       {"--set", "dataset=digits", "--set", "samples=9", "--set", "test_samples=9", "--load",
+        "text.pt"},
+       "'text.pt'"},
+      {"pcxx-autoencoder",
+       {"--set", "dataset=digits", "--set", "samples=9", "--set", "test_samples=9", "--set",
+        "widths=[700,30,700]"},
+       "784"},
+  };
+  for (const auto& [program, words, part] : cases) {
+    SCOPED_TRACE(program + " " + words.back());
+    const auto outcome = run(program, words);
+    EXPECT_EQ(outcome.code, 2) << outcome.errors;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_TRUE(outcome.errors.starts_with(program + ": ")) << outcome.errors;
+    EXPECT_NE(outcome.errors.find(part), std::string::npos) << outcome.errors;
+    EXPECT_EQ(outcome.errors.find('\n'), outcome.errors.size() - 1) << outcome.errors;
+    EXPECT_EQ(names_in("."), before);
+  }
+}
+
+// The examples of --help, as bash takes them.
+TEST_F(Apps, TheExamplesOfTheHelpAreRight) {
+  for (const auto& program : kPrograms) {
+    std::istringstream help(run(program, {"--help"}).out);
+    int examples = 0;
+    for (std::string line; std::getline(help, line);) {
+      if (!line.starts_with("  " + program)) continue;
+      ++examples;
+      const auto config = line.find("configs/");
+      const auto file =
+          config == std::string::npos
+              ? fs::path()
+              : PCXX_SOURCE_DIR / fs::path(line.substr(config, line.find(' ', config)));
+      if (!file.empty() && !fs::exists(file)) continue;
+      const test::Process process({"bash", "-c",
+                                   "cd '" PCXX_SOURCE_DIR "' && '" PCXX_BINARY_DIR "/bin/'" +
+                                       line.substr(2) + " --print-config"});
+      EXPECT_EQ(process.wait(), 0) << line << "\n" << process.errors();
+    }
+    EXPECT_GE(examples, 2) << program;
+  }
+}
+
+// Oracle: the test error when the weights were saved.
+TEST_F(Apps, SavedWeightsGiveTheirTestErrorAgain) {
+  ASSERT_EQ(run_task("pcxx-autoencoder", {"--out", "a", "--quiet"}).code, 0);
+  const auto model = nlohmann::json::parse(read_file("a/summary.json"))["models"][1];
+  const auto outcome =
+      run_task("pcxx-autoencoder",
+               {"--quiet", "--out", "b", "--set", "steps=0", "--set", "learning_rate=1", "--set",
+                "rule=pc", "--load", "a/" + model["weights"][0].get<std::string>()});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  const auto again = nlohmann::json::parse(read_file("b/summary.json"))["models"][0];
+  EXPECT_EQ(again["final_error"], model["final_error"]);
+}
+
+TEST_F(Apps, CtrlCEndsARunCleanly) {
+  const test::Process process({binary("pcxx-regression"), "--set", "steps=1000000", "--set",
+                               "width=5", "--set", "seeds=1", "--out", "runs/a"});
+  const auto started = [] { return fs::exists("runs/a") && !fs::is_empty("runs/a"); };
+  for (int i = 0; i < 3000 && !started(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(), 130);
+  EXPECT_EQ(process.errors(), "pcxx-regression: interrupted; no results were written\n");
+  EXPECT_EQ(folder_.size(), 0U);
+}
+
+}  // namespace
+}  // namespace pcxx

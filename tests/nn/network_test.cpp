@@ -1,0 +1,293 @@
+#include <gtest/gtest.h>
+#include <pcxx/nn/network.h>
+
+#include <sstream>
+
+#include "nn/by_hand.h"
+#include "support/networks.h"
+
+namespace pcxx::nn {
+namespace {
+
+using test::networks_of_every_kind;
+using test::random_batch;
+using test::random_network;
+using test::relative_difference;
+
+std::vector<std::string> parameter_names(const NetworkImpl& network) {
+  return network.named_parameters().keys();
+}
+
+bool equal_parameters(const NetworkImpl& a, const NetworkImpl& b) {
+  if (parameter_names(a) != parameter_names(b)) return false;
+  for (const auto& parameter : a.named_parameters()) {
+    if (!at::equal(parameter.value(), b.named_parameters()[parameter.key()])) return false;
+  }
+  return true;
+}
+
+// Oracle: the recursion, number by number.
+TEST(Network, ForwardIsTheRecursion) {
+  for (const auto& options : networks_of_every_kind()) {
+    const auto network = random_network(options);
+    SCOPED_TRACE(c10::str(network));
+    const auto input = random_batch(*network, 3).input;
+    const auto expected = test::by_hand(*network, input).back();
+    const auto prediction = network->forward(input);
+    EXPECT_EQ(prediction.sizes(), expected.sizes());
+    EXPECT_LT(relative_difference(prediction, expected), 1e-14);
+    if (network->members()) {
+      EXPECT_LT(
+          relative_difference(network->forward(input[0]), test::by_hand(*network, input[0]).back()),
+          1e-14);
+    }
+  }
+}
+
+// Oracle: central differences of the recursion, number by number; error O(h^2) + O(eps / h).
+TEST(Network, ForwardIsDifferentiable) {
+  constexpr double h = 1e-5;
+  for (const auto& options : networks_of_every_kind()) {
+    const auto network = random_network(options);
+    SCOPED_TRACE(c10::str(network));
+    const auto batch = random_batch(*network, 2);
+    const auto loss = [&] {
+      return (test::by_hand(*network, batch.input).back() - batch.target)
+          .square()
+          .sum()
+          .item<double>();
+    };
+    (network->forward(batch.input) - batch.target).square().sum().backward();
+    const at::NoGradGuard no_grad;
+    for (const auto& parameter : network->named_parameters()) {
+      const auto values = parameter.value().view(-1);
+      const auto gradient = parameter.value().grad().view(-1);
+      for (std::int64_t i = 0; i < values.numel(); i += 5) {
+        const auto before = values[i].item<double>();
+        values[i] = before + h;
+        const double above = loss();
+        values[i] = before - h;
+        const double difference = (above - loss()) / (2 * h);
+        values[i] = before;
+        EXPECT_NEAR(gradient[i].item<double>(), difference, 1e-7 * (1 + std::abs(difference)))
+            << parameter.key() << " " << i;
+      }
+    }
+  }
+}
+
+// Invariant: an ensemble member is the same network alone.
+TEST(Network, AMemberIsTheNetworkAlone) {
+  for (const auto& options : networks_of_every_kind()) {
+    const auto network = random_network(options);
+    if (!network->members()) continue;
+    SCOPED_TRACE(c10::str(network));
+    const auto input = random_batch(*network, 4).input;
+    const auto together = network->forward(input);
+    for (std::int64_t r = 0; r < *network->members(); ++r) {
+      EXPECT_LT(relative_difference(test::member(*network, r)->forward(input[r]), together[r]),
+                1e-14);
+    }
+  }
+}
+
+// Oracle: names and shapes written by hand.
+TEST(Network, NamesItsParameters) {
+  const Network network(mlp({4, 3, 2}).with_bias());
+  EXPECT_EQ(parameter_names(*network), (std::vector<std::string>{"layer1.weight", "layer1.bias",
+                                                                 "layer2.weight", "layer2.bias"}));
+  EXPECT_TRUE(network->named_parameters()["layer2.weight"].is_same(network->layer(2).weight));
+  EXPECT_EQ(parameter_names(*Network(mlp({4, 3, 2}))),
+            (std::vector<std::string>{"layer1.weight", "layer2.weight"}));
+}
+
+// Oracle: values written by hand.
+TEST(Network, KnowsItsShape) {
+  const Network network(mlp({7, 5, 3}, Activation::kReLU).ensemble(4));
+  EXPECT_EQ(network->size(), 2U);
+  EXPECT_EQ(network->in_features(), 7);
+  EXPECT_EQ(network->out_features(), 3);
+  EXPECT_EQ(network->members(), 4);
+  EXPECT_EQ(Network(mlp({7, 3}))->members(), std::nullopt);
+  EXPECT_EQ(network->tensor_options().dtype(), at::kFloat);
+  EXPECT_EQ(network->layer(1).weight.sizes(), (std::vector<std::int64_t>{4, 5, 7}));
+}
+
+// Oracle: the definition.
+TEST(Network, IsLinearWithoutNonlinearities) {
+  EXPECT_TRUE(Network(mlp({4, 3, 2}).with_bias())->is_linear());
+  EXPECT_TRUE(Network(linear_residual(3, 2))->is_linear());
+  EXPECT_FALSE(Network(mlp({4, 3, 2}, Activation::kReLU))->is_linear());
+  EXPECT_FALSE(Network(mlp({4, 3, 2}, Activation::kIdentity, Activation::kTanh))->is_linear());
+}
+
+// Oracle: options written by hand.
+TEST(NetworkOptions, DescribeTheLayers) {
+  const auto options = mlp({4, 3, 2}, Activation::kTanh, Activation::kSigmoid);
+  ASSERT_EQ(options.layers().size(), 2U);
+  EXPECT_EQ(options.layers()[0].in_features(), 4);
+  EXPECT_EQ(options.layers()[0].out_features(), 3);
+  EXPECT_EQ(options.layers()[0].activation(), Activation::kTanh);
+  EXPECT_EQ(options.layers()[1].activation(), Activation::kSigmoid);
+  const auto biased = options.ensemble(3).with_bias();
+  ASSERT_EQ(biased.layers().size(), 2U);
+  for (const auto& layer : biased.layers()) {
+    EXPECT_EQ(layer.members(), 3);
+    EXPECT_TRUE(layer.bias());
+    EXPECT_FALSE(layer.residual());
+  }
+  for (const auto& layer : options.layers()) {
+    EXPECT_FALSE(layer.members());
+    EXPECT_FALSE(layer.bias());
+  }
+  const auto residual = linear_residual(6, 3);
+  ASSERT_EQ(residual.layers().size(), 3U);
+  for (const auto& layer : residual.layers()) {
+    EXPECT_TRUE(layer.residual());
+    EXPECT_EQ(layer.activation(), Activation::kIdentity);
+    EXPECT_EQ(layer.in_features(), 6);
+    EXPECT_EQ(layer.out_features(), 6);
+  }
+}
+
+// Oracle: contract.
+TEST(Network, RejectsLayersThatDoNotFit) {
+  EXPECT_THROW(Network(NetworkOptions({})), c10::Error);
+  EXPECT_THROW(mlp({4}), c10::Error);
+  EXPECT_THROW(linear_residual(4, 0), c10::Error);
+  EXPECT_THROW(Network(linear_residual(0, 1)), c10::Error);
+  EXPECT_THROW(Network(mlp({4, 0, 2})), c10::Error);
+  EXPECT_THROW(Network(NetworkOptions({DenseOptions(4, 3), DenseOptions(2, 3)})), c10::Error);
+  EXPECT_THROW(
+      Network(NetworkOptions({DenseOptions(4, 3).members(2), DenseOptions(3, 3).members(3)})),
+      c10::Error);
+  EXPECT_THROW(Network(NetworkOptions({DenseOptions(4, 3).members(2), DenseOptions(3, 3)})),
+               c10::Error);
+}
+
+// Oracle: contract. A batch of the wrong shape is an error whose text has the shape.
+TEST(Network, RejectsInputsOfTheWrongShape) {
+  const Network single(mlp({4, 3, 2}));
+  const Network ensemble(mlp({4, 3, 2}).ensemble(5));
+  using Shape = std::vector<std::int64_t>;
+  for (const auto& shape : {Shape{4}, Shape{2, 3}, Shape{5, 2, 4}, Shape{}}) {
+    EXPECT_THROW(single->forward(torch::zeros(shape)), c10::Error);
+  }
+  for (const auto& shape :
+       {Shape{4}, Shape{2, 3}, Shape{4, 2, 4}, Shape{1, 2, 4}, Shape{5, 2, 3}}) {
+    EXPECT_THROW(ensemble->forward(torch::zeros(shape)), c10::Error);
+  }
+  try {
+    single->enter(torch::zeros({7, 3}), 4);
+    ADD_FAILURE() << "no error";
+  } catch (const c10::Error& error) {
+    EXPECT_NE(std::string(error.what()).find("[7, 3]"), std::string::npos) << error.what();
+  }
+}
+
+// Oracle: contract. The input is cast, and expanded to the members without a copy.
+TEST(Network, EnterCastsAndExpandsWithoutACopy) {
+  const auto ensemble = random_network(mlp({4, 3}).ensemble(5));
+  const auto x = torch::rand({2, 4}, at::kDouble);
+  const auto entered = ensemble->enter(x, 4);
+  EXPECT_EQ(entered.sizes(), (std::vector<std::int64_t>{5, 2, 4}));
+  EXPECT_EQ(entered.data_ptr(), x.data_ptr());
+  EXPECT_EQ(entered.stride(0), 0);
+  EXPECT_TRUE(at::equal(entered[3], x));
+  EXPECT_EQ(ensemble->enter(x.to(at::kFloat), 4).scalar_type(), at::kDouble);
+  const auto single = random_network(mlp({4, 3}));
+  EXPECT_EQ(single->enter(x, 4).data_ptr(), x.data_ptr());
+  EXPECT_EQ(single->enter(torch::zeros({0, 4}), 4).size(0), 0);
+}
+
+// Oracle: contract of torch::nn::Cloneable. Equal at first, with the same options; then neither
+// changes with the other.
+TEST(Network, ClonesAreEqualAndIndependent) {
+  for (const auto& options : networks_of_every_kind()) {
+    const auto network = random_network(options);
+    SCOPED_TRACE(c10::str(network));
+    const auto input = random_batch(*network, 3).input;
+    const auto prediction = network->forward(input).detach();
+    const auto clone = std::dynamic_pointer_cast<NetworkImpl>(network->clone());
+    ASSERT_TRUE(clone);
+    EXPECT_EQ(c10::str(Network(clone)), c10::str(network));
+    EXPECT_TRUE(equal_parameters(*clone, *network));
+    EXPECT_TRUE(at::equal(clone->forward(input), prediction));
+    EXPECT_EQ(clone->tensor_options().dtype(), at::kDouble);
+    {
+      const at::NoGradGuard no_grad;
+      for (std::size_t l = 1; l <= network->size(); ++l) {
+        const auto name = "layer" + std::to_string(l) + ".weight";
+        EXPECT_TRUE(clone->named_parameters()[name].is_same(clone->layer(l).weight));
+        for (auto& parameter : clone->layer(l).parameters()) parameter.add_(1);
+      }
+    }
+    EXPECT_TRUE(at::equal(network->forward(input), prediction));
+    EXPECT_FALSE(at::equal(clone->forward(input), prediction));
+    EXPECT_EQ(clone->parameters().size(), network->parameters().size());
+  }
+}
+
+// Oracle: casting each parameter by hand. The layers' tensors are the registered ones afterwards.
+TEST(Network, MovesToADtype) {
+  for (const auto& options : networks_of_every_kind()) {
+    auto network = random_network(options);
+    const auto reference = std::dynamic_pointer_cast<NetworkImpl>(network->clone());
+    network->to(at::kCPU, at::kFloat);
+    EXPECT_EQ(network->tensor_options().dtype(), at::kFloat);
+    for (std::size_t l = 1; l <= network->size(); ++l) {
+      EXPECT_TRUE(at::equal(network->layer(l).weight, reference->layer(l).weight.to(at::kFloat)));
+      EXPECT_TRUE(network->named_parameters()["layer" + std::to_string(l) + ".weight"].is_same(
+          network->layer(l).weight));
+    }
+    const auto input = random_batch(*network, 3).input;
+    const auto prediction = network->forward(input);
+    EXPECT_EQ(prediction.scalar_type(), at::kFloat);
+    EXPECT_LT(relative_difference(prediction.to(at::kDouble), reference->forward(input)), 1e-5);
+    EXPECT_TRUE(network->layer(1).weight.requires_grad());
+  }
+}
+
+// Oracle: the CPU's prediction.
+TEST(Network, MovesToADevice) {
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
+  for (const auto& options : networks_of_every_kind()) {
+    auto network = random_network(options);
+    const auto input = random_batch(*network, 3).input;
+    const auto expected = network->forward(input);
+    network->to(at::Device(at::kCUDA));
+    EXPECT_TRUE(network->tensor_options().device().is_cuda());
+    const auto prediction = network->forward(input);
+    EXPECT_TRUE(prediction.is_cuda());
+    EXPECT_LT(relative_difference(prediction.cpu(), expected), 1e-12);
+  }
+}
+
+// Oracle: what was saved.
+TEST(Network, IsLoadedAsItWasSaved) {
+  for (const auto& options : networks_of_every_kind()) {
+    const auto network = random_network(options);
+    SCOPED_TRACE(c10::str(network));
+    std::stringstream file;
+    torch::save(network, file);
+    auto loaded = random_network(options, /*seed=*/2);
+    ASSERT_FALSE(equal_parameters(*loaded, *network));
+    torch::load(loaded, file);
+    EXPECT_TRUE(equal_parameters(*loaded, *network));
+    const auto input = random_batch(*network, 3).input;
+    EXPECT_TRUE(at::equal(loaded->forward(input), network->forward(input)));
+  }
+}
+
+// Oracle: text written by hand.
+TEST(Network, PrintsItsLayers) {
+  const Network network(mlp({784, 128, 10}, Activation::kReLU).with_bias());
+  EXPECT_EQ(c10::str(network),
+            "pcxx::nn::Network(\n"
+            "  (layer1): pcxx::nn::Dense(784 -> 128, relu, bias)\n"
+            "  (layer2): pcxx::nn::Dense(128 -> 10, identity, bias)\n"
+            ")");
+}
+
+}  // namespace
+}  // namespace pcxx::nn

@@ -1,0 +1,110 @@
+#include <c10/util/Exception.h>
+#include <gtest/gtest.h>
+#include <pcxx/train/records.h>
+
+#include <bit>
+#include <cstdlib>
+#include <limits>
+#include <random>
+#include <sstream>
+
+namespace pcxx::train {
+namespace {
+
+using Row = std::vector<std::string>;
+
+// Oracle: a reader of CSV as RFC 4180 has it.
+std::vector<Row> parse_csv(const std::string& text) {
+  std::vector<Row> rows{Row{""}};
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    auto& field = rows.back().back();
+    if (quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"') {
+      field += text[++i];
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && c == ',') {
+      rows.back().emplace_back();
+    } else if (!quoted && c == '\n') {
+      rows.push_back(Row{""});
+    } else {
+      field += c;
+    }
+  }
+  EXPECT_EQ(rows.back(), Row{""}) << "the last line has no end";
+  rows.pop_back();
+  return rows;
+}
+
+Config config() {
+  return Config::read(Schema({"rule", "rescaling", "width", "learning_rate", "seeds", "steps"}),
+                      std::nullopt,
+                      {"rule=pc", "width=[5,6]", "learning_rate=0.1", "seeds=3", "steps=7"});
+}
+
+// Oracle: the columns by hand. Keys with several values and keys that the program lacks are empty.
+TEST(Records, WritesOneTidyRowPerMeasurement) {
+  std::ostringstream stream;
+  Records records(stream);
+  const Cell cell(config());
+  records.add(cell, 3, "map_error", 0.25);
+  records.add(cell.with("seed", 2).with("width", 5).with("learning_rate", 1e-3), "best, of all", 1);
+  records.add(Cell(), 0, "x", -1e300);
+  records.flush();
+  EXPECT_EQ(records.rows(), 3);
+  EXPECT_EQ(stream.str(),
+            "rule,rescaling,architecture,init,hidden_layers,width,condition_number,batch_size,"
+            "learning_rate,targets,steps,dtype,seed,step,metric,value\n"
+            "pc,none,,,,,,,0.1,,7,,,3,map_error,0.25\n"
+            "pc,none,,,,5,,,0.001,,7,,2,,\"best, of all\",1\n"
+            ",,,,,,,,,,,,,0,x,-1e+300\n");
+}
+
+TEST(Records, RefuseAColumnThatIsNotThere) {
+  EXPECT_THROW(Cell().with("seeds", 1), c10::Error);
+}
+
+// Oracle: strtod. Random bit patterns, all magnitudes, come back as the same double; what is not
+// finite is nan, inf or -inf, whatever the sign of the NaN.
+TEST(Records, NumbersReadBackAsTheSameDouble) {
+  std::mt19937_64 bits(1);
+  std::vector<double> values{0.0,
+                             -0.0,
+                             0.1,
+                             1.0 / 3,
+                             std::numeric_limits<double>::denorm_min(),
+                             std::numeric_limits<double>::max(),
+                             std::numeric_limits<double>::infinity(),
+                             -std::numeric_limits<double>::infinity()};
+  for (int i = 0; i < 20000; ++i) {
+    const auto value = std::bit_cast<double>(bits());
+    if (value == value) values.push_back(value);
+  }
+  std::ostringstream stream;
+  Records records(stream);
+  for (const double value : values) records.add(Cell(), 1, "x", value);
+  records.add(Cell(), 1, "x", -std::numeric_limits<double>::quiet_NaN());
+  records.flush();
+  const auto rows = parse_csv(stream.str());
+  ASSERT_EQ(rows.size(), values.size() + 2);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double back = std::strtod(rows[i + 1].back().c_str(), nullptr);
+    EXPECT_EQ(std::bit_cast<std::uint64_t>(back), std::bit_cast<std::uint64_t>(values[i]));
+  }
+  EXPECT_EQ(rows.back().back(), "nan");
+  EXPECT_EQ(rows[7].back(), "inf");
+  EXPECT_EQ(rows[8].back(), "-inf");
+}
+
+// Oracle: the reader above.
+TEST(CsvField, ReadsBackAsTheSameText) {
+  for (const std::string text :
+       {"plain", "", "a,b", "say \"hi\"", "two\nlines", "\"", "a\r\nb,\""}) {
+    EXPECT_EQ(parse_csv(csv_field(text) + ",end\n"), (std::vector<Row>{{text, "end"}}));
+  }
+  EXPECT_EQ(csv_field("plain"), "plain");
+}
+
+}  // namespace
+}  // namespace pcxx::train
