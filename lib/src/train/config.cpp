@@ -166,7 +166,7 @@ bool Config::set_by_models(std::string_view name) const {
                      [&](const Settings& model) { return model.contains(name); });
 }
 
-Config Config::with(std::string_view name, std::vector<Value> values) const {
+Config Config::with(std::string_view name, const std::vector<Value>& values) const {
   TORCH_CHECK(has(name), "the config has no key '", name, "'");
   auto copy = *this;
   copy.settings_[std::string(name)] = make_setting(*schema_.find(name), values);

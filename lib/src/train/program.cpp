@@ -6,6 +6,7 @@
 #include <pcxx/train/program.h>
 #include <signal.h>
 #include <torch/cuda.h>
+#include <torch/version.h>
 
 #include <array>
 #include <atomic>

@@ -59,7 +59,7 @@ std::vector<std::string> listed_files(const fs::path& folder) {
 RunFolder::RunFolder(fs::path path, fs::path created)
     : path_(std::move(path)), created_(std::move(created)) {}
 
-RunFolder::RunFolder(fs::path path) : RunFolder(path, topmost_missing(path)) {
+RunFolder::RunFolder(const fs::path& path) : RunFolder(path, topmost_missing(path)) {
   std::error_code ignored;
   if (fs::exists(path_, ignored) && !fs::is_directory(path_, ignored)) {
     user_error("'{}' is a file, not a folder for results", path_.string());

@@ -224,7 +224,7 @@ class Reader {
 
   std::string scale(const toml::table& table) const {
     const auto* node = table.get("scale");
-    const auto scale = node == nullptr ? "log" : node->value_or(std::string());
+    auto scale = node == nullptr ? "log" : node->value_or(std::string());
     if (scale != "log" && scale != "linear") {
       fail(node->source(), "scale in the range of {} is not one of log, linear", key_.name);
     }

@@ -77,7 +77,7 @@ class Config {
 
   /// The same config with other values of one key, checked like a user's; [[models]] that set the
   /// key keep their own. Throws c10::Error when the key is not in the schema.
-  Config with(std::string_view name, std::vector<Value> values) const;
+  Config with(std::string_view name, const std::vector<Value>& values) const;
   /// The same config with one key set from TOML text, for example "[0.1, 1]".
   Config with_toml(std::string_view name, const std::string& toml) const;
 

@@ -24,7 +24,7 @@ namespace pcxx::train {
 class RunFolder {
  public:
   /// Makes the folder. Throws UserError when it cannot be made or written to.
-  explicit RunFolder(std::filesystem::path path);
+  explicit RunFolder(const std::filesystem::path& path);
   /// A new folder runs/<program>-<date>-<time>, with a number after it where that is taken; no two
   /// runs get the same one.
   static RunFolder fresh(std::string_view program);
