@@ -12,15 +12,10 @@ namespace {
 
 using namespace pcxx;
 using metrics::Curve;
-using train::Cell;
 using train::Config;
 using train::Run;
 using train::Sweep;
 using Curves = std::vector<std::vector<Curve>>;  // [rate][seed]
-
-const std::vector<std::string> kGrid{
-    "architecture",     "init",       "hidden_layers", "width",          "inputs", "outputs",
-    "condition_number", "batch_size", "targets",       "regularisation", "dtype"};
 
 Curves to_curves(const at::Tensor& values) {
   const auto ordered = values.permute({1, 2, 0}).contiguous();
@@ -42,8 +37,10 @@ void write_rows(Run& run, const Config& model, const Sweep& sweep,
     const auto curves = to_curves(values);
     for (std::size_t k = 0; k < sweep.rates.size(); ++k) {
       for (std::size_t s = 0; s < sweep.seeds.size(); ++s) {
-        const auto cell =
-            Cell(model).with("learning_rate", sweep.rates[k]).with("seed", sweep.seeds[s]);
+        const auto cell = run.records()
+                              .cell(model)
+                              .with("learning_rate", sweep.rates[k])
+                              .with("seed", sweep.seeds[s]);
         const auto& curve = curves[k][s];
         const std::size_t stride =
             all || (best && best->index == k) ? 1 : std::max<std::size_t>(1, curve.size() - 1);
@@ -74,28 +71,14 @@ nlohmann::json mean_steps(const std::vector<Curve>& seeds, double threshold) {
   return sum / static_cast<double>(seeds.size());
 }
 
-nlohmann::json identity(const Config& model) {
-  return {{"model", train::model_name(model)},
-          {"rule", model.text("rule")},
-          {"rescaling", model.text("rescaling")},
-          {"architecture", model.text("architecture")},
-          {"init", model.text("init")},
-          {"hidden_layers", model.integer("hidden_layers")},
-          {"width", model.integer("width")},
-          {"condition_number", model.real("condition_number")},
-          {"batch_size", model.integer("batch_size")},
-          {"targets", model.text("targets")},
-          {"regularisation", model.real("regularisation")},
-          {"dtype", model.text("dtype")}};
-}
-
-nlohmann::json diverged_runs(const Sweep& sweep, const Curves& curves) {
+nlohmann::json diverged_runs(const Sweep& sweep) {
   auto runs = nlohmann::json::array();
-  for (std::size_t k = 0; k < curves.size(); ++k) {
-    for (std::size_t s = 0; s < curves[k].size(); ++s) {
-      if (metrics::diverged(curves[k][s])) {
-        runs.push_back({{"learning_rate", sweep.rates[k]}, {"seed", sweep.seeds[s]}});
-      }
+  for (std::size_t k = 0; k < sweep.rates.size(); ++k) {
+    for (std::size_t s = 0; s < sweep.seeds.size(); ++s) {
+      const auto step = sweep.left_at[static_cast<std::int64_t>(k)][static_cast<std::int64_t>(s)]
+                            .item<std::int64_t>();
+      if (step < 0) continue;
+      runs.push_back({{"learning_rate", sweep.rates[k]}, {"seed", sweep.seeds[s]}, {"step", step}});
     }
   }
   return runs;
@@ -106,15 +89,14 @@ struct Result {
   std::vector<Curve> best_curves;  // one per seed; empty when every rate diverged
 };
 
-Result summarise(const Config& model, const Sweep& sweep, double threshold) {
-  const auto metric = train::error_metric(model);
-  const auto curves = to_curves(sweep.curves.at(metric));
-  const auto best = metrics::best_rate(curves, sweep.rates);
-  Result result{.summary = identity(model), .best_curves = {}};
+Result summarise(const Run& run, const Config& model, const Sweep& sweep, const Curves& curves,
+                 const std::optional<metrics::BestRate>& best) {
+  const double threshold = run.config().real("threshold");
+  Result result{.summary = run.identity(model), .best_curves = {}};
   auto& json = result.summary;
-  json["metric"] = metric;
+  json["metric"] = train::error_metric(model);
   for (const auto& [name, value] : sweep.diagnostics) json[name] = value;
-  json["diverged"] = diverged_runs(sweep, curves);
+  json["diverged"] = diverged_runs(sweep);
   json["runs"] = sweep.rates.size() * sweep.seeds.size();
   json["best_rate"] = nullptr;
   if (!best) return result;
@@ -153,59 +135,69 @@ std::string steps_text(const nlohmann::json& steps) {
   return steps.is_number() ? fmt::format("{:.0f}", steps.get<double>()) : "-";
 }
 
-std::vector<std::string> table_row(const nlohmann::json& json) {
-  const auto name = json["model"].get<std::string>();
-  const auto shape =
-      fmt::format("{} x {}", json["hidden_layers"].get<int>(), json["width"].get<int>());
+std::vector<std::string> table_row(const Config& model, const nlohmann::json& json,
+                                   const std::vector<std::string>& varied) {
+  std::vector<std::string> row{json["model"].get<std::string>()};
+  for (const auto& key : varied) row.push_back(train::to_string(model.values(key).front()));
   const auto diverged = fmt::format("{}/{}", json["diverged"].size(), json["runs"].get<int>());
-  const auto init = json["init"].get<std::string>();
   if (json["best_rate"].is_null()) {
-    return {name, shape, init, "none", "diverged", "-", "-", diverged};
+    row.insert(row.end(), {"none", "diverged", "-", "-", diverged});
+    return row;
   }
   const bool edge = json["best_rate_at_edge"] != "none";
-  return {name,
-          shape,
-          init,
-          train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
-          train::brief(json["final_error"].get<double>()),
-          steps_text(json["steps_to_threshold"]),
-          steps_text(json.value("steps_to_plain_bp", nlohmann::json())),
-          diverged};
+  row.insert(row.end(), {train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
+                         train::brief(json["final_error"].get<double>()),
+                         steps_text(json["steps_to_threshold"]),
+                         steps_text(json.value("steps_to_plain_bp", nlohmann::json())), diverged});
+  return row;
 }
 
-std::vector<Config> cells(const Config& config) {
-  return config.grid(kGrid);
+std::vector<std::string> table_header(const Run& run, const std::vector<std::string>& varied) {
+  std::vector<std::string> names{"model"};
+  names.insert(names.end(), varied.begin(), varied.end());
+  names.insert(names.end(), {"best rate", "final error",
+                             fmt::format("steps to {:g}", run.config().real("threshold")),
+                             "steps to plain bp", "diverged"});
+  return names;
+}
+
+// The models of one task and shape.
+void report_cell(Run& run, const train::SweepPlan& plan, const std::vector<Sweep>& sweeps,
+                 std::size_t begin, std::size_t end, train::Table& table) {
+  std::vector<Result> results;
+  for (auto m = begin; m < end; ++m) {
+    const auto& model = plan.models()[m];
+    const auto curves = to_curves(sweeps[m].curves.at(train::error_metric(model)));
+    const auto best = metrics::best_rate(curves, sweeps[m].rates);
+    write_rows(run, model, sweeps[m], best);
+    results.push_back(summarise(run, model, sweeps[m], curves, best));
+    results.back().summary["engine"] = plan.engine(m);
+  }
+  compare_with_backpropagation(results);
+  const auto varied = run.varied_keys();
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    table.row(table_row(plan.models()[begin + i], results[i].summary, varied));
+    run.summary()["models"].push_back(std::move(results[i].summary));
+  }
 }
 
 void run_regression(Run& run) {
   const auto& config = run.config();
-  std::int64_t total = 0;
-  for (const auto& cell : cells(config)) {
-    for (const auto& model : cell.models()) total += train::sweep_length(model);
+  std::vector<Config> models;
+  std::vector<std::size_t> ends;  // of every cell
+  for (const auto& cell : config.cells()) {
+    for (auto& model : cell.models()) models.push_back(std::move(model));
+    ends.push_back(models.size());
   }
-  train::Table table({"model", "hidden x width", "init", "best rate", "final error",
-                      fmt::format("steps to {:g}", config.real("threshold")), "steps to plain bp",
-                      "diverged"});
-  auto& summary = run.summary()["models"] = nlohmann::json::array();
-  {
-    auto progress = run.progress("regression", total);
-    for (const auto& cell : cells(config)) {
-      std::vector<Result> results;
-      for (const auto& model : cell.models()) {
-        const auto sweep = train::run_sweep(model, config.texts("measure"), run.device(), [&] {
-          progress.advance();
-          run.check_interrupted();
-        });
-        const auto curves = to_curves(sweep.curves.at(train::error_metric(model)));
-        write_rows(run, model, sweep, metrics::best_rate(curves, sweep.rates));
-        results.push_back(summarise(model, sweep, config.real("threshold")));
-      }
-      compare_with_backpropagation(results);
-      for (auto& result : results) {
-        table.row(table_row(result.summary));
-        summary.push_back(std::move(result.summary));
-      }
-    }
+  const train::SweepPlan plan(std::move(models), config.texts("measure"), run.device());
+  for (const auto& line : plan.engines()) run.print("{}", line);
+  const auto sweeps = plan.collect(run.work(plan.work("regression")).read());
+  if (sweeps.front().seeds.empty()) return;
+
+  train::Table table(table_header(run, run.varied_keys()));
+  run.summary()["models"] = nlohmann::json::array();
+  for (std::size_t cell = 0; cell < ends.size(); ++cell) {
+    report_cell(run, plan, sweeps, cell == 0 ? 0 : ends[cell - 1], ends[cell], table);
   }
   run.print("{}", table.text());
 }
@@ -240,7 +232,9 @@ train::Schema schema() {
                       "alpha_floor",
                       "forgetting",
                       "delta",
-                      "optimizer"});
+                      "optimizer",
+                      "engine",
+                      "run_threads"});
   keys.choices("architecture", {"dln", "residual", "relu"});
   keys.initial("width", "20");
   keys.initial("batch_size", "64");
@@ -279,8 +273,13 @@ int main(int argc, char** argv) {
             "# a finer sweep of one model",
             "--set rule=pc --set rescaling=decorrelation --set regularisation=1e-4 "
             "--set 'learning_rate={from=0.01,to=1,points=20,scale=log}'",
-            "# an experiment of the paper", "--config configs/fig4b_regression_1.toml"},
+            "# an experiment of the paper", "--config configs/fig4b_regression_1.toml",
+            "# the same shared out to two machines, and its results",
+            "--config configs/fig4b_regression_1.toml --out runs/fig4b --shard 0/2",
+            "--config configs/fig4b_regression_1.toml --out runs/fig4b --shard 1/2",
+            "--merge runs/fig4b"},
        .schema = schema(),
+       .works = true,
        .plot_script = "regression",
        .run = run_regression},
       argc, argv);

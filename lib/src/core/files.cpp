@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <system_error>
 #include <vector>
 
@@ -18,10 +19,17 @@ namespace {
              error == 0 ? "the write failed" : std::strerror(error));
 }
 
+// Machines that share a folder may have the same process number.
+unsigned machine_tag() {
+  static const unsigned tag = std::random_device()();
+  return tag;
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
-  const std::string name = fmt::format(".{}.{}.partial", path_.filename().string(), ::getpid());
+  const auto name = fmt::format(".{}.{}-{:x}.partial", path_.filename().string(), ::getpid(),
+                                machine_tag());
   temporary_ = path_.parent_path() / name;
 }
 

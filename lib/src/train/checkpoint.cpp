@@ -3,9 +3,10 @@
 #include <pcxx/core/files.h>
 #include <pcxx/train/checkpoint.h>
 #include <torch/serialize/archive.h>
-#include <zlib.h>
 
 #include <algorithm>
+
+#include "train/archive.h"
 
 namespace pcxx::train {
 
@@ -26,14 +27,10 @@ Weights weights_of(const nn::NetworkImpl& network) {
   return weights;
 }
 
-// LibTorch's reader does not notice a flipped bit.
 std::int64_t checksum(const Weights& weights) {
-  auto sum = ::crc32_z(0, nullptr, 0);
-  for (const auto& [name, weight] : weights) {
-    const auto bytes = weight.cpu().contiguous();
-    sum = ::crc32_z(sum, static_cast<const Bytef*>(bytes.const_data_ptr()), bytes.nbytes());
-  }
-  return static_cast<std::int64_t>(sum);
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, weight] : weights) tensors.push_back(weight);
+  return train::checksum(tensors);
 }
 
 std::string_view type_name(const at::Tensor& weight) {

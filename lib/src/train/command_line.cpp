@@ -26,11 +26,24 @@ std::vector<Option> options(const Program& program) {
   all.push_back({"device", "D", "short for --set device=D"});
   all.push_back({"threads", "N", "short for --set threads=N"});
   if (schema.find("data") != nullptr) all.push_back({"data", "DIR", "short for --set data=DIR"});
+  if (schema.find("engine") != nullptr) {
+    all.push_back({"engine", "E", "short for --set engine=E"});
+  }
   if (program.loads) all.push_back({"load", "FILE", "start from saved weights"});
   all.push_back({"out", "DIR",
                  fmt::format("folder of the results; runs/{}-<date>-<time> otherwise; an older "
                              "run's results there are replaced at the end",
                              program.name)});
+  if (program.works) {
+    all.push_back(
+        {"resume", "",
+         "go on with the run in --out where it was interrupted; without --config with its "
+         "own"});
+    all.push_back({"shard", "i/N",
+                   "do every N-th job, from number i (0 to N - 1) on; any number of machines may "
+                   "share --out; a Slurm array's tasks are shards by themselves"});
+    all.push_back({"merge", "DIR", "results of the shards in this folder; may be repeated"});
+  }
   all.push_back({"print-config", "", "print every key with its value as TOML, and end"});
   all.push_back({"quiet", "", "print errors only"});
   all.push_back({"version", "", "print the version, and end"});
@@ -72,7 +85,8 @@ void check(const cxxopts::ParseResult& parsed) {
   std::map<std::string, int> counts;
   for (const auto& argument : parsed.arguments()) {
     const auto& name = argument.key();
-    if (++counts[name] > 1 && name != "set") user_error("--{} was given twice", name);
+    if (++counts[name] > 1 && name != "set" && name != "merge")
+      user_error("--{} was given twice", name);
     if (argument.value().empty() || argument.value().starts_with("--")) {
       user_error("--{} needs a value, not '{}'", name, argument.value());
     }
@@ -112,10 +126,13 @@ CommandLine parse_command_line(const Program& program, int argc, const char* con
     if (name == "load") result.load = value;
     if (name == "set") result.assignments.push_back(value);
     if (name == "seed") result.assignments.push_back(fmt::format("seeds=[{}]", value));
-    if (name == "device" || name == "threads" || name == "data") {
+    if (name == "shard") result.shard = parse_shard(value);
+    if (name == "merge") result.merge.emplace_back(value);
+    if (name == "device" || name == "threads" || name == "data" || name == "engine") {
       result.assignments.push_back(fmt::format("{}={}", name, value));
     }
   }
+  result.resume = program.works && on(parsed, "resume");
   result.print_config = on(parsed, "print-config");
   result.quiet = on(parsed, "quiet");
   result.version = on(parsed, "version");

@@ -34,11 +34,27 @@ const toml::array& model_tables(const toml::node& node, const Source& source) {
   return *array;
 }
 
+// Keys of a grid, of the models or of what they have in common.
+std::vector<std::string> swept_keys(const Schema& schema, bool per_model) {
+  std::vector<std::string> names;
+  for (const auto& key : schema.keys()) {
+    const bool swept = key.shape == Shape::kSweep && key.name != "learning_rate";
+    if (swept && key.per_model == per_model) names.push_back(key.name);
+  }
+  return names;
+}
+
 template <typename Settings>
 bool same_values(const Settings& a, const Settings& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
     return x.first == y.first && x.second.values == y.second.values;
   });
+}
+
+template <typename Models>
+bool same_models(const Models& a, const Models& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& x, const auto& y) { return same_values(x, y); });
 }
 
 }  // namespace
@@ -55,15 +71,21 @@ Config::Config(Schema schema) : schema_(std::move(schema)) {
 
 Config Config::read(Schema schema, const std::optional<std::filesystem::path>& file,
                     const std::vector<std::string>& assignments) {
+  return parse(std::move(schema), file ? read_file(*file) : "", file ? file->string() : "",
+               assignments);
+}
+
+Config Config::parse(Schema schema, const std::string& toml, const std::string& name,
+                     const std::vector<std::string>& assignments) {
   Config config(std::move(schema));
-  if (file) config.load(*file);
+  config.load(toml, name);
   for (const auto& assignment : assignments) config.assign(assignment);
   return config;
 }
 
-void Config::load(const std::filesystem::path& path) {
-  const Source source{path.string(), true};
-  const auto document = parse(read_file(path), source);
+void Config::load(const std::string& text, const std::string& from) {
+  const Source source{from, true};
+  const auto document = train::parse(text, source);
   for (const auto& [name, node] : document) {
     if (name == "models") continue;
     const auto& key = known_key(schema_, name, source, name.source());
@@ -181,23 +203,6 @@ Config Config::with_toml(std::string_view name, const std::string& toml) const {
   return copy;
 }
 
-std::vector<Config> Config::models() const {
-  std::vector<std::string> parts;
-  for (const char* name : {"rule", "rescaling", "regularisation"}) {
-    if (has(name)) parts.emplace_back(name);
-  }
-  std::vector<Config> all;
-  for (const auto& model : models_.empty() ? std::vector<Settings>(1) : models_) {
-    auto merged = *this;
-    merged.models_.clear();
-    for (const auto& [name, setting] : model) merged.settings_[name] = setting;
-    for (auto& one : merged.grid(parts)) {
-      if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(std::move(one));
-    }
-  }
-  return all;
-}
-
 std::vector<Config> Config::grid(const std::vector<std::string>& keys) const {
   std::vector<Config> cells{*this};
   for (const auto& key : keys) {
@@ -211,26 +216,59 @@ std::vector<Config> Config::grid(const std::vector<std::string>& keys) const {
   return cells;
 }
 
+std::vector<Config> Config::cells() const {
+  return grid(swept_keys(schema_, false));
+}
+
+std::vector<Config> Config::models() const {
+  const auto parts = swept_keys(schema_, true);
+  std::vector<Config> all;
+  for (const auto& model : models_.empty() ? std::vector<Settings>(1) : models_) {
+    auto merged = *this;
+    merged.models_.clear();
+    for (const auto& [name, setting] : model) merged.settings_[name] = setting;
+    for (auto& one : merged.grid(parts)) {
+      if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(std::move(one));
+    }
+  }
+  return all;
+}
+
 std::string Config::toml() const {
   std::string out;
-  const auto write = [&](const Settings& settings) {
-    for (const auto& key : schema_.keys()) {
-      const auto found = settings.find(key.name);
-      if (found != settings.end()) out += fmt::format("{} = {}\n", key.name, found->second.toml);
-    }
-  };
-  write(settings_);
+  for (const auto& key : schema_.keys())
+    out += fmt::format("{} = {}\n", key.name, toml_of(key.name));
+  return out + models_toml();
+}
+
+std::string Config::models_toml() const {
+  std::string out;
   for (const auto& model : models_) {
     out += "\n[[models]]\n";
-    write(model);
+    for (const auto& key : schema_.keys()) {
+      const auto found = model.find(key.name);
+      if (found != model.end()) out += fmt::format("{} = {}\n", key.name, found->second.toml);
+    }
   }
   return out;
 }
 
+std::string Config::toml_of(std::string_view name) const {
+  return setting(name).toml;
+}
+
+std::optional<std::string> first_difference(const Config& a, const Config& b,
+                                            const std::vector<std::string>& leave_out) {
+  for (const auto& key : a.schema_.keys()) {
+    if (std::find(leave_out.begin(), leave_out.end(), key.name) != leave_out.end()) continue;
+    if (a.values(key.name) != b.values(key.name)) return key.name;
+  }
+  if (!same_models(a.models_, b.models_)) return "models";
+  return std::nullopt;
+}
+
 bool operator==(const Config& a, const Config& b) {
-  return same_values(a.settings_, b.settings_) &&
-         std::equal(a.models_.begin(), a.models_.end(), b.models_.begin(), b.models_.end(),
-                    [](const auto& x, const auto& y) { return same_values(x, y); });
+  return same_values(a.settings_, b.settings_) && same_models(a.models_, b.models_);
 }
 
 std::string model_name(const Config& model) {

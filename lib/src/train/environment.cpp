@@ -1,6 +1,5 @@
 #include "train/environment.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <sys/utsname.h>
@@ -74,7 +73,6 @@ nlohmann::ordered_json environment(const std::string& program, c10::Device devic
   add("os", operating_system());
   add("cpu", field("/proc/cpuinfo", "model name"));
   result["cores"] = std::thread::hardware_concurrency();
-  result["threads"] = at::get_num_threads();
   add("device", device.str());
   if (device.is_cuda()) result["gpus"] = gpu_models();
   return result;

@@ -7,8 +7,8 @@
 
 namespace pcxx::train {
 
-/// What a result depends on beside its config: version, commit, LibTorch, compiler, machine,
-/// threads, date. What is not known is left out.
+/// What a result depends on beside its config: version, commit, LibTorch, compiler, machine, date.
+/// What is not known is left out.
 nlohmann::ordered_json environment(const std::string& program, c10::Device device);
 
 }  // namespace pcxx::train

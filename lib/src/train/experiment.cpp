@@ -116,15 +116,15 @@ nn::Network draw_network(const Config& config, std::int64_t seed, at::Device dev
   return network;
 }
 
-nn::Network repeat_members(const nn::NetworkImpl& seeds, std::int64_t copies) {
+nn::Network select_members(const nn::NetworkImpl& from, const at::Tensor& index) {
   const at::NoGradGuard no_grad;
-  TORCH_CHECK(seeds.members(), "only an ensemble has members to repeat");
-  nn::Network result(seeds.options.ensemble(copies * *seeds.members()));
-  result->to(seeds.tensor_options().device(), seeds.tensor_options().dtype().toScalarType());
-  for (std::size_t l = 1; l <= seeds.size(); ++l) {
-    const auto& from = seeds.layer(l);
-    result->layer(l).weight.copy_(from.weight.repeat({copies, 1, 1}));
-    if (from.bias.defined()) result->layer(l).bias.copy_(from.bias.repeat({copies, 1}));
+  TORCH_CHECK(from.members(), "only an ensemble has members to select");
+  nn::Network result(from.options.ensemble(index.numel()));
+  result->to(from.tensor_options().device(), from.tensor_options().dtype().toScalarType());
+  for (std::size_t l = 1; l <= from.size(); ++l) {
+    const auto& layer = from.layer(l);
+    result->layer(l).weight.copy_(layer.weight.index_select(0, index));
+    if (layer.bias.defined()) result->layer(l).bias.copy_(layer.bias.index_select(0, index));
   }
   return result;
 }

@@ -1,20 +1,19 @@
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <pcxx/core/error.h>
 #include <pcxx/train/figure.h>
 #include <pcxx/train/program.h>
-#include <signal.h>
 #include <torch/cuda.h>
 #include <torch/version.h>
 
-#include <array>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 
 #include "train/environment.h"
+#include "train/interruption.h"
+#include "train/saved_run.h"
 #include "train/text.h"
 
 namespace pcxx::train {
@@ -25,40 +24,15 @@ namespace {
 
 constexpr int kInterruptedCode = 130;
 
-// No std::exception, so that an experiment that catches those does not catch it.
-struct Interrupted {};
-
-std::atomic<bool> interrupted = false;
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler needs it");
-
-// Turns the signals that ask a program to stop into a flag, while in scope. A reader that went
-// away, as in `| head`, is no reason to stop.
-class SignalScope {
- public:
-  SignalScope() {
-    interrupted = false;
-    for (std::size_t i = 0; i < kSignals.size(); ++i) {
-      struct sigaction action {};
-      action.sa_handler = kSignals[i] == SIGPIPE ? SIG_IGN : [](int) { interrupted = true; };
-      ::sigaction(kSignals[i], &action, &before_[i]);
-    }
-  }
-  ~SignalScope() {
-    for (std::size_t i = 0; i < kSignals.size(); ++i) {
-      ::sigaction(kSignals[i], &before_[i], nullptr);
-    }
-  }
-  SignalScope(const SignalScope&) = delete;
-  SignalScope& operator=(const SignalScope&) = delete;
-
- private:
-  static constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP, SIGPIPE};
-  std::array<struct sigaction, kSignals.size()> before_{};
-};
-
-void print_out(std::string_view text) {
+int print_out(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
+  return 0;
+}
+
+int fail(const Program& program, std::string_view message, int code) {
+  fmt::print(stderr, "{}: {}\n", program.name, message);
+  return code;
 }
 
 at::Device make_device(const std::string& name) {
@@ -103,8 +77,10 @@ std::string json_text(const auto& json) {
 std::string environment_text(const Program& program, const Run& run, const std::string& command,
                              double seconds) {
   auto json = environment(program.name, run.device());
+  json["threads"] = run.threads();
   json["command_line"] = command;
   json["seconds"] = seconds;
+  json["complete"] = run.unfinished().empty();
   auto files = run.folder().names();
   files.emplace_back("environment.json");
   if (!program.plot_script.empty()) files.emplace_back("figure.png");
@@ -112,80 +88,104 @@ std::string environment_text(const Program& program, const Run& run, const std::
   return json_text(json);
 }
 
-void run_experiment(const Program& program, const Config& config, const CommandLine& command_line) {
+void write_results(const Program& program, Run& run, const CommandLine& command_line,
+                   double seconds) {
+  if (!run.unfinished().empty()) run.summary()["unfinished"] = run.unfinished();
+  run.records().flush();
+  run.folder().write("config.toml", config_text(program, run));
+  run.folder().write("summary.json", json_text(run.summary()));
+  run.folder().write("environment.json",
+                     environment_text(program, run, command_line.text, seconds));
+  run.folder().commit();
+}
+
+std::string resume_command(const Program& program, const Run& run) {
+  std::vector<std::string> words{program.name, "--resume", "--out", run.folder().path().string()};
+  if (run.load_path()) words.insert(words.end(), {"--load", run.load_path()->string()});
+  return shell_line(words);
+}
+
+// Of some jobs only. Results of a whole run are not replaced by such.
+int end_unfinished(const Program& program, Run& run, const CommandLine& command_line,
+                   double seconds) {
+  constexpr std::size_t kNamed = 5;
+  const auto missing = run.unfinished().size();
+  const auto jobs = run.parts()->jobs();
+  const bool written = run.records().rows() > 0 && !run.folder().holds_whole_run();
+  if (written) write_results(program, run, command_line, seconds);
+  const auto results = written ? fmt::format("results so far: {}", run.folder().path().string())
+                               : std::string("no results were written");
+  if (!command_line.merge.empty()) {
+    auto names = run.unfinished();
+    if (missing > kNamed) names.resize(kNamed);
+    return fail(program,
+                fmt::format("{} of {} jobs are missing ({}{}); {}", missing, jobs,
+                            fmt::join(names, "; "), missing > kNamed ? "; ..." : "", results),
+                1);
+  }
+  if (missing == jobs) return fail(program, "interrupted; no results were written", 130);
+  return fail(program,
+              fmt::format("interrupted with {} of {} jobs done; {}; go on with: {}", jobs - missing,
+                          jobs, results, resume_command(program, run)),
+              kInterruptedCode);
+}
+
+int end_shard(const Program& program, const Run& run, const Shard& shard, bool done) {
+  const auto& folder = run.folder().path();
+  const auto missing = run.parts()->missing().size();
+  const auto state = fmt::format("{} of all {} jobs are done in {}", run.parts()->jobs() - missing,
+                                 run.parts()->jobs(), (folder / "parts").string());
+  if (!done) {
+    return fail(program, fmt::format("interrupted; {}; the same command goes on", state),
+                kInterruptedCode);
+  }
+  run.print("shard {}/{}: {}", shard.index, shard.count, state);
+  if (missing == 0) {
+    run.print("for the results: {}", shell_line({program.name, "--merge", folder.string()}));
+  }
+  return 0;
+}
+
+int run_experiment(const Program& program, const Config& config, const CommandLine& command_line) {
   const auto start = std::chrono::steady_clock::now();
   const auto device = make_device(config.text("device"));
   set_threads(config.integer("threads"));
   RunFolder folder =
       command_line.out ? RunFolder(*command_line.out) : RunFolder::fresh(program.name);
-  Run run(config, device, folder, command_line);
-  program.run(run);
-  run.check_interrupted();
-
-  run.records().flush();
-  folder.write("config.toml", config_text(program, run));
-  folder.write("summary.json", json_text(run.summary()));
+  Run run(program, config, device, folder, command_line);
+  try {
+    program.run(run);
+  } catch (const ShardEnded& shard) {
+    return end_shard(program, run, *command_line.shard, shard.done);
+  }
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-  folder.write("environment.json", environment_text(program, run, command_line.text, time.count()));
-  folder.commit();
+  if (!run.unfinished().empty()) return end_unfinished(program, run, command_line, time.count());
+  run.check_interrupted();
+  write_results(program, run, command_line, time.count());
+  if (run.parts()) remove_parts(run);
 
   run.print("results: {}", folder.path().string());
   if (!program.plot_script.empty()) {
     run.print("{}", draw(folder.path(), program.plot_script).message);
   }
+  return 0;
 }
 
-void run_command(const Program& program, int argc, const char* const* argv) {
-  const auto command_line = parse_command_line(program, argc, argv);
+int run_command(const Program& program, int argc, const char* const* argv) {
+  const auto command_line = complete(program, parse_command_line(program, argc, argv));
   if (command_line.help) return print_out(help_text(program));
   if (command_line.version) return print_out(fmt::format("{} {}\n", program.name, PCXX_VERSION));
-  const auto config = Config::read(program.schema, command_line.config, command_line.assignments);
+  const auto config = read_config(program, command_line);
   if (command_line.print_config) return print_out(config.toml());
-  run_experiment(program, config, command_line);
-}
-
-int fail(const Program& program, std::string_view message, int code) {
-  fmt::print(stderr, "{}: {}\n", program.name, message);
-  return code;
+  return run_experiment(program, config, command_line);
 }
 
 }  // namespace
 
-Run::Run(Config config, c10::Device device, RunFolder& folder, CommandLine command_line)
-    : config_(std::move(config)),
-      device_(device),
-      folder_(folder),
-      command_line_(std::move(command_line)),
-      records_(folder.file("metrics.csv").stream()) {}
-
-void Run::resolve(std::string_view key, const Value& value) {
-  config_ = config_.with(key, {value});
-}
-
-std::optional<fs::path> Run::data_folder() const {
-  if (config_.has("data") && !config_.text("data").empty()) return config_.text("data");
-  const char* folder = std::getenv("PCXX_DATA_DIR");
-  if (folder == nullptr || *folder == '\0') return std::nullopt;
-  return folder;
-}
-
-Progress Run::progress(std::string label, std::int64_t total) const {
-  return {std::move(label), total, quiet()};
-}
-
-void Run::check_interrupted() const {
-  if (interrupted) throw Interrupted();
-}
-
-void Run::print_line(const std::string& line) const {
-  if (!quiet()) print_out(line + "\n");
-}
-
 int run_program(const Program& program, int argc, const char* const* argv) {
   const SignalScope signals;
   try {
-    run_command(program, argc, argv);
-    return 0;
+    return run_command(program, argc, argv);
   } catch (const Interrupted&) {
     return fail(program, "interrupted; no results were written", kInterruptedCode);
   } catch (const UserError& error) {

@@ -37,6 +37,8 @@ Progress::Progress(std::string label, std::int64_t total, bool quiet)
 void Progress::advance(std::int64_t count) {
   done_ += count;
   if (!visible_) return;
+  const std::unique_lock lock(drawing_, std::try_to_lock);
+  if (!lock) return;
   const auto now = Clock::now();
   if (now - last_ >= kInterval) draw(now);
 }

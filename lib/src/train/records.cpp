@@ -13,20 +13,32 @@ constexpr std::size_t kBuffer = std::size_t{1} << 16;
 
 }  // namespace
 
-Cell::Cell(const Config& config) {
-  for (std::size_t c = 0; c < kIdentity.size(); ++c) {
-    if (!config.has(kIdentity[c])) continue;
-    const auto& values = config.values(kIdentity[c]);
+Columns columns(const Config& config) {
+  Columns result(kIdentity.begin(), kIdentity.end());
+  for (const auto& key : config.schema().keys()) {
+    const bool known = std::find(kIdentity.begin(), kIdentity.end(), key.name) != kIdentity.end();
+    if (!known && (config.swept(key.name) || config.set_by_models(key.name))) {
+      result.push_back(key.name);
+    }
+  }
+  return result;
+}
+
+Cell::Cell(const Config& config, const Columns& columns)
+    : columns_(std::make_shared<const Columns>(columns)), fields_(columns.size()) {
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    if (!config.has(columns[c])) continue;
+    const auto& values = config.values(columns[c]);
     if (values.size() == 1) fields_[c] = to_string(values.front());
   }
   render();
 }
 
 Cell Cell::with(std::string_view column, const Value& value) const {
-  const auto found = std::find(kIdentity.begin(), kIdentity.end(), column);
-  TORCH_CHECK(found != kIdentity.end(), "metrics.csv has no column '", column, "'");
+  const auto found = std::find(columns_->begin(), columns_->end(), column);
+  TORCH_CHECK(found != columns_->end(), "metrics.csv has no column '", column, "'");
   auto copy = *this;
-  copy.fields_[static_cast<std::size_t>(found - kIdentity.begin())] = to_string(value);
+  copy.fields_[static_cast<std::size_t>(found - columns_->begin())] = to_string(value);
   copy.render();
   return copy;
 }
@@ -36,8 +48,9 @@ void Cell::render() {
   for (const auto& field : fields_) text_ += csv_field(field) + ',';
 }
 
-Records::Records(std::ostream& stream) : stream_(stream) {
-  for (const auto column : kIdentity) buffer_ += fmt::format("{},", column);
+Records::Records(std::ostream& stream, Columns columns)
+    : stream_(stream), columns_(std::move(columns)) {
+  for (const auto& column : columns_) buffer_ += fmt::format("{},", column);
   buffer_ += "step,metric,value\n";
 }
 

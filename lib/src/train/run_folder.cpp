@@ -42,10 +42,14 @@ bool is_file_name(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
 }
 
+nlohmann::json environment_of(const fs::path& folder) {
+  std::ifstream stream(folder / "environment.json");
+  return nlohmann::json::parse(stream, nullptr, false);
+}
+
 // What the run before this one says it wrote.
 std::vector<std::string> listed_files(const fs::path& folder) {
-  std::ifstream stream(folder / "environment.json");
-  const auto environment = nlohmann::json::parse(stream, nullptr, false);
+  const auto environment = environment_of(folder);
   std::vector<std::string> names;
   if (!environment.is_object() || !environment.contains("files")) return names;
   for (const auto& name : environment["files"]) {
@@ -123,6 +127,12 @@ void RunFolder::commit() {
   }
   for (const auto& file : files_) file->commit();
   committed_ = true;
+}
+
+bool RunFolder::holds_whole_run() const {
+  const auto environment = environment_of(path_);
+  return environment.is_object() && environment.contains("files") &&
+         environment.value("complete", true);
 }
 
 }  // namespace pcxx::train

@@ -1,160 +1,49 @@
 #include <ATen/ATen.h>
-#include <pcxx/core/random.h>
-#include <pcxx/data/linear_teacher.h>
-#include <pcxx/metrics/map_error.h>
-#include <pcxx/metrics/target_alignment.h>
-#include <pcxx/optim/factory.h>
-#include <pcxx/optim/member_sgd.h>
-#include <pcxx/optim/rescaled.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <pcxx/core/error.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/sweep.h>
 
 #include <algorithm>
 #include <limits>
+#include <set>
+
+#include "train/engine.h"
 
 namespace pcxx::train {
 namespace {
 
-constexpr std::int64_t kHeldOut = 1000;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 bool contains(const std::vector<std::string>& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-data::Batch repeat(const data::Batch& batch, std::int64_t copies) {
-  if (copies == 1) return batch;
-  return {batch.input.repeat({copies, 1, 1}), batch.target.repeat({copies, 1, 1}), batch.samples};
+// What makes a model impossible is said before anything is trained.
+void check(const Config& model) {
+  network_options(model);
+  make_rule(model);
+  make_rescaling(model);
 }
 
-// Samples no run trains on, [S, kHeldOut, n], with noise-free targets.
-data::Batch held_out_batch(const std::vector<std::int64_t>& seeds, const at::Tensor& map) {
-  std::vector<at::Tensor> inputs;
-  for (const auto seed : seeds) {
-    auto generator = make_generator(static_cast<std::uint64_t>(seed), Purpose::kHeldOut);
-    inputs.push_back(at::empty({kHeldOut, map.size(-1)}, at::kDouble).normal_(0, 1, generator));
+// Why the model stays with tensors; empty when it trains in lanes.
+std::string tensor_reason(const Config& model, at::Device device) {
+  const auto& engine = model.has("engine") ? model.text("engine") : "auto";
+  if (engine == "tensor") return "engine = 'tensor'";
+  auto reason = no_lanes(model, device);
+  if (engine == "lanes" && !reason.empty()) {
+    user_error("engine = 'lanes' cannot train {}: {}", model_name(model), reason);
   }
-  const auto x = at::stack(inputs).to(map.options());
-  return {x, at::matmul(x, map.mT())};
+  if (engine == "auto" && reason.empty() && !lanes_are_faster(model)) {
+    return "wide layers are faster there";
+  }
+  return reason;
 }
 
-// One ensemble: `rates.size()` copies of every seed's network, trained side by side.
-class EnsembleRun {
- public:
-  EnsembleRun(const Config& model, const std::vector<double>& rates,
-              const std::vector<std::int64_t>& seeds, const std::vector<std::string>& measure,
-              at::Device device)
-      : model_(model),
-        measure_(measure),
-        error_metric_(train::error_metric(model)),
-        rates_(static_cast<std::int64_t>(rates.size())),
-        seeds_(static_cast<std::int64_t>(seeds.size())),
-        network_(repeat_members(*draw_ensemble(model, seeds, device), rates_)),
-        rule_(make_rule(model)),
-        optimizer_(make_optimizer(rates), make_rescaling(model)),
-        teachers_(make_teachers(model, seeds, device)) {
-    aligned_ = contains(measure_, "target_alignment");
-    compressible_ = error_metric_ == "map_error" && !aligned_;
-    const auto maps = data::stack_maps(teachers_);
-    map_ = maps.repeat({rates_, 1, 1});
-    if (error_metric_ == "map_error") {
-      least_error_ =
-          metrics::least_map_error(maps, metrics::narrowest_width(*network_)).repeat({rates_});
-    }
-    if (error_metric_ == "test_error") {
-      held_out_ = repeat(held_out_batch(seeds, maps), rates_);
-    }
-  }
-
-  /// Curves by metric, [steps + 1, rates, seeds].
-  std::map<std::string, at::Tensor> train(const std::function<void()>& on_step) {
-    const auto steps = model_.integer("steps");
-    for (std::int64_t step = 0; step <= steps; ++step) {
-      const auto batch = next_batch();
-      record_errors(batch);
-      if (step == steps) break;
-      update(batch);
-      on_step();
-    }
-    if (aligned_) record("target_alignment", at::full({rates_ * seeds_}, kNaN, at::kDouble));
-    std::map<std::string, at::Tensor> result;
-    for (auto& [name, rows] : curves_) {
-      result[name] = at::stack(rows).view({-1, rates_, seeds_});
-    }
-    return result;
-  }
-
-  const optim::Rescaling& rescaling() const { return optimizer_.rescaling(); }
-
- private:
-  static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-  std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::vector<double>& rates) {
-    const auto& name = model_.text("optimizer");
-    if (name != "sgd") return optim::make_optimizer(name, network_->parameters(), rates.front());
-    const auto per_member = at::tensor(rates, at::kDouble).repeat_interleave(seeds_);
-    return std::make_unique<optim::MemberSGD>(network_->parameters(), per_member);
-  }
-
-  data::Batch next_batch() {
-    auto batch = data::next_batch(teachers_, model_.integer("batch_size"));
-    if (compressible_) batch = data::compress(batch);
-    return repeat(batch, rates_);
-  }
-
-  void update(const data::Batch& batch) {
-    optimizer_.write_gradients(rule_->factors(*network_, batch).layers);
-    if (aligned_) {
-      record("target_alignment",
-             metrics::target_alignment(*network_, batch, metrics::update_of_gradients(*network_))
-                 .mean);
-    }
-    optimizer_.inner().step();
-  }
-
-  void record(const std::string& name, const at::Tensor& values) {
-    curves_[name].push_back(values.to(at::kCPU, at::kDouble));
-  }
-
-  void record_errors(const data::Batch& batch) {
-    if (error_metric_ != "map_error") {
-      const auto& samples = held_out_ ? *held_out_ : batch;
-      const auto prediction = nn::feedforward(*network_, samples.input).prediction();
-      record(error_metric_, (samples.target - prediction).square().mean({-2, -1}));
-      return;
-    }
-    record(error_metric_, metrics::map_error(*network_, map_));
-    if (contains(measure_, "map_error_squared_frobenius")) {
-      record("map_error_squared_frobenius", metrics::map_error_squared_frobenius(*network_, map_));
-    }
-    if (contains(measure_, "excess_map_error")) {
-      record("excess_map_error", metrics::map_error(*network_, map_) - least_error_);
-    }
-  }
-
-  const Config& model_;
-  const std::vector<std::string>& measure_;
-  std::string error_metric_;
-  std::int64_t rates_;
-  std::int64_t seeds_;
-  nn::Network network_;
-  std::unique_ptr<learning::LearningRule> rule_;
-  optim::Rescaled optimizer_;
-  std::vector<data::LinearTeacher> teachers_;
-  bool aligned_ = false;
-  bool compressible_ = false;
-  at::Tensor map_;          // W_data of every member, [R, n_L, n_0]
-  at::Tensor least_error_;  // of any map through the narrowest layer, [R]
-  std::optional<data::Batch> held_out_;
-  std::map<std::string, std::vector<at::Tensor>> curves_;
-};
-
-// Plain SGD takes a rate per member; any other optimizer gets an ensemble per rate.
-std::vector<std::vector<double>> ensembles(const Config& model) {
-  const auto rates = model.reals("learning_rate");
-  if (model.text("optimizer") == "sgd") return {rates};
-  std::vector<std::vector<double>> result;
-  for (const double rate : rates) result.push_back({rate});
-  return result;
+std::string range_text(std::string_view name, const std::string& first, const std::string& last) {
+  return first == last ? fmt::format(", {} {}", name, first)
+                       : fmt::format(", {} {} to {}", name, first, last);
 }
 
 }  // namespace
@@ -166,28 +55,229 @@ std::string error_metric(const Config& model) {
   return linear && !model.boolean("bias") ? "map_error" : "test_error";
 }
 
-std::int64_t sweep_length(const Config& model) {
-  return static_cast<std::int64_t>(ensembles(model).size()) * model.integer("steps");
+// Groups members that train side by side, and cuts the groups into jobs.
+class SweepPlan::Builder {
+ public:
+  explicit Builder(SweepPlan& plan) : plan_(plan) {}
+
+  void build() {
+    for (std::size_t m = 0; m < plan_.models_.size(); ++m) {
+      const auto& model = plan_.models_[m];
+      const bool lanes = plan_.reasons_[m].empty();
+      const auto rates = model.reals("learning_rate").size();
+      const bool together = lanes || model.text("optimizer") == "sgd";
+      for (std::size_t r = 0; r < (together ? 1 : rates); ++r) {
+        auto& group = group_of(m, r, lanes);
+        for (std::size_t k = r; k < (together ? rates : r + 1); ++k) group.push_back({m, k, 0});
+      }
+    }
+    for (const auto& group : groups_) cut(group);
+    std::stable_sort(plan_.jobs_.begin(), plan_.jobs_.end(), [](const Job& a, const Job& b) {
+      return a.members.front().seed < b.members.front().seed;
+    });
+  }
+
+ private:
+  struct Group {
+    std::string key;
+    bool lanes;
+    std::vector<Member> members;  // of one seed
+  };
+
+  std::vector<Member>& group_of(std::size_t m, std::size_t rate, bool lanes) {
+    const auto key = lanes ? "lanes " + lane_key(plan_.models_[m]) : fmt::format("{} {}", m, rate);
+    const auto found = std::find_if(groups_.begin(), groups_.end(),
+                                    [&](const Group& group) { return group.key == key; });
+    if (found != groups_.end()) return found->members;
+    groups_.push_back({key, lanes, {}});
+    return groups_.back().members;
+  }
+
+  void cut(const Group& group) {
+    const auto size = job_size(group);
+    Job job{group.lanes, {}};
+    const auto end = [&] {
+      if (!job.members.empty()) plan_.jobs_.push_back(std::exchange(job, {group.lanes, {}}));
+    };
+    for (std::size_t s = 0; s < plan_.seeds_.size(); ++s) {
+      for (auto member : group.members) {
+        member.seed = s;
+        job.members.push_back(member);
+        if (job.members.size() == size) end();
+      }
+    }
+    end();
+  }
+
+  std::size_t job_size(const Group& group) const {
+    const auto& model = plan_.models_[group.members.front().model];
+    if (group.lanes) return lane_job_size(model, contains(plan_.measure_, "target_alignment"));
+    // A device has room for many, and is slow with few.
+    return plan_.device_.is_cuda() ? std::numeric_limits<std::size_t>::max()
+                                   : tensor_job_size(model);
+  }
+
+  SweepPlan& plan_;
+  std::vector<Group> groups_;
+};
+
+SweepPlan::SweepPlan(std::vector<Config> models, std::vector<std::string> measure,
+                     at::Device device)
+    : models_(std::move(models)), measure_(std::move(measure)), device_(device) {
+  TORCH_CHECK(!models_.empty(), "a sweep needs a model");
+  seeds_ = models_.front().integers("seeds");
+  for (const auto& model : models_) {
+    check(model);
+    reasons_.push_back(tensor_reason(model, device));
+  }
+  Builder(*this).build();
 }
 
-Sweep run_sweep(const Config& model, const std::vector<std::string>& measure, at::Device device,
-                const std::function<void()>& on_step) {
-  const at::NoGradGuard no_grad;
+Work SweepPlan::work(std::string label) const {
+  Work work{.label = std::move(label), .jobs = {}, .run = {}};
+  for (const auto& job : jobs_) {
+    const auto& model = models_[job.members.front().model];
+    work.jobs.push_back(
+        {name(job), static_cast<std::int64_t>(job.members.size()) * model.integer("steps")});
+  }
+  work.run = [this](std::size_t job, const Work::Advance& advance) {
+    return run(jobs_[job], advance);
+  };
+  return work;
+}
+
+Part SweepPlan::run(const Job& job, const Work::Advance& advance) const {
+  std::vector<SweepMember> members;
+  for (const auto& member : job.members) {
+    const auto& model = models_[member.model];
+    members.push_back({&model, model.reals("learning_rate")[member.rate], seeds_[member.seed]});
+  }
+  const bool aligned = contains(measure_, "target_alignment");
+  return job.lanes ? train_lanes(members, aligned, advance)
+                   : train_tensors(members, aligned, device_, advance);
+}
+
+std::string SweepPlan::name(const Job& job) const {
+  const auto& first = job.members.front();
+  const auto& last = job.members.back();
+  const auto& model = models_[first.model];
+  const auto rate = [&](const Member& member) {
+    return to_string(models_[member.model].values("learning_rate")[member.rate]);
+  };
+  return model_name(model) +
+         range_text("seed", fmt::format("{}", seeds_[first.seed]),
+                    fmt::format("{}", seeds_[last.seed])) +
+         range_text("learning_rate", rate(first), rate(last));
+}
+
+Sweep SweepPlan::empty_sweep(const Config& model, const std::vector<std::int64_t>& seeds) const {
   Sweep sweep{.rates = model.reals("learning_rate"),
-              .seeds = model.integers("seeds"),
+              .seeds = seeds,
               .curves = {},
+              .left_at = {},
               .diagnostics = {}};
-  std::map<std::string, std::vector<at::Tensor>> parts;
-  for (const auto& rates : ensembles(model)) {
-    EnsembleRun run(model, rates, sweep.seeds, measure, device);
-    for (auto& [name, curve] : run.train(on_step)) parts[name].push_back(curve);
-    for (const auto& [name, value] : run.rescaling().diagnostics()) {
-      auto& largest = sweep.diagnostics.try_emplace(name, value).first->second;
-      largest = std::max(largest, value);
+  const auto rates = static_cast<std::int64_t>(sweep.rates.size());
+  const auto count = static_cast<std::int64_t>(seeds.size());
+  const std::vector<std::int64_t> shape{model.integer("steps") + 1, rates, count};
+  sweep.curves[error_metric(model)] = at::full(shape, kNaN, at::kDouble);
+  if (contains(measure_, "target_alignment")) {
+    sweep.curves["target_alignment"] = at::full(shape, kNaN, at::kDouble);
+  }
+  sweep.left_at = at::full({rates, count}, -1, at::kLong);
+  return sweep;
+}
+
+// What follows from the map error.
+void SweepPlan::derive_metrics(Sweep& sweep, const Config& model,
+                               const at::Tensor& least_error) const {
+  if (error_metric(model) != "map_error") return;
+  const auto& error = sweep.curves.at("map_error");
+  const auto n = widths(model);
+  if (contains(measure_, "map_error_squared_frobenius")) {
+    sweep.curves["map_error_squared_frobenius"] = error * (n.front() * n.back());
+  }
+  if (contains(measure_, "excess_map_error"))
+    sweep.curves["excess_map_error"] = error - least_error;
+}
+
+std::vector<Sweep> SweepPlan::collect(const std::vector<std::optional<Part>>& parts) const {
+  TORCH_CHECK(parts.size() == jobs_.size(), parts.size(), " parts of ", jobs_.size(), " jobs");
+  std::vector<bool> finished(seeds_.size(), true);
+  for (std::size_t j = 0; j < jobs_.size(); ++j) {
+    for (const auto& member : jobs_[j].members) {
+      if (!parts[j]) finished[member.seed] = false;
     }
   }
-  for (auto& [name, curves] : parts) sweep.curves[name] = at::cat(curves, 1);
-  return sweep;
+  std::vector<std::int64_t> place(seeds_.size(), 0);
+  std::vector<std::int64_t> seeds;
+  for (std::size_t s = 0; s < seeds_.size(); ++s) {
+    place[s] = static_cast<std::int64_t>(seeds.size());
+    if (finished[s]) seeds.push_back(seeds_[s]);
+  }
+
+  std::vector<Sweep> sweeps;
+  std::vector<at::Tensor> least_errors;
+  for (const auto& model : models_) {
+    sweeps.push_back(empty_sweep(model, seeds));
+    least_errors.push_back(at::zeros_like(sweeps.back().left_at, at::kDouble));
+  }
+  for (std::size_t j = 0; j < jobs_.size(); ++j) {
+    if (!parts[j]) continue;
+    for (std::size_t i = 0; i < jobs_[j].members.size(); ++i) {
+      const auto& member = jobs_[j].members[i];
+      if (!finished[member.seed]) continue;
+      const auto rate = static_cast<std::int64_t>(member.rate);
+      auto& sweep = sweeps[member.model];
+      const auto to = [&](const at::Tensor& table) {
+        return table.select(-1, place[member.seed]).select(-1, rate);
+      };
+      for (const auto& [name, values] : *parts[j]) {
+        if (name.starts_with(kDiagnostic)) {
+          auto& largest = sweep.diagnostics[name.substr(std::string_view(kDiagnostic).size())];
+          largest = std::max(largest, values.item<double>());
+          continue;
+        }
+        const auto from = values.select(-1, static_cast<std::int64_t>(i));
+        const auto& table = name == "left_at"           ? sweep.left_at
+                            : name == "least_map_error" ? least_errors[member.model]
+                                                        : sweep.curves.at(name);
+        to(table).copy_(from);
+      }
+    }
+  }
+  for (std::size_t m = 0; m < models_.size(); ++m) {
+    derive_metrics(sweeps[m], models_[m], least_errors[m]);
+  }
+  return sweeps;
+}
+
+std::vector<std::string> SweepPlan::engines() const {
+  std::vector<std::pair<std::string, std::vector<std::string>>> uses;  // reason, models
+  for (std::size_t m = 0; m < models_.size(); ++m) {
+    auto use = std::find_if(uses.begin(), uses.end(),
+                            [&](const auto& entry) { return entry.first == reasons_[m]; });
+    if (use == uses.end()) use = uses.insert(uses.end(), {reasons_[m], {}});
+    const auto name = model_name(models_[m]);
+    if (!contains(use->second, name)) use->second.push_back(name);
+  }
+  std::vector<std::string> lines;
+  for (const auto& [reason, names] : uses) {
+    auto line = reason.empty() ? std::string("engine: lanes, one SIMD lane a network")
+                               : fmt::format("engine: tensor ({})", reason);
+    if (uses.size() > 1) line += fmt::format(", for {}", fmt::join(names, ", "));
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+Sweep run_sweep(const Config& model, const std::vector<std::string>& measure, at::Device device) {
+  const SweepPlan plan({model}, measure, device);
+  const auto work = plan.work("");
+  std::vector<std::optional<Part>> parts;
+  for (std::size_t job = 0; job < work.jobs.size(); ++job) {
+    parts.emplace_back(work.run(job, [](std::int64_t) {}));
+  }
+  return plan.collect(parts).front();
 }
 
 }  // namespace pcxx::train

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <pcxx/train/work.h>
+
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -13,15 +15,20 @@ struct Program;
 ///
 ///   --config FILE    --set key=value (repeatable)   --out DIR      --data DIR   --load FILE
 ///   --device D       --seed N                       --threads N
+///   --engine E       --resume    --shard i/N        --merge DIR (repeatable)
 ///   --print-config   --quiet                        --version      --help
 ///
-/// `--device`, `--threads` and `--data` are short for `--set device=...` and so on, `--seed N` for
-/// `--set seeds=[N]`. `--data` and `--load` exist only in programs that can use them.
+/// `--device`, `--threads`, `--engine` and `--data` are short for `--set device=...` and so on,
+/// `--seed N` for `--set seeds=[N]`. The options of data, engines, weights and jobs exist only in
+/// programs that can use them.
 struct CommandLine {
   std::optional<std::filesystem::path> config = {};
   std::vector<std::string> assignments = {};  ///< "key=value", short forms included, in order
   std::optional<std::filesystem::path> out = {};
   std::optional<std::filesystem::path> load = {};
+  bool resume = false;
+  std::optional<Shard> shard = {};
+  std::vector<std::filesystem::path> merge = {};
   bool print_config = false;
   bool quiet = false;
   bool version = false;

@@ -54,6 +54,10 @@ class Config {
   static Config read(Schema schema, const std::optional<std::filesystem::path>& file,
                      const std::vector<std::string>& assignments = {});
 
+  /// The same from TOML text; `name` stands for the file in messages.
+  static Config parse(Schema schema, const std::string& toml, const std::string& name,
+                      const std::vector<std::string>& assignments = {});
+
   const Schema& schema() const { return schema_; }
   bool has(std::string_view name) const { return schema_.find(name) != nullptr; }
 
@@ -81,16 +85,29 @@ class Config {
   /// The same config with one key set from TOML text, for example "[0.1, 1]".
   Config with_toml(std::string_view name, const std::string& toml) const;
 
-  /// One config per model: each [[models]] table (or the shared keys alone) over the shared keys,
-  /// expanded to one rule, one rescaling and one regularisation each. Models that an assignment has
-  /// made equal count once.
-  std::vector<Config> models() const;
-
   /// One config per combination of the values of `keys`; the last key varies fastest.
   std::vector<Config> grid(const std::vector<std::string>& keys) const;
 
+  /// The tasks and shapes of a sweep, on each of which all models run: the grid over the swept keys
+  /// that are the same for all models.
+  std::vector<Config> cells() const;
+
+  /// One config per model: each [[models]] table (or the shared keys alone) over the shared keys,
+  /// and the grid over the swept keys that may differ from model to model (rule, rescaling,
+  /// regularisation, ...). Only learning_rate keeps its values. Models that come out equal count
+  /// once.
+  std::vector<Config> models() const;
+
   /// The whole config as TOML; `read` of it gives this config again.
   std::string toml() const;
+
+  /// One key's value as TOML.
+  std::string toml_of(std::string_view name) const;
+
+  /// The first key, in the schema's order, that two configs of one program set otherwise, here or
+  /// in their models ("models"), leaving out some keys.
+  friend std::optional<std::string> first_difference(const Config& a, const Config& b,
+                                                     const std::vector<std::string>& leave_out);
 
   /// Same keys with the same values, in the shared part and in the models.
   friend bool operator==(const Config& a, const Config& b);
@@ -98,7 +115,8 @@ class Config {
  private:
   using Settings = std::map<std::string, Setting, std::less<>>;
 
-  void load(const std::filesystem::path& path);
+  void load(const std::string& text, const std::string& from);
+  std::string models_toml() const;
   void assign(const std::string& assignment);
   const Setting& setting(std::string_view name) const;
   const Value& single(std::string_view name, Kind kind) const;

@@ -33,8 +33,8 @@ nn::Network draw_ensemble(const Config& config, const std::vector<std::int64_t>&
 /// ensemble.
 nn::Network draw_network(const Config& config, std::int64_t seed, at::Device device);
 
-/// The members of `seeds`, `copies` times one after the other: member c * S + s is seed s's.
-nn::Network repeat_members(const nn::NetworkImpl& seeds, std::int64_t copies);
+/// An ensemble of members of another one: member r is member index[r] there.
+nn::Network select_members(const nn::NetworkImpl& from, const at::Tensor& index);
 
 /// rule and inference.
 std::unique_ptr<learning::LearningRule> make_rule(const Config& config);

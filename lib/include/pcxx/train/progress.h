@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -21,6 +23,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  /// From any thread.
   void advance(std::int64_t count = 1);
   /// A few words shown at the end of the line, such as a current error.
   void note(std::string text) { note_ = std::move(text); }
@@ -35,8 +38,9 @@ class Progress {
   std::string label_;
   std::string note_;
   std::int64_t total_;
-  std::int64_t done_ = 0;
+  std::atomic<std::int64_t> done_ = 0;
   bool visible_;
+  std::mutex drawing_;
   bool drawn_ = false;
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_ = start_;

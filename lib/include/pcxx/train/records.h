@@ -5,14 +5,17 @@
 #include <array>
 #include <concepts>
 #include <cstdint>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace pcxx::train {
 
-/// The columns of metrics.csv that say what was measured; `step`, `metric`, `value` follow them.
-/// Each is the config key of the same name; `seed` is one of `seeds`.
+/// The columns of metrics.csv that every program has and that say what was measured; the columns of
+/// the run's own sweep, then `step`, `metric`, `value` follow them. Each is the config key of the
+/// same name; `seed` is one of `seeds`.
 inline constexpr std::array<std::string_view, 13> kIdentity = {"rule",
                                                                "rescaling",
                                                                "architecture",
@@ -27,17 +30,22 @@ inline constexpr std::array<std::string_view, 13> kIdentity = {"rule",
                                                                "dtype",
                                                                "seed"};
 
+using Columns = std::vector<std::string>;
+
+/// kIdentity, and behind it every other key that the config sweeps or that one of its models sets:
+/// `noise = [0, 0.1]` gives a column `noise`.
+Columns columns(const Config& config);
+
 /// One cell of a sweep: the values of the identity columns, rendered once for all of its rows.
 class Cell {
  public:
-  Cell() = default;
   /// Every column that the config holds one value of; the others stay empty.
-  explicit Cell(const Config& config);
+  Cell(const Config& config, const Columns& columns);
 
   /// The same cell with another value in one column. Throws c10::Error when there is no such
   /// column.
   ///
-  ///   auto cell = Cell(model).with("learning_rate", 0.1).with("seed", 3);
+  ///   auto cell = records.cell(model).with("learning_rate", 0.1).with("seed", 3);
   Cell with(std::string_view column, const Value& value) const;
   template <std::integral Integer>
   Cell with(std::string_view column, Integer value) const {
@@ -50,8 +58,9 @@ class Cell {
  private:
   void render();
 
-  std::array<std::string, kIdentity.size()> fields_;
-  std::string text_ = std::string(kIdentity.size(), ',');
+  std::shared_ptr<const Columns> columns_;
+  std::vector<std::string> fields_;
+  std::string text_;
 };
 
 /// Measurements as tidy CSV, one row each.
@@ -64,7 +73,10 @@ class Cell {
 class Records {
  public:
   /// Writes the header. The stream must outlive the records.
-  explicit Records(std::ostream& stream);
+  Records(std::ostream& stream, Columns columns);
+
+  /// The cell of a model of the run.
+  Cell cell(const Config& model) const { return {model, columns_}; }
 
   void add(const Cell& cell, std::int64_t step, std::string_view metric, double value);
   /// A measurement that belongs to no step, such as a best rate.
@@ -78,6 +90,7 @@ class Records {
   void append(const Cell& cell, std::string_view step, std::string_view metric, double value);
 
   std::ostream& stream_;
+  Columns columns_;
   std::string buffer_;
   std::int64_t rows_ = 0;
 };

@@ -45,6 +45,9 @@ class RunFolder {
 
   void commit();
 
+  /// Whether the folder holds the results of an earlier run, and of all of it.
+  bool holds_whole_run() const;
+
  private:
   RunFolder(std::filesystem::path path, std::filesystem::path created);
 

@@ -3,27 +3,31 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <pcxx/train/config.h>
+#include <pcxx/train/work.h>
 
 #include <cstdint>
-#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace pcxx::train {
 
-/// What a sweep over learning rates and seeds measured.
+/// What a sweep of one model over learning rates and seeds measured.
 ///
 ///   curves   by metric name, float64 on the CPU, [steps + 1, rates, seeds]; entry 0 is the network
-///            as drawn. A diverged run has non-finite or huge values; it ends no other.
-///            Always the error metric; where asked `map_error_squared_frobenius` and
+///            as drawn. Always the error metric; where asked `map_error_squared_frobenius` and
 ///            `excess_map_error` (linear networks), and `target_alignment` (at step t: of the
 ///            update that follows; the last entry is NaN)
+///   left_at  [rates, seeds], int64: the step at which a run diverged, its error non-finite or more
+///            than 1e6 times the first one; -1 for one that did not. The error of that step is
+///            recorded, whatever follows is NaN
 struct Sweep {
   std::vector<double> rates;
-  std::vector<std::int64_t> seeds;
+  std::vector<std::int64_t> seeds;  ///< those that are finished at every rate
   std::map<std::string, at::Tensor> curves;
-  std::map<std::string, double> diagnostics;  ///< of the rescaling, the largest over all runs
+  at::Tensor left_at;
+  std::map<std::string, double> diagnostics;  ///< of the rescaling, the largest over all jobs
 };
 
 /// The metric that a sweep's best rate is chosen by: `map_error`; `test_error` on 1,000 held-out
@@ -31,17 +35,68 @@ struct Sweep {
 /// independent targets.
 std::string error_metric(const Config& model);
 
-/// Trains one model on the linear teacher at every learning rate, from every seed's weights, for
-/// `steps` batches. Models of the same seed see the same weights and batches, whatever their rule
-/// and rates. With plain SGD all runs are one ensemble; in linear networks without bias they train
-/// on compressed batches (the same updates), unless the alignment per sample is measured.
+/// A sweep of any models over learning rates and seeds on the linear teacher, as independent jobs.
 ///
-/// measure  metrics to record at every step, beside the error metric
-/// on_step  called after every step of every ensemble, `sweep_length` times in all
-Sweep run_sweep(const Config& model, const std::vector<std::string>& measure, at::Device device,
-                const std::function<void()>& on_step);
+///   SweepPlan plan(config.models(), {}, at::kCPU);
+///   const auto parts = run.work(plan.work("regression")).read();
+///   for (const Sweep& sweep : plan.collect(parts)) ...          // one per model
+///
+/// Models of the same seed see the same weights and batches, whatever their rule and rates. In
+/// linear networks without bias they train on compressed batches (the same updates), unless the
+/// alignment per sample is measured.
+///
+/// Networks that differ only in rate, seed, initialisation, condition number, regularisation or
+/// noise train side by side where the engine `lanes` can train them (ensemble/ensemble.h); on
+/// `tensor` those of one model do. A job is a few of them, all seeds of a rate before the next;
+/// what the jobs are depends on the models alone.
+class SweepPlan {
+ public:
+  /// Throws UserError where a model is impossible, or where engine = "lanes" cannot train one.
+  ///
+  /// models   one rule, rescaling, task and shape each, the same seeds
+  /// measure  metrics to record at every step, beside the error metric
+  SweepPlan(std::vector<Config> models, std::vector<std::string> measure, at::Device device);
 
-/// How often `run_sweep` calls back.
-std::int64_t sweep_length(const Config& model);
+  const std::vector<Config>& models() const { return models_; }
+  Work work(std::string label) const;
+
+  /// One sweep per model from what each job has left, over the seeds that all models have finished
+  /// at every rate.
+  std::vector<Sweep> collect(const std::vector<std::optional<Part>>& parts) const;
+
+  /// "lanes" or "tensor".
+  std::string engine(std::size_t model) const {
+    return reasons_[model].empty() ? "lanes" : "tensor";
+  }
+  /// Which engine trains which models, and why: lines for people.
+  std::vector<std::string> engines() const;
+
+ private:
+  struct Member {  // places in models_, its rates, and the seeds
+    std::size_t model;
+    std::size_t rate;
+    std::size_t seed;
+  };
+  struct Job {
+    bool lanes;
+    std::vector<Member> members;
+  };
+  class Builder;
+
+  Part run(const Job& job, const Work::Advance& advance) const;
+  std::string name(const Job& job) const;
+  Sweep empty_sweep(const Config& model, const std::vector<std::int64_t>& seeds) const;
+  void derive_metrics(Sweep& sweep, const Config& model, const at::Tensor& least_error) const;
+
+  std::vector<Config> models_;
+  std::vector<std::string> measure_;
+  at::Device device_;
+  std::vector<std::int64_t> seeds_;
+  std::vector<std::string> reasons_;  // why a model stays with tensors; empty for lanes
+  std::vector<Job> jobs_;
+};
+
+/// The whole sweep of one model in this thread.
+Sweep run_sweep(const Config& model, const std::vector<std::string>& measure, at::Device device);
 
 }  // namespace pcxx::train

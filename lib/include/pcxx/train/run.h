@@ -1,0 +1,99 @@
+#pragma once
+
+#include <c10/core/Device.h>
+#include <fmt/format.h>
+#include <pcxx/train/command_line.h>
+#include <pcxx/train/config.h>
+#include <pcxx/train/progress.h>
+#include <pcxx/train/records.h>
+#include <pcxx/train/run_folder.h>
+#include <pcxx/train/work.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace pcxx::train {
+
+struct Program;
+
+/// What an experiment is given: its config, its device, and where its results go.
+class Run {
+ public:
+  Run(const Program& program, Config config, c10::Device device, RunFolder& folder,
+      CommandLine command_line);
+  /// Leaves no parts where no job was done.
+  ~Run();
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+
+  const Config& config() const { return config_; }
+  /// Replaces one key by what was chosen for it (`dataset = "auto"` by "mnist"), so that the
+  /// config.toml of the run says it too.
+  void resolve(std::string_view key, const Value& value);
+
+  c10::Device device() const { return device_; }
+  RunFolder& folder() const { return folder_; }
+  /// metrics.csv.
+  Records& records() { return records_; }
+  /// summary.json.
+  nlohmann::json& summary() { return summary_; }
+
+  /// A model's name and identity columns, but for rate and seed, for the summary.
+  nlohmann::json identity(const Config& model) const;
+  /// The keys, beside rule, rescaling and learning rate, in which models of this run differ: what
+  /// tells one row of a table from the next.
+  std::vector<std::string> varied_keys() const;
+
+  /// --load, when given.
+  const std::optional<std::filesystem::path>& load_path() const { return command_line_.load; }
+  /// --data or the key `data`, else PCXX_DATA_DIR.
+  std::optional<std::filesystem::path> data_folder() const;
+
+  bool quiet() const { return command_line_.quiet; }
+  /// Does all jobs, `threads` at a time (one at a time on a CUDA device), and keeps what each has
+  /// measured. Once per run, and before anything is recorded.
+  ///
+  /// With --resume jobs that are done are not done again; with --merge none is done at all. After
+  /// Ctrl-C, or a merge with gaps, some are missing: record what the others allow. With --shard it
+  /// does not return.
+  const Parts& work(const Work& work);
+  /// What `work` returned, if it was called.
+  const std::optional<Parts>& parts() const { return parts_; }
+  /// How many jobs `work` does side by side.
+  std::size_t threads() const;
+  /// Names of the jobs that `work` left undone.
+  const std::vector<std::string>& unfinished() const { return unfinished_; }
+
+  /// Rate and time left on stderr; ends (and wipes its line) with its scope.
+  Progress progress(std::string label, std::int64_t total) const;
+  /// Ends the run, cleanly, when the user has pressed Ctrl-C. Call it about every step.
+  void check_interrupted() const;
+
+  /// A line on stdout, unless --quiet.
+  template <typename... Args>
+  void print(fmt::format_string<Args...> format, Args&&... args) const {
+    print_line(fmt::format(format, std::forward<Args>(args)...));
+  }
+
+ private:
+  void print_line(const std::string& line) const;
+  bool do_jobs(const Work& work) const;
+  int inner_threads() const;
+
+  const Program& program_;
+  Config config_;
+  c10::Device device_;
+  RunFolder& folder_;
+  CommandLine command_line_;
+  Records records_;
+  nlohmann::json summary_ = nlohmann::json::object();
+  std::optional<Parts> parts_;
+  std::vector<std::string> unfinished_;
+};
+
+}  // namespace pcxx::train

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pcxx::train {
+
+/// CRC-32 of the numbers of all tensors; LibTorch's reader does not notice a flipped bit.
+std::int64_t checksum(const std::vector<at::Tensor>& tensors);
+
+/// Named tensors as one file, whole or not at all, with a checksum; names may hold any characters.
+void write_tensors(const std::filesystem::path& path,
+                   const std::vector<std::pair<std::string, at::Tensor>>& tensors);
+
+/// What `write_tensors` wrote. Throws UserError with the path when it is damaged.
+std::vector<std::pair<std::string, at::Tensor>> read_tensors(const std::filesystem::path& path);
+
+}  // namespace pcxx::train

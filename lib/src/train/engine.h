@@ -1,0 +1,51 @@
+#pragma once
+
+#include <c10/core/Device.h>
+#include <pcxx/train/config.h>
+#include <pcxx/train/work.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// What trains the networks of a sweep's job. Both engines make the same part of the same job, but
+/// for rounding:
+///
+///   <error metric>     [steps + 1, R]
+///   target_alignment   [steps + 1, R], where measured
+///   least_map_error    [R], of any map through the narrowest layer, where the metric is map_error
+///   left_at            [R], the step at which a run diverged, or -1
+///   diagnostic.<name>  [], of the rescaling
+namespace pcxx::train {
+
+struct SweepMember {
+  const Config* model;
+  double rate;
+  std::int64_t seed;
+};
+
+inline constexpr const char* kDiagnostic = "diagnostic.";
+
+/// Tensors of nn, learning and optim: any network and device. Members are of one model, and of one
+/// rate unless the optimizer is plain SGD.
+Part train_tensors(const std::vector<SweepMember>& members, bool aligned, at::Device device,
+                   const Work::Advance& advance);
+
+/// ensemble::run. Members are of models with the same `lane_key`.
+Part train_lanes(const std::vector<SweepMember>& members, bool aligned,
+                 const Work::Advance& advance);
+
+/// Why lanes cannot train a model: the end of a sentence; empty when they can.
+std::string no_lanes(const Config& model, at::Device device);
+
+/// Whether lanes are the faster engine for a model that both can train.
+bool lanes_are_faster(const Config& model);
+
+/// All that members of one lane ensemble have in common, as text.
+std::string lane_key(const Config& model);
+
+/// How many members a job of lanes has: some tenths of a second's work.
+std::size_t lane_job_size(const Config& model, bool aligned);
+std::size_t tensor_job_size(const Config& model);
+
+}  // namespace pcxx::train

@@ -1,0 +1,201 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <pcxx/data/linear_teacher.h>
+#include <pcxx/ensemble/ensemble.h>
+#include <pcxx/metrics/map_error.h>
+#include <pcxx/train/experiment.h>
+#include <pcxx/train/sweep.h>
+
+#include <algorithm>
+#include <map>
+
+#include "train/engine.h"
+
+namespace pcxx::train {
+namespace {
+
+ensemble::Rescaling rescaling_of(const Config& model) {
+  using ensemble::Rescaling;
+  static const std::map<std::string, Rescaling> known{
+      {"none", Rescaling::kNone},
+      {"alpha", Rescaling::kAlpha},
+      {"decorrelation", Rescaling::kDecorrelation},
+      {"projection", Rescaling::kProjection},
+      {"recursive_projection", Rescaling::kRecursiveProjection}};
+  return known.at(model.text("rescaling"));
+}
+
+ensemble::Problem problem_of(const Config& model, bool aligned) {
+  ensemble::Problem problem;
+  problem.widths = widths(model);
+  problem.residual = model.text("architecture") == "residual";
+  problem.rule = model.text("rule") == "bp" ? ensemble::Rule::kBackpropagation
+                                            : ensemble::Rule::kPredictiveCoding;
+  problem.rescaling = rescaling_of(model);
+  problem.presynaptic_denominator = model.text("alpha_denominator") == "presynaptic";
+  if (const double floor = model.real("alpha_floor"); floor > 0) problem.floor = floor;
+  problem.spectrum = model.text("spectrum");
+  problem.as_printed = model.boolean("as_printed");
+  problem.forgetting = model.real("forgetting");
+  problem.delta = model.real("delta");
+  problem.error =
+      error_metric(model) == "map_error" ? ensemble::Error::kMap : ensemble::Error::kTraining;
+  problem.alignment = aligned;
+  return problem;
+}
+
+// Numbers things in the order in which they are first asked for.
+template <typename Key>
+class Numbering {
+ public:
+  std::int64_t operator()(const Key& key) {
+    const auto found = std::find(keys_.begin(), keys_.end(), key);
+    if (found != keys_.end()) return found - keys_.begin();
+    keys_.push_back(key);
+    return static_cast<std::int64_t>(keys_.size()) - 1;
+  }
+  const std::vector<Key>& keys() const { return keys_; }
+
+ private:
+  std::vector<Key> keys_;
+};
+
+using Source = std::pair<const Config*, std::int64_t>;  // a model and a seed
+
+// The network of every source, by layer, [sources, n_l, n_{l-1}].
+std::vector<at::Tensor> draw_weights(const std::vector<Source>& sources) {
+  std::vector<std::vector<at::Tensor>> layers;
+  for (const auto& [model, seed] : sources) {
+    const auto network = draw_network(*model, seed, at::kCPU);
+    layers.resize(network->size());
+    for (std::size_t l = 1; l <= network->size(); ++l) {
+      layers[l - 1].push_back(network->layer(l).weight.detach());
+    }
+  }
+  std::vector<at::Tensor> weights;
+  for (const auto& layer : layers) weights.push_back(at::stack(layer));
+  return weights;
+}
+
+// What differs from member to member.
+struct Inputs {
+  ensemble::Members members;
+  std::vector<data::LinearTeacher> teachers;  // one a stream
+};
+
+Inputs gather(const std::vector<SweepMember>& members) {
+  Numbering<Source> sources;
+  Numbering<std::pair<double, std::int64_t>> streams;  // of a noise and a seed
+  std::vector<std::int64_t> source_of;
+  std::vector<std::int64_t> stream_of;
+  std::vector<double> rates;
+  std::vector<double> regularisation;
+  Inputs inputs;
+  for (const auto& [model, rate, seed] : members) {
+    source_of.push_back(sources({model, seed}));
+    stream_of.push_back(streams({model->real("noise"), seed}));
+    if (stream_of.back() == static_cast<std::int64_t>(inputs.teachers.size())) {
+      inputs.teachers.push_back(make_teacher(*model, seed, at::kCPU));
+    }
+    rates.push_back(rate);
+    regularisation.push_back(model->real("regularisation"));
+  }
+  const auto chosen = at::tensor(source_of);
+  for (const auto& weight : draw_weights(sources.keys())) {
+    inputs.members.weights.push_back(weight.index_select(0, chosen));
+  }
+  inputs.members.rates = at::tensor(rates, at::kDouble);
+  inputs.members.regularisation = at::tensor(regularisation, at::kDouble);
+  inputs.members.streams = at::tensor(stream_of);
+  return inputs;
+}
+
+}  // namespace
+
+Part train_lanes(const std::vector<SweepMember>& members, bool aligned,
+                 const Work::Advance& advance) {
+  const at::NoGradGuard no_grad;
+  const auto& model = *members.front().model;
+  const auto problem = problem_of(model, aligned);
+  auto inputs = gather(members);
+  const auto maps = data::stack_maps(inputs.teachers);
+  const auto next = [&](std::int64_t) {
+    return data::next_batch(inputs.teachers, model.integer("batch_size"));
+  };
+  std::int64_t done = 0;
+  ensemble::RunOptions options;
+  options.threads = 1;
+  options.on_progress = [&](const ensemble::Progress& progress, const ensemble::Result&) {
+    advance(progress.done - std::exchange(done, progress.done));
+    return true;
+  };
+  const auto result = ensemble::run(problem, inputs.members, {.maps = maps, .batch = next},
+                                    model.integer("steps"), options);
+  Part part{{error_metric(model), result.errors}, {"left_at", result.left_at}};
+  if (aligned) part["target_alignment"] = result.alignments;
+  if (problem.error == ensemble::Error::kMap) {
+    const auto narrowest = *std::min_element(problem.widths.begin(), problem.widths.end());
+    part["least_map_error"] =
+        metrics::least_map_error(maps, narrowest).index_select(0, inputs.members.streams);
+  }
+  if (problem.rescaling == ensemble::Rescaling::kAlpha) {
+    part[std::string(kDiagnostic) + "zero_denominators"] =
+        result.zero_denominators.sum().to(at::kDouble);
+  }
+  return part;
+}
+
+std::string no_lanes(const Config& model, at::Device device) {
+  const auto& architecture = model.text("architecture");
+  if (device.is_cuda()) return "lanes are of the CPU";
+  if (architecture != "dln" && architecture != "residual") {
+    return fmt::format("{} networks are not linear", architecture);
+  }
+  if (model.boolean("bias")) return "there are biases";
+  if (model.text("optimizer") != "sgd") {
+    return fmt::format("the optimizer is {}", model.text("optimizer"));
+  }
+  const auto& inference = model.text("inference");
+  if (model.text("rule") != "bp" && inference != "auto" && inference != "closed_form") {
+    return fmt::format("inference is by {}", inference);
+  }
+  ensemble::Members members;
+  members.regularisation = at::tensor({model.real("regularisation")}, at::kDouble);
+  return ensemble::unsupported(problem_of(model, false), members).value_or("");
+}
+
+bool lanes_are_faster(const Config& model) {
+  constexpr std::int64_t kWidest = 128;
+  const auto n = widths(model);
+  return *std::max_element(n.begin(), n.end()) <= kWidest;
+}
+
+std::string lane_key(const Config& model) {
+  const auto text = [&](std::initializer_list<const char*> names) {
+    std::string joined;
+    for (const auto* name : names) joined += to_string(model.values(name).front()) + " ";
+    return joined;
+  };
+  return fmt::format(
+      "{} {}", fmt::join(widths(model), " "),
+      text({"architecture", "rule", "rescaling", "alpha_denominator", "alpha_floor", "spectrum",
+            "as_printed", "forgetting", "delta", "targets", "batch_size", "steps", "dtype"}));
+}
+
+std::size_t lane_job_size(const Config& model, bool aligned) {
+  constexpr double kOperations = 4e10;
+  constexpr double kVector = 16;  // of float32 in AVX-512
+  const auto n = widths(model);
+  double weights = 0;
+  for (std::size_t l = 1; l < n.size(); ++l) weights += static_cast<double>(n[l] * n[l - 1]);
+  const auto batch = static_cast<double>(model.integer("batch_size"));
+  const auto columns = std::min(batch, static_cast<double>(n.front() + n.back()));
+  const auto widest = static_cast<double>(*std::max_element(n.begin(), n.end()));
+  const double step = weights * (6 * columns + (aligned ? 8 * batch : 0) + 20 * widest);
+  const double steps = static_cast<double>(model.integer("steps")) + 1;
+  const auto vectors = std::floor(kOperations / (step * steps) / kVector);
+  return static_cast<std::size_t>(kVector * std::clamp(vectors, 1.0, 64.0));
+}
+
+}  // namespace pcxx::train

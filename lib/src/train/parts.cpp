@@ -1,0 +1,104 @@
+#include <fmt/format.h>
+#include <pcxx/core/error.h>
+#include <pcxx/core/files.h>
+#include <pcxx/train/parts.h>
+
+#include "train/archive.h"
+
+namespace pcxx::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path run_file(const fs::path& folder) {
+  return folder / "run.json";
+}
+
+fs::path job_file(const fs::path& folder, std::size_t job) {
+  return folder / fmt::format("job{}.pt", job);
+}
+
+// Half-written files begin with a dot.
+bool is_ours(std::string_view name) {
+  if (name.starts_with('.')) name.remove_prefix(1);
+  return name.starts_with("job") || name.starts_with("run.json");
+}
+
+}  // namespace
+
+Parts::Parts(std::vector<fs::path> folders, std::size_t jobs)
+    : folders_(std::move(folders)), jobs_(jobs) {}
+
+std::optional<fs::path> Parts::find(std::size_t job) const {
+  std::error_code ignored;
+  for (const auto& folder : folders_) {
+    auto path = job_file(folder, job);
+    if (fs::exists(path, ignored)) return path;
+  }
+  return std::nullopt;
+}
+
+bool Parts::has(std::size_t job) const {
+  return find(job).has_value();
+}
+
+std::vector<std::size_t> Parts::missing() const {
+  std::vector<std::size_t> result;
+  for (std::size_t job = 0; job < jobs_; ++job) {
+    if (!has(job)) result.push_back(job);
+  }
+  return result;
+}
+
+Part Parts::read(std::size_t job) const {
+  const auto path = find(job);
+  TORCH_CHECK(path, "job ", job, " has left no part");
+  Part part;
+  for (auto& [name, tensor] : read_tensors(*path)) part[name] = std::move(tensor);
+  return part;
+}
+
+std::vector<std::optional<Part>> Parts::read() const {
+  std::vector<std::optional<Part>> parts(jobs_);
+  for (std::size_t job = 0; job < jobs_; ++job) {
+    if (has(job)) parts[job] = read(job);
+  }
+  return parts;
+}
+
+void Parts::write(std::size_t job, const Part& part) const {
+  write_tensors(job_file(folders_.front(), job), {part.begin(), part.end()});
+}
+
+std::optional<nlohmann::json> Parts::run_of(const fs::path& folder) {
+  const auto path = run_file(folder);
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return std::nullopt;
+  auto run = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (!run.is_object()) user_error("'{}' is damaged", path.string());
+  return run;
+}
+
+void Parts::begin(const nlohmann::json& run) const {
+  const auto& folder = folders_.front();
+  std::error_code error;
+  if (!run_of(folder) && fs::exists(folder, error) && !fs::is_empty(folder, error)) {
+    user_error("'{}' is needed for the finished jobs, but holds other files", folder.string());
+  }
+  fs::create_directories(folder, error);
+  if (error) user_error("cannot make the folder '{}': {}", folder.string(), error.message());
+  write_file(run_file(folder), run.dump(2) + "\n");
+}
+
+void Parts::remove() const {
+  std::error_code ignored;
+  std::vector<fs::path> ours;
+  for (const auto& entry : fs::directory_iterator(folders_.front(), ignored)) {
+    if (is_ours(entry.path().filename().string())) ours.push_back(entry.path());
+  }
+  for (const auto& path : ours) fs::remove(path, ignored);
+  fs::remove(folders_.front(), ignored);
+}
+
+}  // namespace pcxx::train

@@ -1,0 +1,137 @@
+#include <pcxx/core/error.h>
+#include <pcxx/train/program.h>
+#include <pcxx/train/run.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "train/interruption.h"
+#include "train/saved_run.h"
+#include "train/worker_pool.h"
+
+namespace pcxx::train {
+
+namespace fs = std::filesystem;
+
+Run::Run(const Program& program, Config config, c10::Device device, RunFolder& folder,
+         CommandLine command_line)
+    : program_(program),
+      config_(std::move(config)),
+      device_(device),
+      folder_(folder),
+      command_line_(std::move(command_line)),
+      records_(folder.file("metrics.csv").stream(), columns(config_)) {}
+
+void Run::resolve(std::string_view key, const Value& value) {
+  config_ = config_.with(key, {value});
+}
+
+nlohmann::json Run::identity(const Config& model) const {
+  nlohmann::json json{{"model", model_name(model)}};
+  for (const auto& column : columns(config_)) {
+    if (column == "learning_rate" || !model.has(column)) continue;
+    std::visit([&](const auto& value) { json[column] = value; }, model.values(column).front());
+  }
+  return json;
+}
+
+std::vector<std::string> Run::varied_keys() const {
+  std::vector<std::string> keys;
+  for (const auto& key : columns(config_)) {
+    if (key == "rule" || key == "rescaling" || key == "learning_rate" || !config_.has(key))
+      continue;
+    if (config_.swept(key) || config_.set_by_models(key)) keys.push_back(key);
+  }
+  return keys;
+}
+
+std::optional<fs::path> Run::data_folder() const {
+  if (config_.has("data") && !config_.text("data").empty()) return config_.text("data");
+  const char* folder = std::getenv("PCXX_DATA_DIR");
+  if (folder == nullptr || *folder == '\0') return std::nullopt;
+  return folder;
+}
+
+Run::~Run() {
+  if (parts_ && command_line_.merge.empty() && parts_->missing().size() == parts_->jobs()) {
+    parts_->remove();
+  }
+}
+
+const Parts& Run::work(const Work& work) {
+  TORCH_CHECK(program_.works && !parts_, "Run::work is for programs that say so, once a run");
+  const auto jobs = work.jobs.size();
+  const auto folders = part_folders(command_line_, folder_.path());
+  const auto identity = identity_of(program_, config_, command_line_, jobs);
+  for (const auto& folder : folders) check_same_run(folder, program_, identity);
+  parts_.emplace(folders, jobs);
+  if (command_line_.merge.empty()) {
+    const auto finished = jobs - parts_->missing().size();
+    if (finished > 0 && !command_line_.resume && !command_line_.shard) {
+      user_error(
+          "'{}' holds {} finished jobs of a run that was not ended: go on with --resume, or "
+          "remove it",
+          folders.front().string(), finished);
+    }
+    parts_->begin(identity);
+    const bool ended = do_jobs(work);
+    if (command_line_.shard) throw ShardEnded{ended};
+  }
+  for (const auto job : parts_->missing()) unfinished_.push_back(work.jobs[job].name);
+  return *parts_;
+}
+
+// False when it was interrupted.
+bool Run::do_jobs(const Work& work) const {
+  std::vector<std::size_t> jobs;
+  std::int64_t steps = 0;
+  for (const auto job : parts_->missing()) {
+    if (command_line_.shard && !command_line_.shard->has(job)) continue;
+    jobs.push_back(job);
+    steps += work.jobs[job].steps;
+  }
+  auto progress = this->progress(work.label, steps);
+  const auto advance = [&](std::int64_t done) {
+    progress.advance(done);
+    check_interrupted();
+  };
+  try {
+    in_workers(jobs, threads(), inner_threads(), [&](std::size_t job) {
+      check_interrupted();
+      parts_->write(job, work.run(job, advance));
+    });
+  } catch (const Interrupted&) {
+    return false;
+  }
+  return true;
+}
+
+std::size_t Run::threads() const {
+  if (device_.is_cuda()) return 1;
+  const auto wanted = config_.integer("threads");
+  return wanted > 0 ? static_cast<std::size_t>(wanted)
+                    : std::max<std::size_t>(1, std::thread::hardware_concurrency());
+}
+
+int Run::inner_threads() const {
+  return config_.has("run_threads") ? static_cast<int>(config_.integer("run_threads")) : 1;
+}
+
+Progress Run::progress(std::string label, std::int64_t total) const {
+  return {std::move(label), total, quiet()};
+}
+
+void Run::check_interrupted() const {
+  if (interrupted()) throw Interrupted();
+}
+
+void Run::print_line(const std::string& line) const {
+  if (quiet()) return;
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fputc('\n', stdout);
+  std::fflush(stdout);
+}
+
+}  // namespace pcxx::train

@@ -1,0 +1,114 @@
+#include "train/saved_run.h"
+
+#include <pcxx/core/error.h>
+
+namespace pcxx::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Keys that say where to compute and where to look, not what.
+const std::vector<std::string> kFree{"threads", "data"};
+
+std::string text_of(const nlohmann::json& run, const char* name) {
+  const auto found = run.find(name);
+  return found != run.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+Config saved_config(const Program& program, const nlohmann::json& run, const fs::path& folder,
+                    const std::vector<std::string>& assignments = {}) {
+  return Config::parse(program.schema, text_of(run, "config"), (folder / "run.json").string(),
+                       assignments);
+}
+
+void check_equal(const fs::path& folder, std::string_view what, const std::string& theirs,
+                 const std::string& ours) {
+  if (theirs == ours) return;
+  user_error("'{}' is of a run with {} {}, not {}", folder.string(), what,
+             theirs.empty() ? "none" : theirs, ours.empty() ? "none" : ours);
+}
+
+}  // namespace
+
+CommandLine complete(const Program& program, CommandLine command_line) {
+  const bool merges = !command_line.merge.empty();
+  if (merges && (command_line.resume || command_line.shard)) {
+    user_error("--merge does no jobs: --resume and --shard say nothing to it");
+  }
+  if (merges && !command_line.out) {
+    if (command_line.merge.size() > 1) user_error("--merge of several folders needs --out");
+    command_line.out = command_line.merge.front();
+  }
+  if (program.works && !merges && !command_line.shard) command_line.shard = slurm_shard();
+  if (command_line.resume && !command_line.out) {
+    user_error("--resume needs --out, the folder of the run that it goes on with");
+  }
+  if (command_line.shard && !command_line.out) {
+    user_error(
+        "a shard needs --out, a folder for all shards, or one each (--shard 0/1 is the whole "
+        "run, also inside a Slurm array)");
+  }
+  return command_line;
+}
+
+std::vector<fs::path> part_folders(const CommandLine& command_line, const fs::path& out) {
+  if (command_line.merge.empty()) return {out / "parts"};
+  std::vector<fs::path> folders;
+  for (const auto& folder : command_line.merge) folders.push_back(folder / "parts");
+  return folders;
+}
+
+nlohmann::json identity_of(const Program& program, const Config& config,
+                           const CommandLine& command_line, std::size_t jobs) {
+  return {{"program", program.name},
+          {"version", PCXX_VERSION},
+          {"load", command_line.load ? command_line.load->string() : ""},
+          {"config", config.toml()},
+          {"jobs", fmt::format("{}", jobs)}};
+}
+
+void check_same_run(const fs::path& folder, const Program& program,
+                    const nlohmann::json& identity) {
+  const auto run = Parts::run_of(folder);
+  if (!run) return;
+  check_equal(folder, "the program", text_of(*run, "program"), text_of(identity, "program"));
+  check_equal(folder, "the version", text_of(*run, "version"), text_of(identity, "version"));
+  check_equal(folder, "--load", text_of(*run, "load"), text_of(identity, "load"));
+  const auto theirs = saved_config(program, *run, folder);
+  const auto ours = saved_config(program, identity, folder);
+  const auto key = first_difference(theirs, ours, kFree);
+  if (key == "models") user_error("'{}' is of a run with other [[models]]", folder.string());
+  if (key) {
+    user_error("'{}' is of a run with {} = {}, not {}", folder.string(), *key, theirs.toml_of(*key),
+               ours.toml_of(*key));
+  }
+  check_equal(folder, "a number of jobs of", text_of(*run, "jobs"), text_of(identity, "jobs"));
+}
+
+void remove_parts(const Run& run) {
+  std::error_code ignored;
+  const auto& own = run.folder().path() / "parts";
+  for (const auto& folder : run.parts()->folders()) {
+    if (fs::equivalent(folder, own, ignored)) Parts({own}, run.parts()->jobs()).remove();
+  }
+}
+
+Config read_config(const Program& program, const CommandLine& command_line) {
+  const bool continues = command_line.resume || !command_line.merge.empty();
+  if (continues && !command_line.config) {
+    const auto folders = part_folders(command_line, command_line.out.value_or(""));
+    for (const auto& folder : folders) {
+      const auto run = Parts::run_of(folder);
+      if (!run) continue;
+      check_equal(folder, "the program", text_of(*run, "program"), program.name);
+      return saved_config(program, *run, folder, command_line.assignments);
+    }
+    if (!command_line.merge.empty()) {
+      user_error("'{}' holds no finished jobs to merge", folders.front().string());
+    }
+  }
+  return Config::read(program.schema, command_line.config, command_line.assignments);
+}
+
+}  // namespace pcxx::train

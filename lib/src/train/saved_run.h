@@ -1,0 +1,44 @@
+#pragma once
+
+#include <pcxx/train/program.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+/// A run that was not ended, as its parts remember it.
+namespace pcxx::train {
+
+/// No std::exception: a shard's jobs are done, or it was interrupted, and there is nothing to
+/// report of the run yet.
+struct ShardEnded {
+  bool done;
+};
+
+/// The command line with what it leaves to its surroundings: the shard of a Slurm array, and the
+/// folder of the one run that it merges. Throws UserError where options contradict each other.
+CommandLine complete(const Program& program, CommandLine command_line);
+
+/// Where finished jobs lie: in `out`, or in the folders to merge.
+std::vector<std::filesystem::path> part_folders(const CommandLine& command_line,
+                                                const std::filesystem::path& out);
+
+/// What run.json says of a run.
+nlohmann::json identity_of(const Program& program, const Config& config,
+                           const CommandLine& command_line, std::size_t jobs);
+
+/// Throws UserError, with the first key that differs, unless the parts in `folder` are of that run.
+/// A folder without parts is no matter.
+void check_same_run(const std::filesystem::path& folder, const Program& program,
+                    const nlohmann::json& identity);
+
+/// Once the results in `out` are written: removes its parts, none of another folder.
+void remove_parts(const Run& run);
+
+/// The config of --config, or without it that of the run which --resume or --merge continues; then
+/// the assignments.
+Config read_config(const Program& program, const CommandLine& command_line);
+
+}  // namespace pcxx::train

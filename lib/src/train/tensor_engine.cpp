@@ -1,0 +1,191 @@
+#include <ATen/ATen.h>
+#include <pcxx/core/random.h>
+#include <pcxx/data/linear_teacher.h>
+#include <pcxx/metrics/map_error.h>
+#include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/metrics/target_alignment.h>
+#include <pcxx/optim/factory.h>
+#include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/rescaled.h>
+#include <pcxx/train/experiment.h>
+#include <pcxx/train/sweep.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "train/engine.h"
+
+namespace pcxx::train {
+namespace {
+
+constexpr std::int64_t kHeldOut = 1000;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<std::int64_t> distinct_seeds(const std::vector<SweepMember>& members) {
+  std::vector<std::int64_t> seeds;
+  for (const auto& member : members) {
+    if (std::find(seeds.begin(), seeds.end(), member.seed) == seeds.end()) {
+      seeds.push_back(member.seed);
+    }
+  }
+  return seeds;
+}
+
+// Samples no run trains on, [S, kHeldOut, n], with noise-free targets.
+data::Batch held_out_batch(const std::vector<std::int64_t>& seeds, const at::Tensor& map) {
+  std::vector<at::Tensor> inputs;
+  for (const auto seed : seeds) {
+    auto generator = make_generator(static_cast<std::uint64_t>(seed), Purpose::kHeldOut);
+    inputs.push_back(at::empty({kHeldOut, map.size(-1)}, at::kDouble).normal_(0, 1, generator));
+  }
+  const auto x = at::stack(inputs).to(map.options());
+  return {x, at::matmul(x, map.mT())};
+}
+
+// Networks trained side by side, as one ensemble.
+class TensorEnsemble {
+ public:
+  TensorEnsemble(const std::vector<SweepMember>& members, bool aligned, at::Device device)
+      : model_(*members.front().model),
+        error_metric_(train::error_metric(model_)),
+        aligned_(aligned),
+        compressible_(error_metric_ == "map_error" && !aligned),
+        seeds_(distinct_seeds(members)),
+        members_(static_cast<std::int64_t>(members.size())),
+        seed_of_member_(places(members).to(device)),
+        network_(select_members(*draw_ensemble(model_, seeds_, device), seed_of_member_)),
+        rule_(make_rule(model_)),
+        optimizer_(make_optimizer(members), make_rescaling(model_)),
+        teachers_(make_teachers(model_, seeds_, device)) {
+    const auto maps = data::stack_maps(teachers_);
+    map_ = of_members(maps);
+    if (error_metric_ == "map_error") {
+      part_["least_map_error"] = of_members(
+          metrics::least_map_error(maps, metrics::narrowest_width(*network_)).to(device));
+    }
+    if (error_metric_ == "test_error") held_out_ = of_members(held_out_batch(seeds_, maps));
+  }
+
+  Part train(const Work::Advance& advance) {
+    const auto steps = model_.integer("steps");
+    for (std::int64_t step = 0; step <= steps; ++step) {
+      const auto batch = next_batch();
+      record(error_metric_, error(batch));
+      if (step == steps) break;
+      update(batch);
+      advance(members_);
+    }
+    if (aligned_) record("target_alignment", at::full({members_}, kNaN, at::kDouble));
+    for (auto& [name, rows] : curves_) part_[name] = at::stack(rows);
+    end_diverged();
+    for (const auto& [name, value] : optimizer_.rescaling().diagnostics()) {
+      part_[kDiagnostic + name] = at::scalar_tensor(value, at::kDouble);
+    }
+    for (auto& [name, values] : part_) values = values.cpu();
+    return part_;
+  }
+
+ private:
+  at::Tensor places(const std::vector<SweepMember>& members) const {
+    std::vector<std::int64_t> places;
+    for (const auto& member : members) {
+      places.push_back(std::find(seeds_.begin(), seeds_.end(), member.seed) - seeds_.begin());
+    }
+    return at::tensor(places);
+  }
+
+  // What each seed has, for each member.
+  at::Tensor of_members(const at::Tensor& of_seeds) const {
+    return of_seeds.index_select(0, seed_of_member_);
+  }
+  data::Batch of_members(const data::Batch& batch) const {
+    return {of_members(batch.input), of_members(batch.target), batch.samples};
+  }
+
+  std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::vector<SweepMember>& members) {
+    const auto& name = model_.text("optimizer");
+    if (name != "sgd") {
+      return optim::make_optimizer(name, network_->parameters(), members.front().rate);
+    }
+    std::vector<double> rates;
+    for (const auto& member : members) rates.push_back(member.rate);
+    return std::make_unique<optim::MemberSGD>(network_->parameters(),
+                                              at::tensor(rates, at::kDouble));
+  }
+
+  data::Batch next_batch() {
+    auto batch = data::next_batch(teachers_, model_.integer("batch_size"));
+    if (compressible_) batch = data::compress(batch);
+    return of_members(batch);
+  }
+
+  void update(const data::Batch& batch) {
+    optimizer_.write_gradients(rule_->factors(*network_, batch).layers);
+    if (aligned_) {
+      record("target_alignment",
+             metrics::target_alignment(*network_, batch, metrics::update_of_gradients(*network_))
+                 .mean);
+    }
+    optimizer_.inner().step();
+  }
+
+  void record(const std::string& name, const at::Tensor& values) {
+    curves_[name].push_back(values.to(at::kCPU, at::kDouble));
+  }
+
+  at::Tensor error(const data::Batch& batch) const {
+    if (error_metric_ == "map_error") return metrics::map_error(*network_, map_);
+    const auto& samples = held_out_ ? *held_out_ : batch;
+    const auto prediction = nn::feedforward(*network_, samples.input).prediction();
+    return (samples.target - prediction).square().mean({-2, -1});
+  }
+
+  // Measurements of a run end where it diverges.
+  void end_diverged() {
+    auto& errors = part_[error_metric_];
+    const auto bad = errors.isfinite().logical_not().logical_or(
+        errors.gt(metrics::kDivergence * errors.select(0, 0)));
+    const auto left = bad.any(0);
+    part_["left_at"] = at::where(left, bad.to(at::kInt).argmax(0), -1);
+    const auto ended = bad.to(at::kInt).cumsum(0).to(at::kBool);
+    auto after = at::zeros_like(ended);
+    after.slice(0, 1).copy_(ended.slice(0, 0, -1));
+    errors.masked_fill_(after, kNaN);
+    if (aligned_) part_["target_alignment"].masked_fill_(ended, kNaN);
+  }
+
+  const Config& model_;
+  std::string error_metric_;
+  bool aligned_;
+  bool compressible_;
+  std::vector<std::int64_t> seeds_;
+  std::int64_t members_;
+  at::Tensor seed_of_member_;  // [R]
+  nn::Network network_;
+  std::unique_ptr<learning::LearningRule> rule_;
+  optim::Rescaled optimizer_;
+  std::vector<data::LinearTeacher> teachers_;
+  at::Tensor map_;  // W_data of every member, [R, n_L, n_0]
+  std::optional<data::Batch> held_out_;
+  std::map<std::string, std::vector<at::Tensor>> curves_;
+  Part part_;
+};
+
+}  // namespace
+
+Part train_tensors(const std::vector<SweepMember>& members, bool aligned, at::Device device,
+                   const Work::Advance& advance) {
+  const at::NoGradGuard no_grad;
+  return TensorEnsemble(members, aligned, device).train(advance);
+}
+
+// As many as share the second-level cache well, but no fewer than one.
+std::size_t tensor_job_size(const Config& model) {
+  constexpr std::int64_t kParameters = std::int64_t{1} << 22;
+  std::int64_t parameters = 0;
+  const auto n = widths(model);
+  for (std::size_t l = 1; l < n.size(); ++l) parameters += n[l] * n[l - 1];
+  return static_cast<std::size_t>(std::clamp<std::int64_t>(kParameters / parameters, 1, 64));
+}
+
+}  // namespace pcxx::train

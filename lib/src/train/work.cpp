@@ -1,0 +1,52 @@
+#include <pcxx/core/error.h>
+#include <pcxx/train/work.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
+
+namespace pcxx::train {
+
+namespace {
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 0) return std::nullopt;
+  return number;
+}
+
+std::optional<std::int64_t> slurm(const char* name) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? std::nullopt : whole_number(text);
+}
+
+}  // namespace
+
+Shard parse_shard(const std::string& text) {
+  const auto slash = text.find('/');
+  if (slash != std::string::npos) {
+    const auto index = whole_number(std::string_view(text).substr(0, slash));
+    const auto count = whole_number(std::string_view(text).substr(slash + 1));
+    if (index && count && *index < *count) return {*index, *count};
+  }
+  user_error("--shard is i/N with i from 0 to N - 1, such as 0/8, not '{}'", text);
+}
+
+std::optional<Shard> slurm_shard() {
+  const auto id = slurm("SLURM_ARRAY_TASK_ID");
+  const auto count = slurm("SLURM_ARRAY_TASK_COUNT");
+  if (!id || !count) return std::nullopt;
+  const auto first = slurm("SLURM_ARRAY_TASK_MIN").value_or(0);
+  const auto step = slurm("SLURM_ARRAY_TASK_STEP").value_or(1);
+  const Shard shard{(*id - first) / std::max<std::int64_t>(1, step), *count};
+  if (*id < first || shard.index >= *count) {
+    user_error(
+        "task {} of a Slurm array of {} tasks from {} on: number them without gaps, or give "
+        "--shard",
+        *id, *count, first);
+  }
+  return shard;
+}
+
+}  // namespace pcxx::train

@@ -1,0 +1,58 @@
+#include "train/worker_pool.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+namespace pcxx::train {
+
+namespace {
+
+// The settings of a worker, for its lifetime.
+class WorkerScope {
+ public:
+  explicit WorkerScope(int inner_threads) : threads_before_(at::get_num_threads()) {
+    at::set_num_threads(inner_threads);
+    at::globalContext().setFlushDenormal(true);
+  }
+  ~WorkerScope() {
+    at::globalContext().setFlushDenormal(false);
+    at::set_num_threads(threads_before_);
+  }
+  WorkerScope(const WorkerScope&) = delete;
+  WorkerScope& operator=(const WorkerScope&) = delete;
+
+ private:
+  int threads_before_;
+};
+
+}  // namespace
+
+void in_workers(const std::vector<std::size_t>& tasks, std::size_t workers, int inner_threads,
+                const std::function<void(std::size_t)>& work) {
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto worker = [&] {
+    const WorkerScope scope(inner_threads);
+    try {
+      for (auto i = next++; i < tasks.size(); i = next++) work(tasks[i]);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      next = tasks.size();
+      if (!failure) failure = std::current_exception();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (std::size_t i = 1; i < std::min(workers, tasks.size()); ++i) threads.emplace_back(worker);
+  worker();
+  for (auto& thread : threads) thread.join();
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace pcxx::train
