@@ -13,13 +13,8 @@
 namespace {
 
 using namespace pcxx;
-using train::Cell;
 using train::Config;
 using train::Run;
-
-const std::vector<std::string> kGrid{"architecture", "init",    "hidden_layers",    "width",
-                                     "inputs",       "outputs", "condition_number", "batch_size",
-                                     "targets",      "dtype"};
 
 using Measurements = std::map<std::string, double>;
 
@@ -106,28 +101,30 @@ struct Mean {
   }
 };
 
-// Keys with several values: what tells one row of the table from the next.
-std::vector<std::string> swept_keys(const Config& config) {
-  std::vector<std::string> keys;
-  for (const auto& key : kGrid) {
-    if (config.swept(key)) keys.push_back(key);
-  }
-  return keys;
-}
+// A cell and a seed: its models share weights and batch.
+struct Task {
+  std::size_t cell;
+  std::int64_t seed;
+};
 
 class AlignmentRun {
  public:
   explicit AlignmentRun(Run& run)
-      : run_(run), keys_(swept_keys(run.config())), table_(header(keys_)) {}
+      : run_(run), keys_(run.varied_keys()), table_(header(keys_)), cells_(run.config().cells()) {
+    for (const auto& cell : cells_) models_.push_back(cell.models());
+    for (const auto& models : models_) {
+      for (const auto& model : models) check(model);
+    }
+    for (const auto seed : run.config().integers("seeds")) {
+      for (std::size_t cell = 0; cell < cells_.size(); ++cell) tasks_.push_back({cell, seed});
+    }
+  }
 
   void operator()() {
-    const auto cells = run_.config().grid(kGrid);
-    const auto seeds = run_.config().integers("seeds");
+    const auto parts = run_.work(work()).read();
     run_.summary()["cells"] = nlohmann::json::array();
-    {
-      auto progress =
-          run_.progress("alignment", static_cast<std::int64_t>(cells.size() * seeds.size()));
-      for (const auto& cell : cells) measure_cell(cell, seeds, progress);
+    for (std::size_t cell = 0; cell < cells_.size(); ++cell) {
+      for (std::size_t m = 0; m < models_[cell].size(); ++m) report(cell, m, parts);
     }
     run_.print("{}", table_.text());
   }
@@ -142,41 +139,75 @@ class AlignmentRun {
     return names;
   }
 
-  // All models of a seed share weights and batch.
-  void measure_cell(const Config& cell, const std::vector<std::int64_t>& seeds,
-                    train::Progress& progress) {
-    const auto models = cell.models();
-    std::vector<std::map<std::string, Mean>> means(models.size());
-    for (const auto seed : seeds) {
-      const auto network = train::draw_network(cell, seed, run_.device());
-      auto teacher = train::make_teacher(cell, seed, run_.device());
-      const auto batch = teacher.next(cell.integer("batch_size"));
-      const auto held_out = cell.integer("held_out") > 0
-                                ? std::optional(teacher.next(cell.integer("held_out")))
-                                : std::nullopt;
-      for (std::size_t m = 0; m < models.size(); ++m) {
-        const auto row = Cell(models[m]).with("seed", seed);
-        for (const auto& [metric, value] : measure(models[m], *network, batch, held_out)) {
-          run_.records().add(row, 0, metric, value);
-          means[m][metric].add(value);
-        }
+  // What makes a model impossible is said before anything is measured.
+  static void check(const Config& model) {
+    train::network_options(model);
+    train::make_rule(model);
+    train::make_rescaling(model);
+  }
+
+  train::Work work() const {
+    train::Work work{.label = "alignment", .jobs = {}, .run = {}};
+    for (const auto& [cell, seed] : tasks_) {
+      auto name = fmt::format("seed {}", seed);
+      for (const auto& key : keys_) {
+        const auto& values = cells_[cell].values(key);
+        if (values.size() == 1)
+          name += fmt::format(", {} {}", key, train::to_string(values.front()));
       }
-      progress.advance();
-      run_.check_interrupted();
+      work.jobs.push_back({std::move(name), 1});
     }
-    for (std::size_t m = 0; m < models.size(); ++m) report(models[m], means[m]);
+    work.run = [this](std::size_t job, const train::Work::Advance& advance) {
+      auto part = measure_task(tasks_[job]);
+      advance(1);
+      return part;
+    };
+    return work;
+  }
+
+  // "<model>.<metric>" and its value.
+  train::Part measure_task(const Task& task) const {
+    const at::NoGradGuard no_grad;
+    const auto& cell = cells_[task.cell];
+    const auto network = train::draw_network(cell, task.seed, run_.device());
+    auto teacher = train::make_teacher(cell, task.seed, run_.device());
+    const auto batch = teacher.next(cell.integer("batch_size"));
+    const auto held_out = cell.integer("held_out") > 0
+                              ? std::optional(teacher.next(cell.integer("held_out")))
+                              : std::nullopt;
+    train::Part part;
+    for (std::size_t m = 0; m < models_[task.cell].size(); ++m) {
+      for (const auto& [metric, value] :
+           measure(models_[task.cell][m], *network, batch, held_out)) {
+        part[fmt::format("{}.{}", m, metric)] = at::scalar_tensor(value, at::kDouble);
+      }
+    }
+    return part;
+  }
+
+  // One model over the seeds that are finished.
+  void report(std::size_t cell, std::size_t m,
+              const std::vector<std::optional<train::Part>>& parts) {
+    const auto& model = models_[cell][m];
+    const auto prefix = fmt::format("{}.", m);
+    std::map<std::string, Mean> means;
+    for (std::size_t job = 0; job < tasks_.size(); ++job) {
+      if (tasks_[job].cell != cell || !parts[job]) continue;
+      const auto row = run_.records().cell(model).with("seed", tasks_[job].seed);
+      for (const auto& [name, value] : *parts[job]) {
+        if (!name.starts_with(prefix)) continue;
+        const auto metric = name.substr(prefix.size());
+        run_.records().add(row, 0, metric, number(value));
+        means[metric].add(number(value));
+      }
+    }
+    if (!means.empty()) report(model, means);
   }
 
   void report(const Config& model, std::map<std::string, Mean>& means) {
-    nlohmann::json json{{"model", train::model_name(model)},
-                        {"rule", model.text("rule")},
-                        {"rescaling", model.text("rescaling")}};
+    auto json = run_.identity(model);
     std::vector<std::string> row{train::model_name(model)};
-    for (const auto& key : keys_) {
-      const auto text = train::to_string(model.values(key).front());
-      row.push_back(text);
-      json[key] = text;
-    }
+    for (const auto& key : keys_) row.push_back(train::to_string(model.values(key).front()));
     const auto& alignment = means["target_alignment"];
     row.push_back(fixed(alignment.mean()));
     row.push_back(fixed(alignment.standard_error()));
@@ -197,6 +228,9 @@ class AlignmentRun {
   Run& run_;
   std::vector<std::string> keys_;
   train::Table table_;
+  std::vector<Config> cells_;
+  std::vector<std::vector<Config>> models_;  // of every cell
+  std::vector<Task> tasks_;
 };
 
 train::Schema schema() {
@@ -228,9 +262,9 @@ train::Schema schema() {
                       "forgetting",
                       "delta",
                       "change",
-                      "finite_rate"});
+                      "finite_rate",
+                      "run_threads"});
   keys.choices("architecture", {"dln", "residual", "relu"});
-  keys.one({"regularisation"});
   keys.add({.name = "held_out",
             .kind = train::Kind::kInteger,
             .initial = "0",
@@ -260,6 +294,7 @@ int main(int argc, char** argv) {
             "--set rule=pc --set rescaling=[none,decorrelation] --set batch_size=[1,64,256]",
             "# an experiment of the paper", "--config configs/fig4a_alignment.toml"},
        .schema = schema(),
+       .works = true,
        .plot_script = "alignment",
        .run = [](Run& run) { AlignmentRun{run}(); }},
       argc, argv);

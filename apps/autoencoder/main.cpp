@@ -20,7 +20,6 @@ namespace {
 
 using namespace pcxx;
 using metrics::Curve;
-using train::Cell;
 using train::Config;
 using train::Run;
 
@@ -93,8 +92,9 @@ struct Training {
 
 class Trainer {
  public:
-  Trainer(Run& run, const Task& task, const at::Tensor& test_values, train::Progress& progress)
-      : run_(run), task_(task), test_values_(test_values), progress_(progress) {}
+  Trainer(const Run& run, const Task& task, const at::Tensor& test_values,
+          const train::Work::Advance& advance)
+      : run_(run), task_(task), test_values_(test_values), advance_(advance) {}
 
   Training operator()(const Config& model, double rate, std::int64_t seed) {
     auto network = start(model, seed);
@@ -130,8 +130,7 @@ class Trainer {
             metrics::target_alignment(*network, batch, made).mean.item<double>());
       }
       optimizer.inner().step();
-      progress_.advance();
-      run_.check_interrupted();
+      advance_(1);
     }
     result.diagnostics = optimizer.rescaling().diagnostics();
     if (steps > 0) {
@@ -154,16 +153,76 @@ class Trainer {
         metrics::reconstruction_error(*result.network, test_values_).item<double>());
   }
 
-  Run& run_;
+  const Run& run_;
   const Task& task_;
   const at::Tensor& test_values_;
-  train::Progress& progress_;
+  const train::Work::Advance& advance_;
 };
 
-// All runs of one model, [rate][seed].
+// ---- A training run as a part, and back ---------------------------------------------------------
+
+constexpr std::string_view kDiagnostic = "diagnostic.";
+constexpr std::string_view kWeight = "weight.";
+
+at::Tensor scalar(double value) {
+  return at::scalar_tensor(value, at::kDouble);
+}
+
+std::vector<double> numbers(const at::Tensor& values) {
+  const auto* data = values.const_data_ptr<double>();
+  return {data, data + values.numel()};
+}
+
+train::Part to_part(const Training& training) {
+  train::Part part{{"steps", at::tensor(training.steps)},
+                   {"test_error", at::tensor(training.test_error, at::kDouble)},
+                   {"train_error", at::tensor(training.train_error, at::kDouble)},
+                   {"alignment", at::tensor(training.alignment, at::kDouble)},
+                   {"inference_steps", scalar(training.inference_steps)},
+                   {"converged", scalar(training.converged)}};
+  for (const auto& [name, value] : training.diagnostics) {
+    part[std::string(kDiagnostic) + name] = scalar(value);
+  }
+  for (const auto& weight : training.network->named_parameters()) {
+    part[std::string(kWeight) + weight.key()] = weight.value().detach().cpu();
+  }
+  return part;
+}
+
+// All but the network.
+Training to_training(const train::Part& part) {
+  Training training;
+  const auto& steps = part.at("steps");
+  const auto* first = steps.const_data_ptr<std::int64_t>();
+  training.steps.assign(first, first + steps.numel());
+  training.test_error = numbers(part.at("test_error"));
+  training.train_error = numbers(part.at("train_error"));
+  training.alignment = numbers(part.at("alignment"));
+  training.inference_steps = part.at("inference_steps").item<double>();
+  training.converged = part.at("converged").item<double>();
+  for (const auto& [name, value] : part) {
+    if (name.starts_with(kDiagnostic)) {
+      training.diagnostics[name.substr(kDiagnostic.size())] = value.item<double>();
+    }
+  }
+  return training;
+}
+
+nn::Network to_network(const train::Part& part, const Config& model) {
+  const at::NoGradGuard no_grad;
+  nn::Network network(train::network_options(model));
+  network->to(train::tensor_options(model, at::kCPU).dtype().toScalarType());
+  for (auto& weight : network->named_parameters()) {
+    weight.value().copy_(part.at(std::string(kWeight) + weight.key()));
+  }
+  return network;
+}
+
+// All runs of one model, [rate][seed], over the seeds that all models have finished.
 struct ModelRuns {
   Config model;
   std::vector<double> rates;
+  std::vector<std::int64_t> seeds;
   std::vector<std::vector<Training>> runs;
   std::optional<metrics::BestRate> best;
 };
@@ -177,11 +236,13 @@ void find_best(ModelRuns& result) {
   result.best = metrics::best_rate(curves, result.rates);
 }
 
-void write_rows(Run& run, const ModelRuns& result, const std::vector<std::int64_t>& seeds) {
+void write_rows(Run& run, const ModelRuns& result) {
   for (std::size_t k = 0; k < result.rates.size(); ++k) {
-    for (std::size_t s = 0; s < seeds.size(); ++s) {
-      const auto cell =
-          Cell(result.model).with("learning_rate", result.rates[k]).with("seed", seeds[s]);
+    for (std::size_t s = 0; s < result.seeds.size(); ++s) {
+      const auto cell = run.records()
+                            .cell(result.model)
+                            .with("learning_rate", result.rates[k])
+                            .with("seed", result.seeds[s]);
       const auto& training = result.runs[k][s];
       for (std::size_t i = 0; i < training.steps.size(); ++i) {
         run.records().add(cell, training.steps[i], "test_error", training.test_error[i]);
@@ -203,15 +264,11 @@ void write_rows(Run& run, const ModelRuns& result, const std::vector<std::int64_
   }
 }
 
-nlohmann::json summarise(const ModelRuns& result) {
+nlohmann::json summarise(const Run& run, const ModelRuns& result) {
   const auto& model = result.model;
-  nlohmann::json json{{"model", train::model_name(model)},
-                      {"rule", model.text("rule")},
-                      {"rescaling", model.text("rescaling")},
-                      {"batch_size", model.integer("batch_size")},
-                      {"init", model.text("init")},
-                      {"metric", "test_error"},
-                      {"best_rate", nullptr}};
+  auto json = run.identity(model);
+  json["metric"] = "test_error";
+  json["best_rate"] = nullptr;
   std::size_t diverged = 0;
   for (const auto& seeds : result.runs) {
     for (const auto& training : seeds) diverged += metrics::diverged(training.test_error) ? 1 : 0;
@@ -237,52 +294,65 @@ nlohmann::json summarise(const ModelRuns& result) {
   return json;
 }
 
-std::vector<std::string> table_row(const nlohmann::json& json) {
-  const auto name = json["model"].get<std::string>();
-  const auto batch = fmt::format("{}", json["batch_size"].get<int>());
-  if (json["best_rate"].is_null()) return {name, batch, "none", "diverged", "-", "-"};
+std::vector<std::string> table_row(const Config& model, const nlohmann::json& json,
+                                   const std::vector<std::string>& varied) {
+  std::vector<std::string> row{json["model"].get<std::string>()};
+  for (const auto& key : varied) row.push_back(train::to_string(model.values(key).front()));
+  if (json["best_rate"].is_null()) {
+    row.insert(row.end(), {"none", "diverged", "-", "-"});
+    return row;
+  }
   const bool edge = json["best_rate_at_edge"] != "none";
   const bool inferred = json.contains("inference_steps");
-  return {
-      name,
-      batch,
-      train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
-      train::brief(json["final_error"].get<double>()),
-      inferred ? fmt::format("{:.0f}", json["inference_steps"].get<double>()) : "-",
-      inferred ? fmt::format("{:.0f} %", 100 * json["inference_converged"].get<double>()) : "-"};
+  row.insert(
+      row.end(),
+      {train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
+       train::brief(json["final_error"].get<double>()),
+       inferred ? fmt::format("{:.0f}", json["inference_steps"].get<double>()) : "-",
+       inferred ? fmt::format("{:.0f} %", 100 * json["inference_converged"].get<double>()) : "-"});
+  return row;
 }
 
 class AutoencoderRun {
  public:
   explicit AutoencoderRun(Run& run) : run_(run), task_(load_task(run)) {
     check_shapes(run.config(), task_);
-    test_values_ = task_.test.values(
-        train::tensor_options(run.config().grid({"dtype"}).front(), run.device()));
-    pictures_ = {test_values_.narrow(0, 0, std::min(kPictures, task_.test.size()))};
+    for (const auto& cell : run.config().cells()) {
+      for (auto& model : cell.models()) models_.push_back(std::move(model));
+    }
+    for (const auto& model : models_) prepare(model);
+    for (const auto seed : run.config().integers("seeds")) {
+      for (std::size_t m = 0; m < models_.size(); ++m) {
+        for (const double rate : models_[m].reals("learning_rate")) {
+          trainings_.push_back({m, rate, seed});
+        }
+      }
+    }
   }
 
   void operator()() {
-    train::Table table(
-        {"model", "batch", "best rate", "test error", "inference steps", "converged"});
+    const auto& parts = run_.work(work());
+    const auto results = collect(parts);
+    if (results.front().seeds.empty()) return;
+
+    const auto varied = run_.varied_keys();
+    train::Table table(header(varied));
     auto& summary = run_.summary();
     summary["dataset"] = run_.config().text("dataset");
     summary["models"] = nlohmann::json::array();
     auto names = nlohmann::json::array({"original"});
-    {
-      auto progress = run_.progress("autoencoder", total_steps());
-      for (const auto& model : models()) {
-        const auto result = train_model(model, progress);
-        write_rows(run_, result, seeds());
-        auto json = summarise(result);
-        table.row(table_row(json));
-        if (result.best) {
-          keep(result, json);
-          names.push_back(json["model"]);
-        }
-        summary["models"].push_back(std::move(json));
+    std::vector<at::Tensor> pictures{pictured()};
+    for (const auto& result : results) {
+      write_rows(run_, result);
+      auto json = summarise(run_, result);
+      table.row(table_row(result.model, json, varied));
+      if (result.best) {
+        pictures.push_back(keep(parts, result, json));
+        names.push_back(json["model"]);
       }
+      summary["models"].push_back(std::move(json));
     }
-    write_picture(run_.folder().file("reconstructions.pgm"), pictures_, task_.test.rows,
+    write_picture(run_.folder().file("reconstructions.pgm"), pictures, task_.test.rows,
                   task_.test.columns);
     summary["picture_rows"] = names;
     run_.print("dataset: {}", run_.config().text("dataset"));
@@ -290,56 +360,105 @@ class AutoencoderRun {
   }
 
  private:
-  std::vector<std::int64_t> seeds() const { return run_.config().integers("seeds"); }
+  struct Job {
+    std::size_t model;
+    double rate;
+    std::int64_t seed;
+  };
 
-  std::vector<Config> models() const {
-    std::vector<Config> all;
-    for (const auto& cell :
-         run_.config().grid({"init", "batch_size", "condition_number", "dtype"})) {
-      for (const auto& model : cell.models()) all.push_back(model);
-    }
-    return all;
+  static std::vector<std::string> header(const std::vector<std::string>& varied) {
+    std::vector<std::string> names{"model"};
+    names.insert(names.end(), varied.begin(), varied.end());
+    names.insert(names.end(), {"best rate", "test error", "inference steps", "converged"});
+    return names;
   }
 
-  std::int64_t total_steps() const {
-    std::int64_t total = 0;
-    for (const auto& model : models()) {
-      total += static_cast<std::int64_t>(model.reals("learning_rate").size() * seeds().size()) *
-               model.integer("steps");
+  // What makes a model impossible is said before anything is trained.
+  void prepare(const Config& model) {
+    train::make_rule(model);
+    train::make_rescaling(model);
+    auto network = train::draw_network(model, 0, at::kCPU);
+    if (run_.load_path()) train::load_network(network, *run_.load_path());
+    auto& values = test_values_[model.text("dtype")];
+    if (!values.defined()) {
+      values = task_.test.values(train::tensor_options(model, run_.device()));
     }
-    return total;
   }
 
-  ModelRuns train_model(const Config& model, train::Progress& progress) {
-    ModelRuns result{.model = model, .rates = model.reals("learning_rate"), .runs = {}, .best = {}};
-    Trainer trainer(run_, task_, test_values_, progress);
-    for (const double rate : result.rates) {
-      result.runs.emplace_back();
-      for (const auto seed : seeds()) result.runs.back().push_back(trainer(model, rate, seed));
+  train::Work work() const {
+    train::Work work{.label = "autoencoder", .jobs = {}, .run = {}};
+    for (const auto& [m, rate, seed] : trainings_) {
+      work.jobs.push_back(
+          {fmt::format("{}, learning_rate {}, seed {}", train::model_name(models_[m]), rate, seed),
+           models_[m].integer("steps")});
     }
-    find_best(result);
-    return result;
+    work.run = [this](std::size_t job, const train::Work::Advance& advance) {
+      const auto& [m, rate, seed] = trainings_[job];
+      Trainer trainer(run_, task_, test_values_.at(models_[m].text("dtype")), advance);
+      return to_part(trainer(models_[m], rate, seed));
+    };
+    return work;
   }
 
-  // The weights at the best rate, and what the first seed makes of the pictures.
-  void keep(const ModelRuns& result, nlohmann::json& json) {
-    const auto& trained = result.runs[result.best->index];
-    for (std::size_t s = 0; s < trained.size(); ++s) {
+  std::vector<ModelRuns> collect(const train::Parts& parts) const {
+    std::vector<std::int64_t> seeds;
+    for (const auto seed : run_.config().integers("seeds")) {
+      bool finished = true;
+      for (std::size_t job = 0; job < trainings_.size(); ++job) {
+        if (trainings_[job].seed == seed && !parts.has(job)) finished = false;
+      }
+      if (finished) seeds.push_back(seed);
+    }
+    std::vector<ModelRuns> results;
+    for (const auto& model : models_) {
+      results.push_back({model, model.reals("learning_rate"), seeds, {}, {}});
+      results.back().runs.resize(results.back().rates.size());
+    }
+    for (std::size_t job = 0; job < trainings_.size(); ++job) {
+      const auto& [m, rate, seed] = trainings_[job];
+      if (std::find(seeds.begin(), seeds.end(), seed) == seeds.end()) continue;
+      auto& result = results[m];
+      const auto k = std::find(result.rates.begin(), result.rates.end(), rate);
+      result.runs[static_cast<std::size_t>(k - result.rates.begin())].push_back(
+          to_training(parts.read(job)));
+    }
+    if (!seeds.empty()) {
+      for (auto& result : results) find_best(result);
+    }
+    return results;
+  }
+
+  at::Tensor pictured() const {
+    return test_values_.begin()->second.narrow(0, 0, std::min(kPictures, task_.test.size()));
+  }
+
+  // Saves the weights at the best rate, and returns what the first seed makes of the pictures.
+  at::Tensor keep(const train::Parts& parts, const ModelRuns& result, nlohmann::json& json) {
+    at::Tensor prediction;
+    for (std::size_t job = 0; job < trainings_.size(); ++job) {
+      const auto& [m, rate, seed] = trainings_[job];
+      const bool wanted =
+          std::find(result.seeds.begin(), result.seeds.end(), seed) != result.seeds.end() &&
+          models_[m] == result.model && rate == result.best->rate;
+      if (!wanted) continue;
+      const auto network = to_network(parts.read(job), result.model);
       const auto name =
           fmt::format("weights{}-{}-{}-seed{}.pt", ++saved_, result.model.text("rule"),
-                      result.model.text("rescaling"), seeds()[s]);
-      train::save_network(trained[s].network, run_.folder().file(name).temporary());
+                      result.model.text("rescaling"), seed);
+      train::save_network(network, run_.folder().file(name).temporary());
       json["weights"].push_back(name);
+      if (prediction.defined()) continue;
+      const auto type = network->tensor_options().dtype().toScalarType();
+      prediction = network->forward(pictured().cpu().to(type)).detach();
     }
-    const auto prediction = trained.front().network->forward(
-        pictures_.front().to(trained.front().network->tensor_options().dtype().toScalarType()));
-    pictures_.push_back(prediction.detach());
+    return prediction;
   }
 
   Run& run_;
   Task task_;
-  at::Tensor test_values_;
-  std::vector<at::Tensor> pictures_;
+  std::vector<Config> models_;
+  std::vector<Job> trainings_;
+  std::map<std::string, at::Tensor> test_values_;  // by dtype
   int saved_ = 0;
 };
 
@@ -375,7 +494,8 @@ train::Schema schema() {
                       "alpha_floor",
                       "forgetting",
                       "delta",
-                      "optimizer"});
+                      "optimizer",
+                      "run_threads"});
   keys.add({.name = "measure",
             .kind = train::Kind::kText,
             .initial = "[]",
@@ -391,7 +511,7 @@ train::Schema schema() {
   keys.initial("seeds", "3");
   keys.initial("regularisation", "0.01");
   keys.initial("learning_rate", "{ from = 1e-4, to = 10, points = 11, scale = \"log\" }");
-  keys.one({"architecture", "regularisation"});
+  keys.one({"architecture"});
   return keys;
 }
 
@@ -414,6 +534,7 @@ int main(int argc, char** argv) {
                     "# an experiment of the paper", "--config configs/fig4d_autoencoder.toml"},
        .schema = schema(),
        .loads = true,
+       .works = true,
        .plot_script = "autoencoder",
        .run = [](Run& run) { AutoencoderRun{run}(); }},
       argc, argv);

@@ -30,7 +30,7 @@ Config make_config(const std::vector<std::string>& assignments) {
 }
 
 Sweep run(const Config& config, const std::vector<std::string>& measure = {}) {
-  return run_sweep(config, measure, at::kCPU, [] {});
+  return run_sweep(config, measure, at::kCPU);
 }
 
 // Last error of every run, [rates, seeds].

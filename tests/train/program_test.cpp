@@ -40,7 +40,7 @@ void draw_numbers(train::Run& run) {
     for (const double rate : model.reals("learning_rate")) {
       for (const auto seed : model.integers("seeds")) {
         auto generator = make_generator(static_cast<std::uint64_t>(seed), Purpose::kNoise);
-        const auto cell = Cell(model).with("learning_rate", rate).with("seed", seed);
+        const auto cell = run.records().cell(model).with("learning_rate", rate).with("seed", seed);
         run.records().add(cell, 1, "number",
                           rate * at::rand({}, generator, at::kDouble).item<double>());
       }

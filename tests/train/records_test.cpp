@@ -43,14 +43,19 @@ Config config() {
                       {"rule=pc", "width=[5,6]", "learning_rate=0.1", "seeds=3", "steps=7"});
 }
 
+// Of a config that says nothing.
+Cell no_cell() {
+  return {Config(Schema({})), columns(Config(Schema({})))};
+}
+
 // Oracle: the columns by hand. Keys with several values and keys that the program lacks are empty.
 TEST(Records, WritesOneTidyRowPerMeasurement) {
   std::ostringstream stream;
-  Records records(stream);
-  const Cell cell(config());
+  Records records(stream, columns(config()));
+  const auto cell = records.cell(config());
   records.add(cell, 3, "map_error", 0.25);
   records.add(cell.with("seed", 2).with("width", 5).with("learning_rate", 1e-3), "best, of all", 1);
-  records.add(Cell(), 0, "x", -1e300);
+  records.add(no_cell(), 0, "x", -1e300);
   records.flush();
   EXPECT_EQ(records.rows(), 3);
   EXPECT_EQ(stream.str(),
@@ -61,8 +66,28 @@ TEST(Records, WritesOneTidyRowPerMeasurement) {
             ",,,,,,,,,,,,,0,x,-1e+300\n");
 }
 
+// Oracle: the columns by hand. A key that is swept, or that one model sets, gets a column of its
+// own.
+TEST(Records, HaveAColumnForWhateverIsSwept) {
+  const auto swept = Config::parse(
+      Schema({"rule", "rescaling", "width", "noise", "delta", "regularisation", "learning_rate"}),
+      "noise = [0, 0.5]\n[[models]]\nrule = \"bp\"\n[[models]]\nrule = \"pc\"\n"
+      "regularisation = 0.25\n",
+      "text");
+  const auto names = columns(swept);
+  EXPECT_EQ(std::vector<std::string>(names.begin() + kIdentity.size(), names.end()),
+            (std::vector<std::string>{"noise", "regularisation"}));
+  std::ostringstream stream;
+  Records records(stream, names);
+  records.add(records.cell(swept.cells()[1].models()[1]).with("seed", 4), 2, "x", 1);
+  records.flush();
+  EXPECT_NE(stream.str().find(",dtype,seed,noise,regularisation,step,metric,value\n"),
+            std::string::npos);
+  EXPECT_TRUE(stream.str().ends_with(",,,4,0.5,0.25,2,x,1\n")) << stream.str();
+}
+
 TEST(Records, RefuseAColumnThatIsNotThere) {
-  EXPECT_THROW(Cell().with("seeds", 1), c10::Error);
+  EXPECT_THROW(no_cell().with("seeds", 1), c10::Error);
 }
 
 // Oracle: strtod. Random bit patterns, all magnitudes, come back as the same double; what is not
@@ -82,9 +107,9 @@ TEST(Records, NumbersReadBackAsTheSameDouble) {
     if (value == value) values.push_back(value);
   }
   std::ostringstream stream;
-  Records records(stream);
-  for (const double value : values) records.add(Cell(), 1, "x", value);
-  records.add(Cell(), 1, "x", -std::numeric_limits<double>::quiet_NaN());
+  Records records(stream, columns(Config(Schema({}))));
+  for (const double value : values) records.add(no_cell(), 1, "x", value);
+  records.add(no_cell(), 1, "x", -std::numeric_limits<double>::quiet_NaN());
   records.flush();
   const auto rows = parse_csv(stream.str());
   ASSERT_EQ(rows.size(), values.size() + 2);

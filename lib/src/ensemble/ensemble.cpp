@@ -14,6 +14,7 @@
 #include <limits>
 #include <mutex>
 #include <numeric>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -266,10 +267,16 @@ class Run {
     }
     Chunk<T> chunk{.first = first, .steps = steps_, .data = {}};
     chunk.data.resize(batches.size());
+    // Few streams fill the lanes of a compression with several steps.
+    const auto streams = batches.empty() ? 1 : batches.front().input.size(0);
+    const auto together =
+        static_cast<std::size_t>(std::max<std::int64_t>(1, ensemble::lanes<double>() / streams));
     std::atomic<std::size_t> next = 0;
-    in_threads(static_cast<std::int64_t>(batches.size()), [&] {
-      for (auto i = next++; i < batches.size() && !stopped_; i = next++) {
-        chunk.data[i] = prepare(batches[i]);
+    in_threads(static_cast<std::int64_t>((batches.size() + together - 1) / together), [&] {
+      for (auto i = next.fetch_add(together); i < batches.size() && !stopped_;
+           i = next.fetch_add(together)) {
+        const auto count = std::min(together, batches.size() - i);
+        prepare(&batches[i], count, &chunk.data[i]);
       }
     });
     const auto end = first + static_cast<std::int64_t>(batches.size());
@@ -284,25 +291,47 @@ class Run {
     return {plain(batch.input, at::kDouble), plain(batch.target, at::kDouble), batch.samples};
   }
 
-  StepData<T> prepare(const data::Batch& batch) const {
-    const auto compressed = compress({.input = batch.input.const_data_ptr<double>(),
-                                      .target = batch.target.const_data_ptr<double>(),
-                                      .streams = batch.input.size(0),
-                                      .rows = batch.input.size(1),
-                                      .inputs = batch.input.size(2),
-                                      .outputs = batch.target.size(2)});
-    const double scale = 1 / std::sqrt(static_cast<double>(batch.samples));
-    StepData<T> data;
-    data.samples = batch.samples;
-    data.columns = compressed.columns;
-    data.input = scaled(compressed.input, scale);
-    data.target = scaled(compressed.target, scale);
-    if (problem_.alignment) {
-      data.full_columns = batch.input.size(1);
-      data.full_input = transposed(batch.input);
-      data.full_target = transposed(batch.target);
+  // The data of some steps.
+  void prepare(const data::Batch* batches, std::size_t count, StepData<T>* out) const {
+    const bool alike = std::all_of(batches, batches + count, [&](const data::Batch& batch) {
+      return batch.input.size(1) == batches->input.size(1);
+    });
+    if (!alike) {
+      for (std::size_t i = 0; i < count; ++i) prepare(batches + i, 1, out + i);
+      return;
     }
-    return data;
+    std::vector<at::Tensor> inputs;
+    std::vector<at::Tensor> targets;
+    for (std::size_t i = 0; i < count; ++i) {
+      inputs.push_back(batches[i].input);
+      targets.push_back(batches[i].target);
+    }
+    const auto input = at::cat(inputs);
+    const auto target = at::cat(targets);
+    const auto compressed = compress({.input = input.const_data_ptr<double>(),
+                                      .target = target.const_data_ptr<double>(),
+                                      .streams = input.size(0),
+                                      .rows = input.size(1),
+                                      .inputs = input.size(2),
+                                      .outputs = target.size(2)});
+    for (std::size_t i = 0; i < count; ++i) {
+      const double scale = 1 / std::sqrt(static_cast<double>(batches[i].samples));
+      out[i].samples = batches[i].samples;
+      out[i].columns = compressed.columns;
+      out[i].input = scaled(piece(compressed.input, i, count), scale);
+      out[i].target = scaled(piece(compressed.target, i, count), scale);
+      if (!problem_.alignment) continue;
+      out[i].full_columns = batches[i].input.size(1);
+      out[i].full_input = transposed(batches[i].input);
+      out[i].full_target = transposed(batches[i].target);
+    }
+  }
+
+  // Number i of `count` equal pieces.
+  static std::span<const double> piece(const std::vector<double>& values, std::size_t i,
+                                       std::size_t count) {
+    const auto size = values.size() / count;
+    return std::span(values).subspan(i * size, size);
   }
 
   void check(const data::Batch& batch) const {
@@ -322,7 +351,7 @@ class Run {
     }
   }
 
-  static std::vector<T> scaled(const std::vector<double>& values, double scale) {
+  static std::vector<T> scaled(std::span<const double> values, double scale) {
     std::vector<T> result(values.size());
     std::transform(values.begin(), values.end(), result.begin(),
                    [&](double value) { return static_cast<T>(scale * value); });
