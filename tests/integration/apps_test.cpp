@@ -153,7 +153,7 @@ TEST_F(Apps, RefuseBadInput) {
       {"pcxx-alignment", {"--set", "seeds=1", "--out", "text.pt"}, "'text.pt'"},
       {"pcxx-regression", {"--set", "learning_rat=1"}, "learning_rate"},
       {"pcxx-regression", {"--set", "rule=kpc"}, "rule"},
-      {"pcxx-regression", {"--set", "steps=[1,2]"}, "steps"},
+      {"pcxx-regression", {"--set", "run_threads=[1,2]"}, "run_threads"},
       {"pcxx-regression", {"--quiet", "False"}, "'False'"},
       {"pcxx-regression",
        {"--set", "architecture=relu", "--set", "inference=closed_form", "--set", "rule=pc"},

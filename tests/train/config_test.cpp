@@ -19,7 +19,7 @@ using Reals = std::vector<double>;
 Schema schema() {
   Schema keys({"rule", "rescaling", "learning_rate", "regularisation", "optimizer", "init",
                "hidden_layers", "width", "widths", "condition_number", "bias", "batch_size",
-               "steps", "noise", "seeds", "data", "forgetting"});
+               "steps", "noise", "seeds", "data", "forgetting", "samples"});
   keys.initial("width", "20").initial("learning_rate", "0.1").one({"batch_size"});
   keys.add({.name = "measure",
             .kind = Kind::kText,
@@ -218,7 +218,7 @@ TEST(With, RefusesWhatAUserMayNotSetEither) {
   refuse("width", {1.5}, "width = 1.5 is not a whole number");
   refuse("rule", {std::string("sgd")}, "rule = \"sgd\" is not one of bp, pc");
   refuse("rule", {std::string("bp"), std::string("bp")}, "rule has \"bp\" twice");
-  refuse("steps", {std::int64_t{1}, std::int64_t{2}}, "steps takes one value, not 2");
+  refuse("samples", {std::int64_t{1}, std::int64_t{2}}, "samples takes one value, not 2");
   test::expect_user_error([&] { config.with_toml("rule", "[\"bp\""); },
                           "rule = [\"bp\": not valid");
   EXPECT_THROW(config.with("no_such_key", {1.0}), c10::Error);
@@ -243,6 +243,8 @@ TEST(Grid, LastKeyVariesFastest) {
   }
   EXPECT_EQ(next, cells.size());
   EXPECT_EQ(config.grid({}), std::vector<Config>{config});
+  // The same keys in the schema's order; rules are of the models.
+  EXPECT_EQ(config.cells(), config.grid({"init", "hidden_layers", "width"}));
   EXPECT_THROW(config.grid({"no_such_key"}), c10::Error);
 }
 
@@ -312,6 +314,30 @@ TEST_F(ConfigFile, WithLeavesWhatTheModelsSetThemselves) {
   ASSERT_EQ(models.size(), 2U);
   EXPECT_EQ(models[0].real("regularisation"), 0.25);
   EXPECT_EQ(models[1].real("regularisation"), 0.5);
+}
+
+// Oracle: nested loops.
+TEST(Models, AreExpandedByWhateverTheySweep) {
+  const auto models = assigned({"rule=pc", "rescaling=recursive_projection", "forgetting=[0.9,1]",
+                                "width=[3,4]", "optimizer=[sgd,adam]"})
+                          .cells()[1]
+                          .models();
+  ASSERT_EQ(models.size(), 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(models[i].text("optimizer"), i < 2 ? "sgd" : "adam");
+    EXPECT_EQ(models[i].real("forgetting"), i % 2 == 0 ? 0.9 : 1);
+    EXPECT_EQ(models[i].integer("width"), 4);
+  }
+}
+
+// Oracle: the keys by hand.
+TEST(FirstDifference, NamesTheKey) {
+  const auto same = assigned({"width=3"});
+  EXPECT_EQ(first_difference(same, assigned({"width=[3]"}), {}), std::nullopt);
+  EXPECT_EQ(first_difference(same, assigned({"noise=1", "width=4"}), {}), "width");
+  EXPECT_EQ(first_difference(same, assigned({"noise=1", "width=4"}), {"width"}), "noise");
+  const auto models = Config::parse(schema(), "width = 3\n[[models]]\nrule = \"bp\"\n", "text");
+  EXPECT_EQ(first_difference(same, models, {}), "models");
 }
 
 // A schema may have neither rule nor rescaling.
@@ -492,9 +518,9 @@ TEST(Assignment, RefusesEmptyListsDuplicatesAndWrongShapes) {
   refuses("rule=[pc,bp,pc]", {"rule has \"pc\" twice"});
   refuses("learning_rate=[1,1.0]", {"learning_rate has 1.0 twice"});
   refuses("seeds=[3,4,3]", {"seeds has 3 twice"});
-  refuses("steps=[1,2]", {"steps takes one value, not a list"});
+  refuses("samples=[1,2]", {"samples takes one value, not a list"});
   refuses("batch_size=[1,2]", {"batch_size takes one value, not a list"});
-  refuses("steps={from=1,to=2,points=2}", {"steps takes one value, not a table"});
+  refuses("samples={from=1,to=2,points=2}", {"samples takes one value, not a table"});
   refuses("rule={from=bp,to=pc,points=2}", {"rule takes a value or a list, not a table"});
   refuses("widths={from=1,to=2,points=2}", {"widths", "not a table"});
 }

@@ -218,7 +218,7 @@ TEST(Help, TellsDefaultChoicesAndDocumentationOfEveryKey) {
   EXPECT_EQ(
       help_of(schema, "forgetting"),
       "recursive_projection: a sample's weight falls by this factor with every update number, "
-      "above 0 and at most 1; default 0.95; per model");
+      "above 0 and at most 1; default 0.95; sweep; per model");
 }
 
 // Oracle: the widest name. Everything but names starts in one column, and no line is too long to

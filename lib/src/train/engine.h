@@ -38,8 +38,8 @@ Part train_lanes(const std::vector<SweepMember>& members, bool aligned,
 /// Why lanes cannot train a model: the end of a sentence; empty when they can.
 std::string no_lanes(const Config& model, at::Device device);
 
-/// Whether lanes are the faster engine for a model that both can train.
-bool lanes_are_faster(const Config& model);
+/// Why tensors are the faster engine for a model that both can train; empty when lanes are.
+std::string tensors_are_faster(const Config& model);
 
 /// All that members of one lane ensemble have in common, as text.
 std::string lane_key(const Config& model);

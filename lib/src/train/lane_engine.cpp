@@ -165,10 +165,20 @@ std::string no_lanes(const Config& model, at::Device device) {
   return ensemble::unsupported(problem_of(model, false), members).value_or("");
 }
 
-bool lanes_are_faster(const Config& model) {
-  constexpr std::int64_t kWidest = 128;
+std::string tensors_are_faster(const Config& model) {
+  constexpr std::int64_t kHandful = 4;             // half a vector of float64
+  constexpr std::int64_t kNarrow = 40;             // where calls cost more than arithmetic
+  constexpr std::int64_t kParameters = 4'000'000;  // of which a vector is too much memory
   const auto n = widths(model);
-  return *std::max_element(n.begin(), n.end()) <= kWidest;
+  std::int64_t parameters = 0;
+  for (std::size_t l = 1; l < n.size(); ++l) parameters += n[l] * n[l - 1];
+  const auto members = model.reals("learning_rate").size() * model.integers("seeds").size();
+  if (parameters > kParameters) return "the networks are large";
+  if (static_cast<std::int64_t>(members) < kHandful &&
+      *std::max_element(n.begin(), n.end()) > kNarrow) {
+    return "there are only a few networks";
+  }
+  return "";
 }
 
 std::string lane_key(const Config& model) {

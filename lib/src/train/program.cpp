@@ -118,10 +118,13 @@ int end_unfinished(const Program& program, Run& run, const CommandLine& command_
   if (!command_line.merge.empty()) {
     auto names = run.unfinished();
     if (missing > kNamed) names.resize(kNamed);
-    return fail(program,
-                fmt::format("{} of {} jobs are missing ({}{}); {}", missing, jobs,
-                            fmt::join(names, "; "), missing > kNamed ? "; ..." : "", results),
-                1);
+    return fail(
+        program,
+        fmt::format("{} of {} jobs are missing ({}{}); {}; the shards that should have done "
+                    "them go on by the same command",
+                    missing, jobs, fmt::join(names, "; "), missing > kNamed ? "; ..." : "",
+                    results),
+        1);
   }
   if (missing == jobs) return fail(program, "interrupted; no results were written", 130);
   return fail(program,

@@ -79,7 +79,11 @@ const Parts& Run::work(const Work& work) {
     const bool ended = do_jobs(work);
     if (command_line_.shard) throw ShardEnded{ended};
   }
-  for (const auto job : parts_->missing()) unfinished_.push_back(work.jobs[job].name);
+  const auto missing = parts_->missing();
+  if (!command_line_.merge.empty() && missing.size() == jobs) {
+    user_error("'{}' holds no finished jobs to merge", folders.front().string());
+  }
+  for (const auto job : missing) unfinished_.push_back(work.jobs[job].name);
   return *parts_;
 }
 

@@ -58,6 +58,19 @@ std::vector<std::string> listed_files(const fs::path& folder) {
   return names;
 }
 
+// What a killed run left of a file.
+void remove_half_written(const fs::path& folder, const std::string& name) {
+  std::error_code ignored;
+  std::vector<fs::path> stale;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const auto found = entry.path().filename().string();
+    if (found.starts_with("." + name + ".") && found.ends_with(".partial")) {
+      stale.push_back(entry.path());
+    }
+  }
+  for (const auto& path : stale) fs::remove(path, ignored);
+}
+
 }  // namespace
 
 RunFolder::RunFolder(fs::path path, fs::path created)
@@ -126,6 +139,7 @@ void RunFolder::commit() {
     if (stale) fs::remove(path_ / name, ignored);
   }
   for (const auto& file : files_) file->commit();
+  for (const auto& name : written) remove_half_written(path_, name);
   committed_ = true;
 }
 

@@ -104,9 +104,6 @@ Config read_config(const Program& program, const CommandLine& command_line) {
       check_equal(folder, "the program", text_of(*run, "program"), program.name);
       return saved_config(program, *run, folder, command_line.assignments);
     }
-    if (!command_line.merge.empty()) {
-      user_error("'{}' holds no finished jobs to merge", folders.front().string());
-    }
   }
   return Config::read(program.schema, command_line.config, command_line.assignments);
 }

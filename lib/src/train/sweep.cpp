@@ -35,9 +35,7 @@ std::string tensor_reason(const Config& model, at::Device device) {
   if (engine == "lanes" && !reason.empty()) {
     user_error("engine = 'lanes' cannot train {}: {}", model_name(model), reason);
   }
-  if (engine == "auto" && reason.empty() && !lanes_are_faster(model)) {
-    return "wide layers are faster there";
-  }
+  if (engine == "auto" && reason.empty()) return tensors_are_faster(model);
   return reason;
 }
 
@@ -164,10 +162,11 @@ std::string SweepPlan::name(const Job& job) const {
   const auto rate = [&](const Member& member) {
     return to_string(models_[member.model].values("learning_rate")[member.rate]);
   };
+  const bool one_seed = first.seed == last.seed;
   return model_name(model) +
          range_text("seed", fmt::format("{}", seeds_[first.seed]),
                     fmt::format("{}", seeds_[last.seed])) +
-         range_text("learning_rate", rate(first), rate(last));
+         (one_seed ? range_text("learning_rate", rate(first), rate(last)) : "");
 }
 
 Sweep SweepPlan::empty_sweep(const Config& model, const std::vector<std::int64_t>& seeds) const {

@@ -58,6 +58,7 @@ class SweepPlan {
   SweepPlan(std::vector<Config> models, std::vector<std::string> measure, at::Device device);
 
   const std::vector<Config>& models() const { return models_; }
+  /// Of which the plan must outlive the last job.
   Work work(std::string label) const;
 
   /// One sweep per model from what each job has left, over the seeds that all models have finished

@@ -1,0 +1,308 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/train/sweep.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "support/user_error.h"
+
+namespace pcxx::train {
+namespace {
+
+Config config(const std::vector<std::string>& assignments) {
+  const Schema schema({"rule",
+                       "rescaling",
+                       "architecture",
+                       "init",
+                       "hidden_layers",
+                       "width",
+                       "inputs",
+                       "outputs",
+                       "condition_number",
+                       "bias",
+                       "batch_size",
+                       "learning_rate",
+                       "targets",
+                       "noise",
+                       "steps",
+                       "dtype",
+                       "seeds",
+                       "inference",
+                       "inference_steps",
+                       "inference_step_size",
+                       "inference_tolerance",
+                       "inference_energy_tolerance",
+                       "regularisation",
+                       "spectrum",
+                       "as_printed",
+                       "alpha_denominator",
+                       "alpha_floor",
+                       "forgetting",
+                       "delta",
+                       "optimizer",
+                       "engine"});
+  std::vector<std::string> all{"width=6", "batch_size=16", "init=norm_preserving",
+                               "seeds=3", "steps=12",      "regularisation=1e-3"};
+  all.insert(all.end(), assignments.begin(), assignments.end());
+  return Config::read(schema, std::nullopt, all);
+}
+
+std::vector<Config> all_models(const Config& config) {
+  std::vector<Config> models;
+  for (const auto& cell : config.cells()) {
+    for (auto& model : cell.models()) models.push_back(std::move(model));
+  }
+  return models;
+}
+
+using MaybeParts = std::vector<std::optional<Part>>;
+
+MaybeParts run_all(const SweepPlan& plan) {
+  const auto work = plan.work("");
+  MaybeParts parts(work.jobs.size());
+  for (std::size_t job = 0; job < parts.size(); ++job) parts[job] = work.run(job, [](auto) {});
+  return parts;
+}
+
+const std::vector<std::string> kMeasure{"target_alignment", "excess_map_error",
+                                        "map_error_squared_frobenius"};
+
+// Two rates that learn and one that diverges.
+const std::string kRates = "learning_rate=[0.02,0.05,1e5]";
+
+// Largest |a - b| / max(|b|, floor) where b is finite; infinite when they are finite elsewhere.
+double difference(const at::Tensor& a, const at::Tensor& b, double floor) {
+  if (!a.isfinite().equal(b.isfinite())) return std::numeric_limits<double>::infinity();
+  const auto finite = b.isfinite();
+  const auto x = a.masked_select(finite);
+  const auto y = b.masked_select(finite);
+  return x.numel() == 0 ? 0 : ((x - y).abs() / y.abs().clamp_min(floor)).max().item<double>();
+}
+
+// Oracle: the tensor engine. Errors, alignments and the step at which a run diverges agree for
+// every rule, rescaling, architecture, target and batch.
+TEST(Engines, MeasureTheSame) {
+  const std::vector<std::vector<std::string>> tasks{
+      {"batch_size=16"},
+      {"batch_size=1", "hidden_layers=2"},
+      {"batch_size=4", "architecture=residual", "hidden_layers=2"},
+      {"inputs=3", "outputs=9", "hidden_layers=2", "noise=[0,0.3]"},
+      {"targets=independent"},
+      {"condition_number=[0,5]", "regularisation=[1e-3,1e-1]"},
+      {"alpha_floor=0.5", "alpha_denominator=presynaptic", "as_printed=true"},
+      {"dtype=float32"}};
+  for (const auto& task : tasks) {
+    SCOPED_TRACE(task.front());
+    std::vector<std::string> assignments{
+        "rule=[bp,pc]", "rescaling=[none,alpha,decorrelation,projection,recursive_projection]",
+        kRates};
+    assignments.insert(assignments.end(), task.begin(), task.end());
+    auto with = [&](const std::string& engine) {
+      auto all = assignments;
+      all.push_back("engine=" + engine);
+      const SweepPlan plan(all_models(config(all)), kMeasure, at::kCPU);
+      return plan.collect(run_all(plan));
+    };
+    const bool single = task.front() == "dtype=float32";
+    const auto lanes = with("lanes");
+    const auto tensors = with("tensor");
+    ASSERT_EQ(lanes.size(), tensors.size());
+    for (std::size_t m = 0; m < lanes.size(); ++m) {
+      SCOPED_TRACE(m);
+      EXPECT_TRUE(lanes[m].left_at.equal(tensors[m].left_at)) << lanes[m].left_at;
+      ASSERT_EQ(lanes[m].curves.size(), tensors[m].curves.size());
+      for (const auto& [name, curve] : tensors[m].curves) {
+        const bool wild = name != "target_alignment";
+        // The diverging rate multiplies rounding by its own size.
+        const auto calm = [&](const at::Tensor& values) { return values.slice(1, 0, 2); };
+        EXPECT_LT(difference(calm(lanes[m].curves.at(name)), calm(curve), 1e-3),
+                  single ? 2e-3 : 1e-9)
+            << name;
+        if (wild) {
+          EXPECT_TRUE(lanes[m].curves.at(name).isnan().equal(curve.isnan())) << name;
+        }
+      }
+    }
+  }
+}
+
+// Invariant: however the jobs are ordered and shared out, to the last bit.
+TEST(SweepPlan, ItsResultsDependOnNothingButTheModels) {
+  const auto models =
+      all_models(config({"rule=[bp,pc]", "rescaling=[none,projection]", "architecture=[dln,relu]",
+                         "learning_rate={from=0.01,to=0.3,points=40}", "condition_number=[0,3]"}));
+  const SweepPlan plan(models, {"target_alignment"}, at::kCPU);
+  const auto expected = plan.collect(run_all(plan));
+  const SweepPlan again(models, {"target_alignment"}, at::kCPU);
+  const auto work = again.work("");
+  ASSERT_GT(work.jobs.size(), 10U);
+  std::vector<std::size_t> order(work.jobs.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::shuffle(order.begin(), order.end(), std::mt19937(1));
+  MaybeParts parts(order.size());
+  std::vector<std::thread> workers;
+  for (std::size_t worker = 0; worker < 3; ++worker) {
+    workers.emplace_back([&, worker] {
+      for (auto i = worker; i < order.size(); i += 3) {
+        parts[order[i]] = work.run(order[i], [](auto) {});
+      }
+    });
+  }
+  for (auto& worker : workers) worker.join();
+  const auto found = plan.collect(parts);
+  for (std::size_t m = 0; m < models.size(); ++m) {
+    for (const auto& [name, curve] : expected[m].curves) {
+      EXPECT_TRUE(at::allclose(found[m].curves.at(name), curve, 0, 0, true)) << name;
+    }
+  }
+}
+
+// Invariant: in lanes a run is the same to the last bit whatever trains beside it.
+TEST(SweepPlan, AModelAmongOthersIsTheModelAlone) {
+  const auto models = all_models(
+      config({"rule=pc", "rescaling=decorrelation", "engine=lanes",
+              "learning_rate=[0.02,0.1,0.3,0.5]", "noise=[0,0.1]", "condition_number=[0,4]",
+              "init=[kaiming,orthogonal]", "regularisation=[1e-4,1e-2]"}));
+  ASSERT_EQ(models.size(), 16U);
+  const SweepPlan plan(models, {}, at::kCPU);
+  EXPECT_LT(plan.work("").jobs.size(), 4U) << "they train side by side";
+  const auto together = plan.collect(run_all(plan));
+  for (std::size_t m = 0; m < models.size(); ++m) {
+    const auto alone = run_sweep(models[m], {}, at::kCPU);
+    const auto& a = together[m].curves.at("map_error");
+    const auto& b = alone.curves.at("map_error");
+    const bool noisy = models[m].real("noise") > 0;
+    // Noise-free batches compress further when no noisy one is beside them.
+    EXPECT_LT(difference(a, b, 1e-6), 1e-9);
+    EXPECT_TRUE(!noisy || a.equal(b));
+  }
+}
+
+// Oracle: metrics::diverged. A diverged run has its last error at the step at which it left.
+TEST(SweepPlan, RecordsWhereARunDiverged) {
+  for (const std::string engine : {"lanes", "tensor"}) {
+    for (const std::string rule : {"bp", "pc"}) {
+      const auto sweep = run_sweep(
+          config({"rule=" + rule, "learning_rate=[0.05,3,1e5,1e200]", "engine=" + engine}),
+          {"target_alignment"}, at::kCPU);
+      const auto& errors = sweep.curves.at("map_error");
+      for (std::int64_t k = 0; k < 4; ++k) {
+        for (std::int64_t s = 0; s < 3; ++s) {
+          const auto curve = errors.select(1, k).select(1, s).contiguous();
+          const auto* values = curve.const_data_ptr<double>();
+          const auto left = sweep.left_at[k][s].item<std::int64_t>();
+          EXPECT_EQ(metrics::diverged({values, values + curve.numel()}), left >= 0);
+          EXPECT_EQ(left >= 0, k >= 2 || (k == 1 && left >= 0));
+          if (left < 0) continue;
+          EXPECT_FALSE(metrics::diverged({values, values + left}));
+          EXPECT_TRUE(curve.slice(0, left + 1).isnan().all().item<bool>());
+          const auto alignment = sweep.curves.at("target_alignment").select(1, k).select(1, s);
+          EXPECT_TRUE(alignment.slice(0, left).isnan().all().item<bool>());
+          EXPECT_TRUE(std::isfinite(alignment[0].item<double>()));
+        }
+      }
+    }
+  }
+}
+
+// Oracle: the jobs' own members. What is missing takes away its seeds, of all models.
+TEST(SweepPlan, CollectsTheSeedsThatAreFinished) {
+  const SweepPlan plan(all_models(config({"rule=[bp,pc]", "seeds=[4,9,2]", "optimizer=adam",
+                                          "learning_rate=[0.01,0.1]"})),
+                       {}, at::kCPU);
+  auto parts = run_all(plan);
+  const auto work = plan.work("");
+  const auto whole = plan.collect(parts);
+  EXPECT_EQ(whole[0].seeds, (std::vector<std::int64_t>{4, 9, 2}));
+  for (std::size_t job = 0; job < parts.size(); ++job) {
+    auto some = parts;
+    some[job].reset();
+    const auto found = plan.collect(some);
+    EXPECT_TRUE(found[0].seeds.empty()) << "a job of this sweep has all seeds of a rate";
+    EXPECT_EQ(found[1].curves.at("map_error").size(2), 0);
+  }
+}
+
+TEST(SweepPlan, SeedsComeOneAfterTheOther) {
+  const SweepPlan plan(
+      all_models(config({"rule=[bp,pc]", "seeds=[4,9,2]", "steps=500", "width=20",
+                         "learning_rate={from=0.001,to=0.002,points=300}", "hidden_layers=8"})),
+      {}, at::kCPU);
+  const auto jobs = plan.work("").jobs;
+  EXPECT_GT(jobs.size(), 6U);
+  std::int64_t steps = 0;
+  std::set<std::string> names;
+  for (const auto& job : jobs) {
+    steps += job.steps;
+    names.insert(job.name);
+  }
+  EXPECT_EQ(steps, 2 * 3 * 300 * 500);
+  EXPECT_EQ(names.size(), jobs.size()) << "names tell jobs apart";
+  EXPECT_TRUE(jobs.front().name.starts_with("bp, seed 4, learning_rate 0.001 to"))
+      << jobs.front().name;
+  EXPECT_NE(jobs.back().name.find("seed 2"), std::string::npos) << jobs.back().name;
+}
+
+TEST(Engine, IsChosenAndNamed) {
+  const auto engine = [](const std::vector<std::string>& assignments) {
+    const SweepPlan plan(all_models(config(assignments)), {}, at::kCPU);
+    return plan.engines().front();
+  };
+  EXPECT_EQ(engine({}), "engine: lanes, one SIMD lane a network");
+  EXPECT_EQ(engine({"engine=tensor"}), "engine: tensor (engine = 'tensor')");
+  EXPECT_EQ(engine({"architecture=relu"}), "engine: tensor (relu networks are not linear)");
+  EXPECT_EQ(engine({"optimizer=adam"}), "engine: tensor (the optimizer is adam)");
+  EXPECT_EQ(engine({"width=60", "learning_rate=1", "seeds=2"}),
+            "engine: tensor (there are only a few networks)");
+  EXPECT_EQ(engine({"width=2000"}), "engine: tensor (the networks are large)");
+
+  const SweepPlan both(
+      all_models(config({"rule=pc", "rescaling=[none,projection]", "regularisation=0"})), {},
+      at::kCPU);
+  const auto lines = both.engines();
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_TRUE(lines[0].ends_with(", for pc")) << lines[0];
+  EXPECT_NE(lines[1].find("pseudo-inverse"), std::string::npos) << lines[1];
+  EXPECT_TRUE(lines[1].ends_with("), for pc + projection")) << lines[1];
+}
+
+TEST(Engine, LanesAreRefusedWithTheReason) {
+  const auto refuses = [](std::vector<std::string> assignments, const std::string& part) {
+    assignments.insert(assignments.end(), {"engine=lanes", "rule=pc"});
+    test::expect_user_error([&] { SweepPlan(all_models(config(assignments)), {}, at::kCPU); },
+                            part);
+  };
+  refuses({"architecture=relu"}, "engine = 'lanes' cannot train pc: relu networks are not linear");
+  refuses({"bias=true"}, "there are biases");
+  refuses({"optimizer=rmsprop"}, "the optimizer is rmsprop");
+  refuses({"inference=state_descent", "inference_step_size=0.05"}, "inference is by state_descent");
+  refuses({"rescaling=projection", "regularisation=0"}, "pseudo-inverse");
+  refuses({"rescaling=decorrelation", "spectrum=singular"}, "singular");
+}
+
+// Oracle: the tensor engine's two models alone. A key of one model only is swept like any other.
+TEST(SweepPlan, SweepsAnyKeyThatKeepsTheShapes) {
+  const auto models = all_models(
+      config({"rule=pc", "rescaling=recursive_projection", "forgetting=[0.9,1]", "delta=[1,10]",
+              "batch_size=1", "optimizer=[sgd,adam]", "steps=[3,5]", "learning_rate=[0.1,0.2]"}));
+  EXPECT_EQ(models.size(), 16U);
+  const SweepPlan plan(models, {}, at::kCPU);
+  const auto sweeps = plan.collect(run_all(plan));
+  std::set<double> last;
+  for (std::size_t m = 0; m < models.size(); ++m) {
+    const auto& curve = sweeps[m].curves.at("map_error");
+    EXPECT_EQ(curve.size(0), models[m].integer("steps") + 1);
+    EXPECT_EQ(plan.engine(m), models[m].text("optimizer") == "sgd" ? "lanes" : "tensor");
+    last.insert(curve[-1][1][0].item<double>());
+    const auto alone = run_sweep(models[m], {}, at::kCPU).curves.at("map_error");
+    EXPECT_LT(difference(curve, alone, 1e-6), 1e-12);
+  }
+  EXPECT_EQ(last.size(), models.size()) << "every key matters";
+}
+
+}  // namespace
+}  // namespace pcxx::train
