@@ -15,6 +15,8 @@
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/sgd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
 
 namespace {
@@ -152,6 +154,63 @@ void tensors(benchmark::State& state, const Model& model, std::optional<std::int
   at::set_num_threads(1);
 }
 
+// ---- The task of peers/ensembles.py -------------------------------------------------------------
+
+void write_numbers(const std::filesystem::path& path, const at::Tensor& values) {
+  const auto plain = values.to(at::kDouble).contiguous();
+  std::ofstream file(path, std::ios::binary);
+  file.write(static_cast<const char*>(plain.const_data_ptr()),
+             static_cast<std::streamsize>(plain.nbytes()));
+}
+
+// Teachers, inputs, first weights and learning rates as raw float64, and the error of every member
+// at every step as the engine finds it: members are seed after seed, each at all rates.
+void export_task(const std::filesystem::path& folder, std::int64_t rates, std::int64_t steps) {
+  std::filesystem::create_directories(folder);
+  const auto rate = at::logspace(-3, -1.5, rates, 10, at::kDouble);
+  write_numbers(folder / "rates", rate);
+  for (const std::int64_t hidden : {1, 8}) {
+    const Model shape{Rule::kBackpropagation, Rescaling::kNone, hidden};
+    auto teachers =
+        data::linear_teachers(data::LinearTeacherOptions(shape.width, shape.width), 0, kSeeds);
+    const auto maps = data::stack_maps(teachers);
+    std::vector<data::Batch> batches;
+    std::vector<at::Tensor> inputs;
+    for (std::int64_t t = 0; t < steps; ++t) {
+      batches.push_back(data::next_batch(teachers, shape.batch()));
+      inputs.push_back(batches.back().input);
+    }
+    const auto network = draw_network(shape.network(), at::kDouble);
+    std::vector<at::Tensor> weights;
+    ensemble::Members members{
+        .weights = {},
+        .rates = rate.repeat({kSeeds}),
+        .regularisation = at::full({kSeeds * rates}, kRegularisation, at::kDouble),
+        .streams = at::arange(kSeeds).repeat_interleave(rates)};
+    for (std::size_t l = 1; l <= network->size(); ++l) {
+      weights.push_back(network->layer(l).weight.detach());
+      members.weights.push_back(weights.back().unsqueeze(0).repeat({kSeeds * rates, 1, 1}));
+    }
+    write_numbers(folder / fmt::format("maps-{}", hidden), maps);
+    write_numbers(folder / fmt::format("inputs-{}", hidden), at::stack(inputs));
+    write_numbers(folder / fmt::format("weights-{}", hidden), at::stack(weights));
+    const ensemble::Streams streams{.maps = maps, .batch = [&](std::int64_t t) {
+                                      return batches[static_cast<std::size_t>(t)];
+                                    }};
+    for (const auto rule : {Rule::kBackpropagation, Rule::kPredictiveCoding}) {
+      for (const auto rescaling : {Rescaling::kNone, Rescaling::kDecorrelation}) {
+        ensemble::Problem problem{
+            .widths = std::vector<std::int64_t>(static_cast<std::size_t>(hidden) + 2, shape.width)};
+        problem.rule = rule;
+        problem.rescaling = rescaling;
+        const auto result = ensemble::run(problem, members, streams, steps);
+        const Model model{rule, rescaling, hidden};
+        write_numbers(folder / ("errors-" + model.name()), result.errors);
+      }
+    }
+  }
+}
+
 // What one core can do: a product of 512 x 512 matrices.
 void peak(benchmark::State& state, at::ScalarType dtype) {
   at::set_num_threads(1);
@@ -178,6 +237,10 @@ void add(const std::string& name, const std::function<void(benchmark::State&)>& 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 5 && std::string(argv[1]) == "--export") {
+    export_task(argv[2], std::stoll(argv[3]), std::stoll(argv[4]));
+    return 0;
+  }
   benchmark::Initialize(&argc, argv);
   at::set_num_threads(1);
   add("peak/float64", [](auto& state) { peak(state, at::kDouble); });

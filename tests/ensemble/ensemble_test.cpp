@@ -13,6 +13,7 @@
 #include <pcxx/nn/network.h>
 #include <pcxx/optim/factory.h>
 #include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
 
 #include <map>
@@ -116,6 +117,9 @@ class TensorPath {
   at::Tensor weight(std::size_t l) const { return network_->layer(l + 1).weight.detach(); }
   at::Tensor direction(std::size_t l) const { return -network_->layer(l + 1).weight.grad(); }
   const at::Tensor& alignment() const { return alignment_; }
+  at::Tensor memory(std::size_t l) {
+    return dynamic_cast<const Rescalings&>(optimizer_.rescaling()).memory(l);
+  }
   at::Tensor map_error() const {
     return metrics::map_error(*network_, setup_.maps.index_select(0, setup_.members.streams));
   }
@@ -180,6 +184,14 @@ class TensorPath {
       return result;
     }
     std::string_view name() const override { return "one a member"; }
+
+    at::Tensor memory(std::size_t l) const {
+      std::vector<at::Tensor> found;
+      for (const auto& member : members_) {
+        found.push_back(dynamic_cast<const optim::RecursiveProjection&>(*member).memory()[l]);
+      }
+      return at::stack(found);
+    }
 
    private:
     std::vector<std::unique_ptr<optim::Rescaling>> members_;
@@ -373,6 +385,7 @@ TEST(Engine, RecursiveProjectionStopsForgettingAsTheTensorPathDoes) {
     const auto found = setup.run();
     for (std::size_t l = 0; l < found.weights.size(); ++l) {
       EXPECT_LT(worst(found.weights[l], reference.weight(l)), 1e-8);
+      EXPECT_LT(worst(found.memory[l], reference.memory(l)), 1e-8);
     }
   }
 }

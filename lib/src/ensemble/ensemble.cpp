@@ -124,6 +124,7 @@ class Run {
       next += static_cast<std::int64_t>(chunk.data.size());
       train(chunk);
     }
+    if (remembers()) collect_memory();
     return result_;
   }
 
@@ -244,6 +245,33 @@ class Run {
           batch.const_data_ptr<T>() + index[static_cast<std::size_t>(lane)] * out.rows * out.cols;
       for (std::ptrdiff_t i = 0; i < out.rows; ++i) {
         for (std::ptrdiff_t j = 0; j < out.cols; ++j) out.at(i, j)[lane] = *from++;
+      }
+    }
+  }
+
+  void collect_memory() {
+    auto at = std::vector<T*>();
+    for (const auto& group : groups_) at.push_back(group.memory);
+    for (std::int64_t l = 1; l <= depth(problem_); ++l) {
+      const auto n = width(problem_, l - 1);
+      result_.memory.push_back(at::zeros({members_, n, n}, kType));
+      for (std::size_t g = 0; g < groups_.size(); ++g) {
+        const auto q =
+            matrix_at(std::exchange(at[g], at[g] + footprint(n, n, lanes_)), n, n, lanes_);
+        gather(q, groups_[g], result_.memory.back());
+      }
+    }
+  }
+
+  // The inverse of spread, of the lanes that hold members of their own.
+  void gather(const Matrix<T>& matrix, const Group<T>& group, at::Tensor& batch) const {
+    const auto first = (&group - groups_.data()) * lanes_;
+    const auto real = std::min(lanes_, members_ - first);
+    for (std::int64_t lane = 0; lane < real; ++lane) {
+      T* to = batch.data_ptr<T>() +
+              group.member[static_cast<std::size_t>(lane)] * matrix.rows * matrix.cols;
+      for (std::ptrdiff_t i = 0; i < matrix.rows; ++i) {
+        for (std::ptrdiff_t j = 0; j < matrix.cols; ++j) *to++ = matrix.at(i, j)[lane];
       }
     }
   }

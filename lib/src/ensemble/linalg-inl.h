@@ -545,14 +545,14 @@ void narrow(D d, const Pivots<D>& p, Index n, bool clustered, Enclosure<D>& e) {
     return hn::Div(size, hn::Add(p.sum, root));
   };
   const auto lowest = hn::Add(e.low, half);
-  const auto single = hn::Max(hn::Sub(e.at, step(one)), lowest);
-  auto next = single;
+  const auto single = hn::Sub(e.at, step(one));
+  auto next = hn::Max(single, lowest);
   if (clustered) {
     const auto fold = hn::Floor(hn::Div(squared, p.square_sum));
     next = hn::Max(hn::Sub(e.at, step(hn::Max(one, hn::Min(fold, size)))), lowest);
   }
   next = hn::Min(next, hn::NegMulAdd(hn::Set(d, T(0.25)), e.tolerance, e.high));
-  e.safe = hn::IfThenElse(above, single, e.safe);
+  e.safe = hn::IfThenElse(above, hn::Max(single, e.low), e.safe);
   e.back = hn::IfThenElse(above, e.tolerance, hn::Sqrt(hn::Mul(e.back, hn::Sub(e.high, e.low))));
   const auto up = hn::Add(e.low, e.back);
   const auto again = hn::IfThenElse(hn::Gt(e.safe, e.low), hn::Min(up, e.safe), up);
@@ -616,13 +616,14 @@ Extremes<D> tridiagonal_extremes(D d, Index n, const T* diagonal, const T* squar
     narrow(d, up, n, round >= kSingleRounds, largest);
     narrow(d, down, n, round >= kSingleRounds, smallest);
   }
-  const auto middle = [&](const Enclosure<D>& e)
-                          HWY_ATTR { return hn::Mul(hn::Set(d, T(0.5)), hn::Add(e.low, e.high)); };
+  // Laguerre's last step is nearer to the zero than the middle of its bounds.
+  const auto zero = [&](const Enclosure<D>& e)
+                        HWY_ATTR { return hn::Min(hn::Max(e.safe, e.low), e.high); };
   // Max drops NaN: `total` has kept it.
   const auto finite = hn::Eq(total, total);
   const auto nan = hn::Set(d, std::numeric_limits<T>::quiet_NaN());
-  return {hn::IfThenElse(finite, hn::Neg(middle(smallest)), nan),
-          hn::IfThenElse(finite, middle(largest), nan)};
+  return {hn::IfThenElse(finite, hn::Neg(zero(smallest)), nan),
+          hn::IfThenElse(finite, zero(largest), nan)};
 }
 
 // Of a symmetric matrix given by its lower triangle, which is destroyed. work: [4 n].

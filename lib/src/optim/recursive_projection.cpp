@@ -82,10 +82,11 @@ std::vector<Direction> RecursiveProjection::directions(
   return result;
 }
 
-double RecursiveProjection::memory_condition() const {
+double memory_condition(const std::vector<at::Tensor>& memory) {
   const at::NoGradGuard no_grad;
   double worst = 1;
-  for (const auto& q : memory_) {
+  for (const auto& q : memory) {
+    if (q.numel() == 0) continue;
     const auto broken = broken_members({q});
     const auto eigenvalues = at::linalg_eigvalsh(without_members(q, broken).to(at::kDouble));
     const auto condition = eigenvalues.select(-1, -1) / eigenvalues.select(-1, 0).clamp_min(0);

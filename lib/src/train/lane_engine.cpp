@@ -4,6 +4,7 @@
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/ensemble/ensemble.h>
 #include <pcxx/metrics/map_error.h>
+#include <pcxx/optim/recursive_projection.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/sweep.h>
 
@@ -111,6 +112,14 @@ Inputs gather(const std::vector<SweepMember>& members) {
   return inputs;
 }
 
+// Of the members that stayed.
+double memory_condition(const ensemble::Result& result) {
+  const auto stayed = at::nonzero(result.left_at.lt(0)).squeeze(-1);
+  std::vector<at::Tensor> memory;
+  for (const auto& q : result.memory) memory.push_back(q.index_select(0, stayed));
+  return optim::memory_condition(memory);
+}
+
 }  // namespace
 
 Part train_lanes(const std::vector<SweepMember>& members, bool aligned,
@@ -142,6 +151,10 @@ Part train_lanes(const std::vector<SweepMember>& members, bool aligned,
   if (problem.rescaling == ensemble::Rescaling::kAlpha) {
     part[std::string(kDiagnostic) + "zero_denominators"] =
         result.zero_denominators.sum().to(at::kDouble);
+  }
+  if (problem.rescaling == ensemble::Rescaling::kRecursiveProjection) {
+    part[std::string(kDiagnostic) + "memory_condition"] =
+        at::scalar_tensor(memory_condition(result), at::kDouble);
   }
   return part;
 }

@@ -66,6 +66,8 @@ struct Streams {
 ///   alignments         [steps + 1, R], row t of the update that follows, the last NaN; where asked
 ///   weights            of layers 1..L, [R, n_l, n_{l-1}]: the last ones, or those a member left
 ///   with
+///   memory             Q of layers 1..L of the recursive projection, [R, n, n], n = n_{l-1}: the
+///                      last ones; of members that left, any number. Empty with other rescalings.
 ///   left_at            [R], int64: the step at which a member left, -1 for one that did not
 ///   zero_denominators  [R], int64: how often alpha's c_l was 0, which leaves a layer's update at 0
 ///   finished           [R], bool: false where run() was stopped before the member's last step
@@ -73,6 +75,7 @@ struct Result {
   at::Tensor errors;
   at::Tensor alignments;
   std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> memory;
   at::Tensor left_at;
   at::Tensor zero_denominators;
   at::Tensor finished;

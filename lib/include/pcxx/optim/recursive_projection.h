@@ -11,6 +11,10 @@ struct RecursiveProjectionOptions {
   double delta = 1;
 };
 
+/// Largest lambda_max / lambda_min over matrices Q [n, n] or [R, n, n], one a layer; infinite where
+/// a Q is singular or not finite, 1 where there is none.
+double memory_condition(const std::vector<at::Tensor>& memory);
+
 /// `recursive_projection` (not in the paper): the projection with a memory, recursive least squares
 /// with forgetting. Per layer Q = (sum over past updates of lambda^age Xhat^T Xhat + lambda^t /
 /// delta I)^-1:
@@ -36,9 +40,8 @@ class RecursiveProjection final : public Rescaling {
   /// update.
   const std::vector<at::Tensor>& memory() const { return memory_; }
 
-  /// Largest lambda_max / lambda_min of Q over layers and members; infinite where Q is singular or
-  /// not finite, 1 before the first update.
-  double memory_condition() const;
+  /// Of memory().
+  double memory_condition() const { return optim::memory_condition(memory_); }
 
  private:
   RecursiveProjectionOptions options_;
