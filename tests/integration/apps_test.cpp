@@ -102,8 +102,8 @@ double largest_difference(const std::string& a, const std::string& b) {
                                                        : std::numeric_limits<double>::infinity();
 }
 
-// Oracle: the first run. Its config.toml gives the same numbers to the last bit; on another number
-// of threads, where sums are split otherwise, to rounding.
+// Oracle: the first run. Its config.toml gives the same numbers to the last bit, on any number of
+// threads; where several threads share one run, and split its sums otherwise, to rounding.
 TEST_F(Apps, RunsAreRepeatable) {
   for (const auto& program : kPrograms) {
     SCOPED_TRACE(program);
@@ -128,9 +128,14 @@ TEST_F(Apps, RunsAreRepeatable) {
         run(program, {"--config", "a/config.toml", "--threads", "2", "--quiet", "--out", "c"});
     ASSERT_EQ(third.code, 0) << third.errors;
     EXPECT_EQ(nlohmann::json::parse(read_file("c/environment.json"))["threads"], 2);
+    EXPECT_TRUE(read_file("c/metrics.csv") == metrics);
+
+    const auto fourth = run(
+        program, {"--config", "a/config.toml", "--set", "run_threads=2", "--quiet", "--out", "d"});
+    ASSERT_EQ(fourth.code, 0) << fourth.errors;
     const bool single = metrics.find("float32") != std::string::npos;
-    EXPECT_LT(largest_difference(metrics, read_file("c/metrics.csv")), single ? 1e-5 : 1e-11);
-    for (const auto* folder : {"a", "b", "c"}) fs::remove_all(folder);
+    EXPECT_LT(largest_difference(metrics, read_file("d/metrics.csv")), single ? 1e-5 : 1e-11);
+    for (const auto* folder : {"a", "b", "c", "d"}) fs::remove_all(folder);
   }
 }
 
@@ -215,6 +220,45 @@ TEST_F(Apps, SavedWeightsGiveTheirTestErrorAgain) {
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
   const auto again = nlohmann::json::parse(read_file("b/summary.json"))["models"][0];
   EXPECT_EQ(again["final_error"], model["final_error"]);
+}
+
+// Oracle: the uninterrupted sweep. One that is killed between two jobs goes on from those it had
+// finished; so do two halves, and their merge.
+TEST_F(Apps, KilledSweepsGoOn) {
+  const Words task{"--set",         "rule=[bp,pc]", "--set",
+                   "engine=tensor", "--set",        "width=8",
+                   "--set",         "seeds=4",      "--set",
+                   "steps=1500",    "--set",        "learning_rate={from=0.001,to=0.1,points=100}",
+                   "--quiet"};
+  const auto with = [&](const Words& more) {
+    Words words = task;
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  ASSERT_EQ(run("pcxx-regression", with({"--out", "whole"})).code, 0);
+  const auto expected = read_file("whole/metrics.csv");
+
+  auto command = with({"--threads", "1", "--out", "killed"});
+  command.insert(command.begin(), binary("pcxx-regression"));
+  const test::Process process(command);
+  const fs::path first = fs::path("killed") / "parts" / "job0.pt";
+  for (int i = 0; i < 6000 && !fs::exists(first); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  process.signal(SIGKILL);
+  ASSERT_NE(process.wait(), 0) << "it had finished";
+  ASSERT_TRUE(fs::exists(first));
+  EXPECT_FALSE(fs::exists("killed/metrics.csv"));
+  const auto resumed = run("pcxx-regression", with({"--out", "killed", "--resume"}));
+  EXPECT_EQ(resumed.code, 0) << resumed.errors;
+  EXPECT_TRUE(read_file("killed/metrics.csv") == expected);
+
+  for (const std::string shard : {"1/2", "0/2"}) {
+    EXPECT_EQ(run("pcxx-regression", with({"--out", "halves", "--shard", shard})).code, 0);
+    EXPECT_FALSE(fs::exists("halves/metrics.csv"));
+  }
+  EXPECT_EQ(run("pcxx-regression", {"--merge", "halves", "--quiet"}).code, 0);
+  EXPECT_TRUE(read_file("halves/metrics.csv") == expected);
 }
 
 TEST_F(Apps, CtrlCEndsARunCleanly) {
