@@ -21,8 +21,8 @@ IDENTITY = (
     "dtype",
     "seed",
 )
-COLUMNS = (*IDENTITY, "step", "metric", "value")
-TEXT = {"rule", "rescaling", "architecture", "init", "targets", "dtype", "metric"}
+MEASURED = ("step", "metric", "value")
+TEXT = {"rule", "rescaling", "architecture", "init", "targets", "dtype"}
 MODEL = ("rule", "rescaling")
 DIVERGENCE = 1e6  # an error this many times the initial one is a diverged run, as in the library
 
@@ -32,7 +32,8 @@ class FigureError(Exception):
 
 
 class Records:
-    """Measurements by column, one entry each: `records["value"]`, `records["batch_size"]`, ..."""
+    """Measurements by column, one entry each: `records["value"]`, `records["batch_size"]`, ... Beside
+    those of IDENTITY there are columns for every other key that a run swept."""
 
     def __init__(self, columns):
         self.columns = columns
@@ -42,6 +43,10 @@ class Records:
 
     def __len__(self):
         return len(self.columns["value"])
+
+    @property
+    def identity(self):
+        return [name for name in self.columns if name not in MEASURED]
 
     def rows(self, mask):
         return Records({name: values[mask] for name, values in self.columns.items()})
@@ -63,13 +68,18 @@ class Records:
 
     def distinct(self, column):
         """Its values: texts in order of appearance, numbers in rising order."""
-        if column in TEXT:
+        if self[column].dtype == object:
             return list(dict.fromkeys(self[column]))
         return [float(value) for value in np.unique(self[column])]
 
     def varied(self, leave_out):
-        """The identity columns that hold several values."""
-        return [c for c in IDENTITY if c not in leave_out and len(self.distinct(c)) > 1]
+        """The identity columns that hold several values; a column of a run's own counts only where
+        one and the same model has several, since each model may be given its own value."""
+        left = [c for c in self.identity if c not in leave_out]
+        return [c for c in left if len(self.distinct(c)) > 1 and (c in IDENTITY or self._mixes(c))]
+
+    def _mixes(self, column):
+        return any(len(self.model(model).distinct(column)) > 1 for model in self.models())
 
     def split(self, columns):
         """(values, rows) of every combination of the columns' values that occurs."""
@@ -102,6 +112,13 @@ class Records:
         values = np.full((len(x), len(seeds)), np.nan)
         values[i, j] = self["value"]
         return x, values
+
+
+def same(value, of_json):
+    """Whether a field of metrics.csv is this value of summary.json."""
+    if isinstance(of_json, bool):
+        return value == str(of_json).lower()
+    return value == of_json
 
 
 def _equal(values, wanted):
@@ -141,9 +158,10 @@ def _file(folder, name):
 
 
 class _Table:
-    """Rows as read. Identities repeat, so each is kept once."""
+    """Rows as read. Identities repeat, so each is kept once: as (name, text) pairs."""
 
     def __init__(self):
+        self.names = list(IDENTITY)
         self.identities = {}
         self.identity, self.step, self.metric, self.value = [], [], [], []
 
@@ -151,40 +169,54 @@ class _Table:
         with open(path, newline="", encoding="utf-8") as file:
             rows = csv.reader(file)
             header = next(rows, [])
-            for name in COLUMNS:
+            for name in (*IDENTITY, *MEASURED):
                 if name not in header:
                     raise FigureError(f"{path} has no column {name}")
-            place = {name: header.index(name) for name in COLUMNS}
-            identity = [place[name] for name in IDENTITY]
+            place = {name: i for i, name in enumerate(header)}
+            identity = [(name, i) for name, i in place.items() if name not in MEASURED]
+            self.names += [name for name, _ in identity if name not in self.names]
             for row in rows:
                 where = f"{path}:{rows.line_num}"
                 if len(row) != len(header):
                     raise FigureError(f"{where}: {len(row)} fields instead of {len(header)}")
-                key = tuple(row[i] for i in identity)
+                key = tuple((name, row[i]) for name, i in identity)
                 if key not in self.identities:
-                    _numbers(key, where)
+                    _check_numbers(key, where)
                 self.identity.append(self.identities.setdefault(key, len(self.identities)))
                 self.step.append(_number(row[place["step"]], "step", where))
                 self.metric.append(row[place["metric"]])
                 self.value.append(_number(row[place["value"]], "value", where))
 
     def columns(self):
-        cells = [_numbers(key, "") for key in self.identities]
+        cells = [dict(key) for key in self.identities]
         result = {
             "step": np.array(self.step),
             "metric": np.array(self.metric, dtype=object),
             "value": np.array(self.value),
         }
-        for i, name in enumerate(IDENTITY):
-            kind = object if name in TEXT else float
-            result[name] = np.array([cell[i] for cell in cells], dtype=kind)[self.identity]
+        for name in self.names:
+            result[name] = _column(name, [cell.get(name, "") for cell in cells])[self.identity]
         return result
 
 
-def _numbers(key, where):
-    return [
-        text if name in TEXT else _number(text, name, where) for name, text in zip(IDENTITY, key)
-    ]
+def _column(name, texts):
+    if name in TEXT or (name not in IDENTITY and not all(map(_is_number, texts))):
+        return np.array(texts, dtype=object)
+    return np.array([_number(text, name, "") for text in texts])
+
+
+def _check_numbers(key, where):
+    for name, text in key:
+        if name in IDENTITY and name not in TEXT:
+            _number(text, name, where)
+
+
+def _is_number(text):
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(text, column, where):

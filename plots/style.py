@@ -133,8 +133,10 @@ def describe(values):
 
 
 def _describe(column, value):
+    if value in ("true", "false"):
+        return name(column) if value == "true" else f"no {name(column)}"
     if isinstance(value, str):
-        return TEXTS.get(value, value)
+        return TEXTS.get(value, f"{name(column)} {value}")
     if column == "hidden_layers":
         return f"{value:g} hidden layer" + ("" if value == 1 else "s")
     if column == "condition_number" and value == 0:

@@ -95,8 +95,8 @@ def _chosen_rate(rows, summaries):
 
 
 def _describes(entry, rows):
-    shared = [column for column in records.IDENTITY if column in entry]
-    return all(rows[column][0] == entry[column] for column in shared)
+    shared = [column for column in rows.identity if column in entry]
+    return all(records.same(rows[column][0], entry[column]) for column in shared)
 
 
 def draw_curves(ax, models, metric):

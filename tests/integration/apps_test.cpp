@@ -261,6 +261,29 @@ TEST_F(Apps, KilledSweepsGoOn) {
   EXPECT_TRUE(read_file("halves/metrics.csv") == expected);
 }
 
+// Oracle: the sweep done at once. Three tasks as Slurm numbers those of `--array=5-9:2`.
+TEST_F(Apps, SlurmArraysShareASweepOut) {
+  const Words task{"--set", "rule=[bp,pc]", "--set", "width=[4,5,6]", "--set", "steps=5"};
+  auto whole = task;
+  whole.insert(whole.end(), {"--quiet", "--out", "whole"});
+  ASSERT_EQ(run("pcxx-regression", whole).code, 0);
+
+  const test::Variable count("SLURM_ARRAY_TASK_COUNT", "3");
+  const test::Variable first("SLURM_ARRAY_TASK_MIN", "5");
+  const test::Variable step("SLURM_ARRAY_TASK_STEP", "2");
+  const test::Variable programs("PCXX_BIN", PCXX_BINARY_DIR "/bin");
+  for (const auto* id : {"5", "7", "9"}) {
+    const test::Variable number("SLURM_ARRAY_TASK_ID", id);
+    Words command{"bash", PCXX_SOURCE_DIR "/scripts/slurm_array.sh", "pcxx-regression"};
+    command.insert(command.end(), task.begin(), task.end());
+    command.insert(command.end(), {"--out", "shared"});
+    const test::Process process(command);
+    EXPECT_EQ(process.wait(), 0) << process.errors();
+  }
+  EXPECT_EQ(run("pcxx-regression", {"--merge", "shared", "--quiet"}).code, 0);
+  EXPECT_TRUE(read_file("shared/metrics.csv") == read_file("whole/metrics.csv"));
+}
+
 TEST_F(Apps, CtrlCEndsARunCleanly) {
   const test::Process process({binary("pcxx-regression"), "--set", "steps=1000000", "--set",
                                "width=5", "--set", "seeds=1", "--out", "runs/a"});
