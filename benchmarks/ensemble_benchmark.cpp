@@ -167,7 +167,7 @@ void write_numbers(const std::filesystem::path& path, const at::Tensor& values) 
 // at every step as the engine finds it: members are seed after seed, each at all rates.
 void export_task(const std::filesystem::path& folder, std::int64_t rates, std::int64_t steps) {
   std::filesystem::create_directories(folder);
-  const auto rate = at::logspace(-3, -1.5, rates, 10, at::kDouble);
+  const auto rate = at::logspace(-4, -2.5, rates, 10, at::kDouble);
   write_numbers(folder / "rates", rate);
   for (const std::int64_t hidden : {1, 8}) {
     const Model shape{Rule::kBackpropagation, Rescaling::kNone, hidden};
