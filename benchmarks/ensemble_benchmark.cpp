@@ -11,6 +11,7 @@
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/nn/init.h>
+#include <pcxx/nn/products.h>
 #include <pcxx/optim/factory.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/sgd.h>
@@ -212,12 +213,18 @@ void export_task(const std::filesystem::path& folder, std::int64_t rates, std::i
 }
 
 // What one core can do: a product of 512 x 512 matrices.
-void peak(benchmark::State& state, at::ScalarType dtype) {
+void peak(benchmark::State& state, at::ScalarType dtype, bool ours) {
   at::set_num_threads(1);
   const auto a = at::randn({512, 512}, dtype);
   const auto b = at::randn({512, 512}, dtype);
   auto c = at::empty({512, 512}, dtype);
-  for (auto _ : state) at::mm_out(c, a, b);
+  for (auto _ : state) {
+    if (ours) {
+      nn::product_out(c, a, b);
+    } else {
+      at::mm_out(c, a, b);
+    }
+  }
   state.counters["GFLOP/s"] =
       benchmark::Counter(2e-9 * 512 * 512 * 512, benchmark::Counter::kIsIterationInvariantRate);
 }
@@ -243,8 +250,13 @@ int main(int argc, char** argv) {
   }
   benchmark::Initialize(&argc, argv);
   at::set_num_threads(1);
-  add("peak/float64", [](auto& state) { peak(state, at::kDouble); });
-  add("peak/float32", [](auto& state) { peak(state, at::kFloat); });
+  for (const bool ours : {true, false}) {
+    const auto* whose = ours ? "pcxx" : "LibTorch";
+    add(fmt::format("peak/float64, {}", whose),
+        [=](auto& state) { peak(state, at::kDouble, ours); });
+    add(fmt::format("peak/float32, {}", whose),
+        [=](auto& state) { peak(state, at::kFloat, ours); });
+  }
   for (const auto rescaling : {Rescaling::kNone, Rescaling::kDecorrelation, Rescaling::kProjection,
                                Rescaling::kRecursiveProjection}) {
     for (const auto rule : {Rule::kBackpropagation, Rule::kPredictiveCoding}) {

@@ -178,8 +178,14 @@ class Run {
         group.stream.push_back(stream[member]);
         group.active.push_back(place < members_);
       }
-      fill(group, state_.get() + g * group_size_, rates, regularisation, maps);
     }
+    std::atomic<std::int64_t> next = 0;
+    in_threads(count, [&] {
+      for (auto g = next.fetch_add(1); g < count; g = next.fetch_add(1)) {
+        fill(groups_[static_cast<std::size_t>(g)], state_.get() + g * group_size_, rates,
+             regularisation, maps);
+      }
+    });
   }
 
   std::int64_t group_numbers() const {
