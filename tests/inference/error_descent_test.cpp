@@ -1,11 +1,15 @@
 #include <gtest/gtest.h>
 #include <pcxx/core/random.h>
+#include <pcxx/inference/curvature.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/inference/error_descent.h>
+#include <pcxx/inference/lbfgs.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/nn/init.h>
+
+#include <set>
 
 #include "support/networks.h"
 
@@ -39,7 +43,7 @@ std::vector<Case> linear_cases() {
           {"one layer", nn::mlp({4, 3}), 2}};
 }
 
-// Oracle: the closed form; state descent and error descent have the same stationary point.
+// Oracle: the closed form; state descent, error descent and L-BFGS have the same stationary point.
 TEST(Descents, ReachTheClosedFormInLinearNetworks) {
   for (const auto& [name, options, batch_size] : linear_cases()) {
     SCOPED_TRACE(name);
@@ -50,11 +54,13 @@ TEST(Descents, ReachTheClosedFormInLinearNetworks) {
     by_state.step_size = 0.1;
     const auto errors = ErrorDescent(kPrecise).infer(*network, batch);
     const auto states = StateDescent(by_state).infer(*network, batch);
+    const auto quasi_newton = Lbfgs(kPrecise).infer(*network, batch);
+    EXPECT_TRUE(quasi_newton.report.all_converged()) << quasi_newton.report.brief();
     EXPECT_TRUE(exact.report.all_converged());
     EXPECT_TRUE(errors.report.all_converged()) << errors.report.brief();
     EXPECT_TRUE(states.report.all_converged()) << states.report.brief();
     for (std::size_t l = 1; l <= network->size(); ++l) {
-      for (const auto* found : {&errors, &states}) {
+      for (const auto* found : {&errors, &states, &quasi_newton}) {
         EXPECT_LT(relative_difference(found->activities[l], exact.activities[l]), 1e-8);
         EXPECT_LT(relative_difference(found->errors[l], exact.errors[l]), 1e-8);
         EXPECT_LT(relative_difference(found->outputs[l], exact.outputs[l]), 1e-8);
@@ -62,6 +68,10 @@ TEST(Descents, ReachTheClosedFormInLinearNetworks) {
     }
     EXPECT_LT(relative_difference(errors.report.energy, exact.report.energy), 1e-8);
     EXPECT_LT(relative_difference(states.report.energy, exact.report.energy), 1e-8);
+    EXPECT_LT(relative_difference(quasi_newton.report.energy, exact.report.energy), 1e-8);
+    if (network->size() > 1) {
+      EXPECT_LT(quasi_newton.report.max_steps(), errors.report.max_steps());
+    }
   }
 }
 
@@ -112,7 +122,7 @@ TEST(Descents, EndAtAStationaryPointOfTheEnergy) {
     const auto network = random_network(options);
     const auto batch = random_batch(*network, 3);
     for (const auto& state :
-         {ErrorDescent(kPrecise).infer(*network, batch),
+         {ErrorDescent(kPrecise).infer(*network, batch), Lbfgs(kPrecise).infer(*network, batch),
           StateDescent(
               {.max_steps = 40000, .step_size = 0.1, .tolerance = 1e-12, .energy_tolerance = 0})
               .infer(*network, batch)}) {
@@ -227,9 +237,112 @@ TEST(ErrorDescent, IsStableBelowTwoOverTheCurvatureAndDivergesAbove) {
       .max_steps = 5000, .step_size = 0.98 * limit, .tolerance = 1e-9, .energy_tolerance = 0};
   EXPECT_TRUE(ErrorDescent(options).infer(*network, batch).report.all_converged());
   options.step_size = 1.02 * limit;
-  const auto report = ErrorDescent(options).infer(*network, batch).report;
+  const auto state = ErrorDescent(options).infer(*network, batch);
+  const auto& report = state.report;
+  EXPECT_TRUE(report.unstable.all().item<bool>());
   EXPECT_FALSE(report.converged.any().item<bool>());
-  EXPECT_GT(report.energy.min().item<double>(), 1e3);
+  // What it has seen proves the step too large, and is no more than the curvature.
+  EXPECT_GT(report.curvature.min().item<double>(), 2 / options.step_size);
+  EXPECT_LT(report.curvature.max().item<double>(), 2 / limit * (1 + 1e-9));
+  EXPECT_NE(report.brief().find("is unstable for 4 of them"), std::string::npos) << report.brief();
+  for (std::size_t l = 1; l <= network->size(); ++l) {
+    EXPECT_TRUE(state.errors[l].isnan().all().item<bool>());
+  }
+}
+
+// Oracle: the exact limit per sample of what a step can do. Only the unstable samples of a batch
+// are stopped: in a sigmoid network curvatures differ from sample to sample.
+TEST(ErrorDescent, StopsOnlyTheSamplesWhoseStepIsUnstable) {
+  const auto network = random_network(nn::mlp({6, 8, 7, 5}, nn::Activation::kSigmoid));
+  {
+    const at::NoGradGuard no_grad;
+    for (auto& weight : network->parameters()) weight.mul_(12);
+  }
+  const auto batch = random_batch(*network, 40);
+  const auto settled =
+      Lbfgs({.max_steps = 2000, .tolerance = 1e-9, .energy_tolerance = 0}).infer(*network, batch);
+  const auto lambda = curvature(*network, settled, 200);
+  const double step = 2 / lambda.median().item<double>();
+  const auto report = ErrorDescent({.max_steps = 3000, .step_size = step, .tolerance = 1e-8})
+                          .infer(*network, batch)
+                          .report;
+  EXPECT_TRUE(report.unstable.any().item<bool>());
+  EXPECT_TRUE(report.converged.any().item<bool>());
+  EXPECT_FALSE(report.converged.logical_and(report.unstable).any().item<bool>());
+}
+
+// Oracle: the closed form's energy. What is left above the minimum is no more than the bound, after
+// any number of passes.
+TEST(Inference, TheGapBoundHoldsInLinearNetworks) {
+  const auto network = random_network(nn::mlp({6, 8, 7, 5}));
+  const auto batch = random_batch(*network, 5);
+  const auto least = ClosedForm().infer(*network, batch).report.energy;
+  for (const std::int64_t passes : {1, 2, 3, 5, 8}) {
+    const DescentOptions options{.max_steps = passes, .tolerance = 0, .energy_tolerance = 0};
+    for (const auto& report : {ErrorDescent(options).infer(*network, batch).report,
+                               Lbfgs(options).infer(*network, batch).report}) {
+      const auto gap = report.energy - least;
+      EXPECT_GE(gap.min().item<double>(), -1e-12);
+      EXPECT_TRUE(gap.le(report.gap_bound + 1e-12).all().item<bool>()) << report.method << passes;
+    }
+  }
+}
+
+// Oracle: eigenvalues of S. Curvatures that L-BFGS meets are Rayleigh quotients.
+TEST(Lbfgs, MeetsNoCurvatureAboveTheLargest) {
+  const auto network = random_network(nn::mlp({6, 8, 7, 5}));
+  const auto batch = random_batch(*network, 5);
+  const auto largest = at::linalg_eigvalsh(energy_scaling(*network)).max().item<double>();
+  const auto report = Lbfgs(kPrecise).infer(*network, batch).report;
+  EXPECT_LE(report.curvature.max().item<double>(), largest * (1 + 1e-9));
+  EXPECT_GT(report.curvature.min().item<double>(), 0.5 * largest);
+}
+
+// Invariant: a sample ends where it would alone, also when those that have finished leave the
+// batch, and the energy is that of its activities.
+TEST(Lbfgs, ASampleDoesNotDependOnTheOthersThatLeave) {
+  for (const auto& options : nonlinear_networks()) {
+    if (options.layers().front().members()) continue;
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, 33);
+    const auto whole = Lbfgs().infer(*network, batch);
+    std::set<std::int64_t> passes;
+    for (std::int64_t b = 0; b < 33; ++b) {
+      const data::Batch one(batch.input.slice(0, b, b + 1), batch.target.slice(0, b, b + 1));
+      const auto alone = Lbfgs().infer(*network, one);
+      passes.insert(alone.report.max_steps());
+      EXPECT_EQ(alone.report.max_steps(), whole.report.steps[b].item<std::int64_t>());
+      for (std::size_t l = 1; l <= network->size(); ++l) {
+        EXPECT_LT(relative_difference(alone.errors[l], whole.errors[l].slice(0, b, b + 1)), 1e-8);
+        EXPECT_LT(relative_difference(alone.activities[l], whole.activities[l].slice(0, b, b + 1)),
+                  1e-8);
+        EXPECT_LT(relative_difference(alone.outputs[l], whole.outputs[l].slice(0, b, b + 1)), 1e-8);
+      }
+    }
+    EXPECT_GT(passes.size(), 2U);
+    EXPECT_NEAR(autograd_energy(*network, whole.activities).item<double>(),
+                whole.report.energy.sum().item<double>(), 1e-10);
+  }
+}
+
+// Invariant: at kinks of ReLU and at any curvature a sample ends no higher than it began, and
+// converges without a step size.
+TEST(Lbfgs, ConvergesWhateverTheCurvature) {
+  for (const double scale : {0.3, 1.0, 3.0, 10.0}) {
+    for (const auto dtype : {at::kDouble, at::kFloat}) {
+      auto network = random_network(nn::mlp({20, 30, 10, 30, 20}, nn::Activation::kReLU));
+      {
+        const at::NoGradGuard no_grad;
+        for (auto& weight : network->parameters()) weight.mul_(scale);
+      }
+      network->to(dtype);
+      const auto batch = random_batch(*network, 16);
+      const auto start = Lbfgs({.max_steps = 0}).infer(*network, batch).report.energy;
+      const auto report = Lbfgs({.max_steps = 500}).infer(*network, batch).report;
+      EXPECT_TRUE(report.energy.le(start).all().item<bool>());
+      EXPECT_TRUE(report.all_converged()) << scale << " " << report.brief();
+    }
+  }
 }
 
 // Oracle: brute force. S as a sum of explicit products, lower triangle from blocks included.

@@ -170,6 +170,28 @@ void check_descend(Numbers numbers, const Shape& rows, std::int64_t width, Activ
   EXPECT_TRUE(at::equal(a, f));
 }
 
+// The gradient is what a step of descend would have taken.
+void check_gradient(Numbers numbers, const Shape& rows, std::int64_t width, Activation activation,
+                    const Layout& layout) {
+  const auto shape = with_width(rows, width);
+  const auto errors = numbers.normal(shape);
+  const auto deltas = numbers.normal(shape);
+  const auto f = activate(numbers.normal(shape), activation);
+  const auto before = numbers.steps(rows);
+  const auto eps = layout(errors);
+  auto found = layout(at::zeros_like(errors));
+  auto gradient_squares = before.clone();
+  auto error_squares = 2 * before;
+  auto h = layout(at::zeros_like(errors));
+  gradient(eps, layout(deltas), layout(f), activation, found, gradient_squares, error_squares, h);
+  const auto expected = errors - deltas;
+  expect_close(found, expected);
+  EXPECT_TRUE(at::equal(eps, errors));
+  expect_close_sums(gradient_squares, before + expected.square().sum(-1), width);
+  expect_close_sums(error_squares, 2 * before + errors.square().sum(-1), width);
+  expect_close(h, deltas * slope_or_one(f, activation));
+}
+
 void check_times_slope(Numbers numbers, const Shape& rows, std::int64_t width,
                        Activation activation, const Layout& layout) {
   const auto shape = with_width(rows, width);
@@ -195,6 +217,7 @@ void check_all(at::ScalarType type, const Shape& rows, std::int64_t width, const
     }
     for (const auto kind : {Slope::kNone, Slope::kOwn, Slope::kInPlaceOfDelta}) {
       check_descend(numbers, rows, width, activation, kind, layout);
+      check_gradient(numbers, rows, width, activation, layout);
     }
     check_times_slope(numbers, rows, width, activation, layout);
   }

@@ -12,8 +12,10 @@
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/data/minibatches.h>
 #include <pcxx/ensemble/ensemble.h>
+#include <pcxx/inference/curvature.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/inference/error_descent.h>
+#include <pcxx/inference/lbfgs.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>

@@ -97,6 +97,9 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   report.method = name();
   report.energy = energy;
   report.residual = at::zeros_like(energy);
+  report.gap_bound = at::zeros_like(energy);
+  report.curvature = at::zeros_like(energy);
+  report.unstable = at::zeros_like(energy, at::kBool);
   report.steps = at::zeros_like(energy, at::kLong);
   report.converged = at::isfinite(energy);
   report.step_size = at::zeros_like(energy);

@@ -20,6 +20,10 @@ bool Report::all_converged() const {
   return converged.all().item<bool>();
 }
 
+bool Report::any_unstable() const {
+  return unstable.any().item<bool>();
+}
+
 double Report::mean_energy() const {
   return energy.mean().item<double>();
 }
@@ -32,10 +36,21 @@ std::int64_t Report::max_steps() const {
   return steps.max().item<std::int64_t>();
 }
 
+double Report::mean_steps() const {
+  return steps.to(at::kDouble).mean().item<double>();
+}
+
 std::string Report::brief() const {
-  return fmt::format("{}: {}/{} converged in {} steps, residual {:.2g}, {}", method,
-                     converged.sum().item<std::int64_t>(), converged.numel(), max_steps(),
-                     max_residual(), inference::name(regime));
+  const auto text = fmt::format("{}: {}/{} converged in {} steps, residual {:.2g}, {}", method,
+                                converged.sum().item<std::int64_t>(), converged.numel(),
+                                max_steps(), max_residual(), inference::name(regime));
+  if (!any_unstable()) return text;
+  const double largest = curvature.masked_select(unstable).max().item<double>();
+  return fmt::format(
+      "{}; a step of {:g} is unstable for {} of them: their curvature reaches {:.3g}, "
+      "so it must be below {:.2g}",
+      text, step_size.max().item<double>(), unstable.sum().item<std::int64_t>(), largest,
+      2 / largest);
 }
 
 }  // namespace pcxx::inference

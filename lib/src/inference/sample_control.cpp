@@ -3,114 +3,150 @@
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace pcxx::inference {
 namespace {
 
-void read(const at::Tensor& t, std::vector<double>& values) {
+template <typename Change>
+void read(const at::Tensor& t, std::vector<double>& values, const Change& change) {
   const auto flat = t.cpu().contiguous();
+  values.resize(static_cast<std::size_t>(flat.numel()));
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, flat.scalar_type(), "read", [&] {
     const auto* begin = flat.const_data_ptr<scalar_t>();
-    values.assign(begin, begin + flat.numel());
+    std::transform(begin, begin + flat.numel(), values.begin(),
+                   [&](scalar_t value) { return change(static_cast<double>(value)); });
   });
-}
-
-std::vector<double> to_vector(const at::Tensor& t) {
-  std::vector<double> values;
-  read(t, values);
-  return values;
-}
-
-template <typename T>
-at::Tensor like(const std::vector<T>& values, const at::Tensor& shape, at::ScalarType dtype) {
-  auto result = at::empty(shape.sizes(), at::device(at::kCPU).dtype(dtype));
-  std::copy(values.begin(), values.end(), result.mutable_data_ptr<T>());
-  return result.to(shape.device());
 }
 
 }  // namespace
 
-SampleControl::SampleControl(const DescentOptions& options, at::Tensor step_size)
+SampleControl::SampleControl(const DescentOptions& options, const at::Tensor& like)
     : options_(options),
-      rounding_(step_size.scalar_type() == at::kDouble ? 1e-13 : 1e-6),
-      step_(std::move(step_size)),
-      size_(to_vector(step_)),
-      first_gradient_(size_.size()),
-      last_energy_(size_.size(), std::numeric_limits<double>::infinity()),
-      residual_(size_.size()),
-      steps_(size_.size()),
-      state_(size_.size(), State::kActive),
-      adaptive_(options.step_size == 0) {}
-
-bool SampleControl::advance(const at::Tensor& gradient_squares, const at::Tensor& energies) {
-  read(gradient_squares, squares_);
-  read(energies, energy_);
-  ++taken_;
-  bool active = false;
-  bool changed = false;
-  for (std::size_t b = 0; b < state_.size(); ++b) {
-    if (state_[b] != State::kActive) continue;
-    const double before = size_[b];
-    advance_sample(b, std::sqrt(squares_[b]), energy_[b]);
-    changed = changed || state_[b] != State::kActive || size_[b] != before;
-    active = active || state_[b] == State::kActive;
-  }
-  if (changed && active) {
-    std::vector<double> now(size_.size());
-    for (std::size_t b = 0; b < now.size(); ++b) {
-      now[b] = state_[b] == State::kActive ? size_[b] : 0;
-    }
-    step_.copy_(like(now, step_, at::kDouble));
-  }
-  return active;
+      like_(like),
+      rounding_(like.scalar_type() == at::kDouble ? 1e-13 : 1e-6),
+      rows_(static_cast<std::size_t>(like.numel())),
+      samples_(rows_.size()) {
+  std::iota(rows_.begin(), rows_.end(), 0);
 }
 
-void SampleControl::advance_sample(std::size_t b, double gradient_norm, double energy) {
-  if (taken_ == 1) first_gradient_[b] = gradient_norm;
-  residual_[b] = first_gradient_[b] > 0 ? gradient_norm / first_gradient_[b] : gradient_norm;
-  steps_[b] = taken_;
+void SampleControl::read(const Energy& energy) {
+  inference::read(energy.gradient_squares(), gradient_norm_, [](double v) { return std::sqrt(v); });
+  inference::read(energy.energy_squares(), energy_, [](double v) { return v / 2; });
+  ++passes_;
+}
 
-  const double before = last_energy_[b];
-  last_energy_[b] = energy;
-  if (!std::isfinite(gradient_norm) || !std::isfinite(energy)) {
-    state_[b] = State::kFailed;
-  } else if (gradient_norm <= options_.tolerance * first_gradient_[b]) {
-    state_[b] = State::kConverged;
-  } else if (taken_ == 1) {
-    return;
-  } else if (energy > before * (1 + rounding_)) {
-    if (adaptive_) size_[b] /= 2;
+bool SampleControl::any_active() const {
+  for (std::size_t row = 0; row < rows(); ++row) {
+    if (active(row)) return true;
+  }
+  return false;
+}
+
+bool SampleControl::accept(std::size_t row) {
+  auto& s = sample(row);
+  const bool first = s.passes == 0;
+  const double before = s.energy;
+  s.passes = passes_;
+  s.gradient_norm = gradient_norm_[row];
+  s.energy = energy_[row];
+  if (first) s.first_gradient = s.gradient_norm;
+  if (!std::isfinite(s.gradient_norm) || !std::isfinite(s.energy)) {
+    s.state = State::kFailed;
+  } else if (s.gradient_norm <= options_.tolerance * s.first_gradient) {
+    s.state = State::kConverged;
+  } else if (first) {
+    return true;
+  } else if (s.energy > before * (1 + rounding_)) {
+    return false;
   } else if (options_.energy_tolerance > 0 &&
-             before - energy <= options_.energy_tolerance * before) {
-    state_[b] = State::kConverged;
+             before - s.energy <= options_.energy_tolerance * before) {
+    s.state = State::kConverged;
+  }
+  return true;
+}
+
+void SampleControl::reject(std::size_t row, double promise) {
+  auto& s = sample(row);
+  s.passes = passes_;
+  if (options_.energy_tolerance > 0 && promise <= options_.energy_tolerance * s.energy) {
+    s.state = State::kConverged;
   }
 }
 
-Regime SampleControl::regime(bool all_converged) const {
-  if (all_converged) return Regime::kEquilibrium;
+void SampleControl::see_curvature(std::size_t row, double value) {
+  auto& s = sample(row);
+  s.curvature = std::max(s.curvature, value);
+}
+
+void SampleControl::see_curvatures(const at::Tensor& values) {
+  std::vector<double> each;
+  inference::read(values, each, [](double v) { return v; });
+  for (std::size_t row = 0; row < rows(); ++row) see_curvature(row, each[row]);
+}
+
+void SampleControl::stop_unstable(std::size_t row, double curvature) {
+  see_curvature(row, curvature);
+  sample(row).state = State::kUnstable;
+}
+
+std::optional<at::Tensor> SampleControl::drop_finished() {
+  constexpr std::size_t kFew = 8;  // products with fewer rows take as long
+  std::vector<std::int64_t> left;
+  for (std::size_t row = 0; row < rows(); ++row) {
+    if (active(row)) left.push_back(static_cast<std::int64_t>(row));
+  }
+  if (left.empty() || 2 * left.size() > rows() || rows() < kFew || like_.dim() != 1) {
+    return std::nullopt;
+  }
+  std::vector<std::int64_t> samples;
+  for (const auto row : left) samples.push_back(rows_[static_cast<std::size_t>(row)]);
+  rows_ = std::move(samples);
+  return at::tensor(left).to(like_.device());
+}
+
+at::Tensor SampleControl::samples() const {
+  return at::tensor(rows_).to(like_.device());
+}
+
+Regime SampleControl::regime() const {
+  const auto converged = [](const Sample& s) { return s.state == State::kConverged; };
+  if (std::all_of(samples_.begin(), samples_.end(), converged)) return Regime::kEquilibrium;
   double sum = 0;
-  for (const double r : residual_) sum += r;
-  return sum > 0.5 * static_cast<double>(residual_.size()) ? Regime::kBackpropLike
-                                                           : Regime::kIntermediate;
+  for (const auto& s : samples_) {
+    sum += s.first_gradient > 0 ? s.gradient_norm / s.first_gradient : s.gradient_norm;
+  }
+  return sum > 0.5 * static_cast<double>(samples_.size()) ? Regime::kBackpropLike
+                                                          : Regime::kIntermediate;
 }
 
-Report SampleControl::report(std::string_view method, const at::Tensor& energy) const {
-  auto converged = at::empty(step_.sizes(), at::device(at::kCPU).dtype(at::kBool));
-  auto* flags = converged.mutable_data_ptr<bool>();
-  bool all = true;
-  for (std::size_t b = 0; b < state_.size(); ++b) {
-    flags[b] = state_[b] == State::kConverged;
-    all = all && flags[b];
-  }
-  return {.method = std::string(method),
-          .energy = energy.to(at::kDouble),
-          .residual = like(residual_, step_, at::kDouble),
-          .steps = like(steps_, step_, at::kLong),
-          .converged = converged.to(step_.device()),
-          .step_size = like(size_, step_, at::kDouble),
-          .regime = regime(all)};
+template <typename Value>
+at::Tensor SampleControl::collect(at::ScalarType dtype, const Value& value) const {
+  auto values = at::empty(like_.sizes(), at::kDouble);
+  std::transform(samples_.begin(), samples_.end(), values.mutable_data_ptr<double>(), value);
+  return values.to(like_.device(), dtype);
+}
+
+Report SampleControl::report(std::string_view method, const at::Tensor& step_size,
+                             const at::Tensor& energy) const {
+  const auto residual = [](const Sample& s) {
+    return s.first_gradient > 0 ? s.gradient_norm / s.first_gradient : s.gradient_norm;
+  };
+  const auto gap = [](const Sample& s) { return s.gradient_norm * s.gradient_norm / 2; };
+  return {
+      .method = std::string(method),
+      .energy = energy.to(at::kDouble),
+      .residual = collect(at::kDouble, residual),
+      .gap_bound = collect(at::kDouble, gap),
+      .steps = collect(at::kLong, [](const Sample& s) { return s.passes; }),
+      .converged = collect(at::kBool, [](const Sample& s) { return s.state == State::kConverged; }),
+      .unstable = collect(at::kBool, [](const Sample& s) { return s.state == State::kUnstable; }),
+      .step_size = step_size.to(at::kDouble),
+      .curvature = collect(at::kDouble, [](const Sample& s) { return s.curvature; }),
+      .regime = regime()};
 }
 
 }  // namespace pcxx::inference

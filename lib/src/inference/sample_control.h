@@ -5,47 +5,85 @@
 #include <pcxx/inference/report.h>
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
+#include "inference/energy.h"
+
 namespace pcxx::inference {
 
-/// Step size and stopping of each sample of a descent, shared by all descents. Bookkeeping is a
-/// handful of numbers a sample: plain loops on the CPU, for any device.
+/// When each sample of an inference stops, shared by all solvers. Bookkeeping is a handful of
+/// numbers a sample: plain loops on the CPU, for any device.
+///
+/// A solver reads a point, then says of each active row whether it stays there. Rows are the
+/// samples at hand: all of them, until `drop_finished` leaves some out.
 class SampleControl {
  public:
-  /// step_size: eta per sample, [B] or [R, B], in the network's dtype and device; it is owned and
-  /// changed from here on: 0 for a sample that has stopped.
-  SampleControl(const DescentOptions& options, at::Tensor step_size);
+  /// like: [B] or [R, B], in the network's dtype and device.
+  SampleControl(const DescentOptions& options, const at::Tensor& like);
 
-  /// Takes squared gradient norms and energies, in any unit, of the point that the last step left
-  /// from. Returns whether any sample is still active.
-  bool advance(const at::Tensor& gradient_squares, const at::Tensor& energies);
+  /// Takes gradient norms and energies of the energy's last way back; counts a pass.
+  void read(const Energy& energy);
 
-  const at::Tensor& step() const { return step_; }
+  std::size_t rows() const { return rows_.size(); }
+  bool active(std::size_t row) const { return sample(row).state == State::kActive; }
+  bool any_active() const;
+  double gradient_norm(std::size_t row) const { return gradient_norm_[row]; }
+  double energy(std::size_t row) const { return energy_[row]; }
+  double rounding() const { return rounding_; }
 
-  /// energy: after the last step, as step_size is shaped.
-  Report report(std::string_view method, const at::Tensor& energy) const;
+  /// The row stays at the point just read: stops if that is good enough. False when its energy is
+  /// higher than at the point before.
+  bool accept(std::size_t row);
+  /// The row goes back, from a step that was to lower its energy by `promise`: stops if that
+  /// is not worth another one.
+  void reject(std::size_t row, double promise);
+  /// A Rayleigh quotient of the row's Hessian.
+  void see_curvature(std::size_t row, double value);
+  /// Of all rows.
+  void see_curvatures(const at::Tensor& values);
+  /// The row's step size, and what shows that it is too large: it stops, diverged.
+  void stop_unstable(std::size_t row, double curvature);
+
+  /// The active rows (int64, of the rows at hand), once they are few enough for the others to be
+  /// left out; they are all the rows there are from then on.
+  std::optional<at::Tensor> drop_finished();
+  /// Samples of the rows at hand, int64.
+  at::Tensor samples() const;
+
+  /// step_size, energy: of all samples, shaped like `like`.
+  Report report(std::string_view method, const at::Tensor& step_size,
+                const at::Tensor& energy) const;
 
  private:
-  enum class State : std::uint8_t { kActive, kConverged, kFailed };
+  enum class State : std::uint8_t { kActive, kConverged, kFailed, kUnstable };
 
-  void advance_sample(std::size_t b, double gradient_norm, double energy);
-  Regime regime(bool all_converged) const;
+  struct Sample {
+    State state = State::kActive;
+    double first_gradient = 0;
+    double gradient_norm = 0;
+    double energy = 0;
+    double curvature = 0;
+    std::int64_t passes = 0;
+  };
+
+  Sample& sample(std::size_t row) { return samples_[static_cast<std::size_t>(rows_[row])]; }
+  const Sample& sample(std::size_t row) const {
+    return samples_[static_cast<std::size_t>(rows_[row])];
+  }
+  Regime regime() const;
+  template <typename Value>
+  at::Tensor collect(at::ScalarType dtype, const Value& value) const;
 
   DescentOptions options_;
+  at::Tensor like_;
   double rounding_;
-  at::Tensor step_;
-  std::vector<double> size_;
-  std::vector<double> squares_;
+  std::int64_t passes_ = 0;
+  std::vector<std::int64_t> rows_;
+  std::vector<Sample> samples_;
+  std::vector<double> gradient_norm_;
   std::vector<double> energy_;
-  std::vector<double> first_gradient_;
-  std::vector<double> last_energy_;
-  std::vector<double> residual_;
-  std::vector<std::int64_t> steps_;
-  std::vector<State> state_;
-  std::int64_t taken_ = 0;
-  bool adaptive_;
 };
 
 }  // namespace pcxx::inference

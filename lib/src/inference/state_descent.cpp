@@ -1,58 +1,117 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/state_descent.h>
 
-#include "inference/sample_control.h"
+#include <limits>
+
+#include "inference/gradient_steps.h"
 
 namespace pcxx::inference {
 namespace {
 
-// eps_l and a_l of every layer at the given states.
-void prediction_errors(const nn::NetworkImpl& network, Equilibrium& state) {
-  for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
-    const auto& below = state.activities[l - 1];
-    if (l > 1 || !state.outputs[1].defined()) {
-      state.outputs[l] = nn::preactivation(layer, below);
-      nn::activate_(state.outputs[l], layer.options.activation());
-    }
-    state.errors[l] = state.activities[l] - state.outputs[l];
-    if (layer.options.residual()) state.errors[l].sub_(below);
-  }
-}
-
-// dE/dx_l for the hidden layers.
-std::vector<at::Tensor> state_gradients(const nn::NetworkImpl& network, const Equilibrium& state) {
-  std::vector<at::Tensor> gradients(network.size());
-  for (std::size_t l = 1; l < network.size(); ++l) {
-    const auto& above = network.layer(l + 1);
-    auto h = state.errors[l + 1].clone();
-    nn::multiply_slope_(h, state.outputs[l + 1], above.options.activation());
-    gradients[l] = state.errors[l] - at::matmul(h, above.weight);
-    if (above.options.residual()) gradients[l].sub_(state.errors[l + 1]);
-  }
-  return gradients;
-}
-
-at::Tensor total_energy(const Equilibrium& state) {
-  auto sum = state.errors[1].square().sum(-1);
-  for (std::size_t l = 2; l < state.errors.size(); ++l) sum.add_(state.errors[l].square().sum(-1));
-  return sum.mul_(0.5);
-}
-
-void descend(Equilibrium& state, const nn::NetworkImpl& network, SampleControl& control,
-             std::int64_t max_steps) {
-  for (std::int64_t t = 0; t < max_steps; ++t) {
-    const auto gradients = state_gradients(network, state);
-    auto squares = at::zeros_like(control.step());
+// The energy as a function of the hidden activities themselves (eq. 2).
+class StateEnergy final : public Energy {
+ public:
+  StateEnergy(const nn::NetworkImpl& network, const nn::Feedforward& pass, const at::Tensor& target)
+      : network_(network),
+        activities_(pass.activities),
+        outputs_(pass.activities.size()),
+        errors_(pass.activities.size()),
+        squares_(at::zeros(target.sizes().slice(0, target.dim() - 1), target.options())) {
     for (std::size_t l = 1; l < network.size(); ++l) {
-      squares.add_(gradients[l].square().sum(-1));
-      state.activities[l].addcmul_(gradients[l], control.step().unsqueeze(-1), -1);
+      activities_[l] = activities_[l].clone(at::MemoryFormat::Contiguous);
     }
-    const bool active = control.advance(squares, total_energy(state));
-    prediction_errors(network, state);
-    if (!active) break;
+    outputs_[1] = pass.outputs[1];
+    activities_.back() = target;
+    predict();
   }
-}
+
+  std::vector<at::Tensor> variables() override {
+    return {activities_.begin() + 1, activities_.end() - 1};
+  }
+
+  void forward(bool) override { predict(); }
+
+  void descend(const at::Tensor& step) override {
+    const auto all = gradients();
+    for (std::size_t l = 1; l < network_.size(); ++l) {
+      activities_[l].addcmul_(all[l - 1], step.unsqueeze(-1), -1);
+    }
+  }
+
+  std::vector<at::Tensor> gradients() override {
+    std::vector<at::Tensor> gradients;
+    squares_.zero_();
+    for (std::size_t l = 1; l < network_.size(); ++l) {
+      gradients.push_back(gradient(l));
+      squares_.add_(gradients.back().square().sum(-1));
+    }
+    return gradients;
+  }
+
+  const at::Tensor& gradient_squares() const override { return squares_; }
+  const at::Tensor& energy_squares() const override { return energy_squares_; }
+
+  std::unique_ptr<Energy> select(const at::Tensor& rows) const override {
+    std::unique_ptr<StateEnergy> part(new StateEnergy(*this));
+    for (auto* tensors : {&part->activities_, &part->errors_, &part->outputs_}) {
+      for (auto& t : *tensors) {
+        if (t.defined()) t = t.index_select(0, rows);
+      }
+    }
+    part->squares_ = squares_.index_select(0, rows);
+    part->energy_squares_ = energy_squares_.index_select(0, rows);
+    return part;
+  }
+
+  Equilibrium finish(nn::Feedforward pass, Report report) {
+    if (report.any_unstable()) {
+      for (std::size_t l = 1; l <= network_.size(); ++l) {
+        errors_[l].masked_fill_(report.unstable.unsqueeze(-1),
+                                std::numeric_limits<double>::quiet_NaN());
+      }
+    }
+    report.gap_bound.fill_(std::numeric_limits<double>::quiet_NaN());
+    return {.feedforward = std::move(pass),
+            .activities = std::move(activities_),
+            .outputs = std::move(outputs_),
+            .errors = std::move(errors_),
+            .report = std::move(report)};
+  }
+
+ private:
+  // eps_l and a_l of every layer at the activities; a_1 never changes.
+  void predict() {
+    energy_squares_ = at::zeros_like(squares_);
+    for (std::size_t l = 1; l <= network_.size(); ++l) {
+      const auto& layer = network_.layer(l);
+      const auto& below = activities_[l - 1];
+      if (l > 1) {
+        outputs_[l] = nn::preactivation(layer, below);
+        nn::activate_(outputs_[l], layer.options.activation());
+      }
+      errors_[l] = activities_[l] - outputs_[l];
+      if (layer.options.residual()) errors_[l].sub_(below);
+      energy_squares_.add_(errors_[l].square().sum(-1));
+    }
+  }
+
+  // dE/dx_l
+  at::Tensor gradient(std::size_t l) const {
+    const auto& above = network_.layer(l + 1);
+    auto h = errors_[l + 1].clone();
+    nn::multiply_slope_(h, outputs_[l + 1], above.options.activation());
+    auto gradient = errors_[l] - at::matmul(h, above.weight);
+    if (above.options.residual()) gradient.sub_(errors_[l + 1]);
+    return gradient;
+  }
+
+  const nn::NetworkImpl& network_;
+  std::vector<at::Tensor> activities_;
+  std::vector<at::Tensor> outputs_;
+  std::vector<at::Tensor> errors_;
+  at::Tensor squares_;
+  at::Tensor energy_squares_;
+};
 
 }  // namespace
 
@@ -64,24 +123,16 @@ StateDescent::StateDescent(DescentOptions options) : options_(options) {
 
 Equilibrium StateDescent::infer(const nn::NetworkImpl& network, const data::Batch& batch) const {
   const at::NoGradGuard no_grad;
-  const auto depth = network.size();
-  Equilibrium state{.feedforward = nn::feedforward(network, batch.input),
-                    .activities = {},
-                    .outputs = std::vector<at::Tensor>(depth + 1),
-                    .errors = std::vector<at::Tensor>(depth + 1),
-                    .report = {}};
-  for (const auto& xhat : state.feedforward.activities) {
-    state.activities.push_back(xhat.clone(at::MemoryFormat::Contiguous));
-  }
-  state.activities[depth] = network.enter(batch.target, network.out_features());
-  prediction_errors(network, state);
-
-  const auto& target = state.activities[depth];
-  SampleControl control(options_, at::full(target.sizes().slice(0, target.dim() - 1),
-                                           options_.step_size, target.options()));
-  descend(state, network, control, options_.max_steps);
-  state.report = control.report(name(), total_energy(state));
-  return state;
+  auto pass = nn::feedforward(network, batch.input);
+  const auto target = network.enter(batch.target, network.out_features());
+  StateEnergy energy(network, pass, target);
+  const auto step =
+      at::full(target.sizes().slice(0, target.dim() - 1), options_.step_size, target.options());
+  SampleControl control(options_, step);
+  GradientSteps solver(step, /*fixed=*/true);
+  minimise(energy, solver, control, options_.max_steps);
+  auto report = control.report(name(), solver.step_sizes(), energy.energy_squares().div(2));
+  return energy.finish(std::move(pass), std::move(report));
 }
 
 }  // namespace pcxx::inference

@@ -91,6 +91,21 @@ void one_row(const F& f, int64_t n, int64_t b, const Descend<T>& o) {
 }
 
 template <typename T, class F>
+void one_row(const F& f, int64_t n, int64_t b, const Gradient<T>& o) {
+  const int64_t row = b * n;
+  T* h = at_row(o.h, row);
+  o.error_squares[b] +=
+      sum_of_squares<T>(n, [&](auto d, int64_t i) { return hn::LoadU(d, o.eps + row + i); });
+  o.gradient_squares[b] += sum_of_squares<T>(n, [&](auto d, int64_t i) {
+    const auto delta = hn::LoadU(d, o.delta + row + i);
+    const auto gradient = hn::Sub(hn::LoadU(d, o.eps + row + i), delta);
+    hn::StoreU(gradient, d, o.gradient + row + i);
+    if (h) hn::StoreU(hn::Mul(delta, f.slope(d, hn::LoadU(d, o.a + row + i))), d, h + i);
+    return gradient;
+  });
+}
+
+template <typename T, class F>
 void one_row(const F& f, int64_t n, int64_t b, const TimesSlope<T>& o) {
   const int64_t row = b * n;
   for_lanes<T>(n, [&](auto d, int64_t i) {
@@ -145,6 +160,12 @@ void descend_f32(const Rows& r, const Descend<float>& o) {
 void descend_f64(const Rows& r, const Descend<double>& o) {
   run(r, o);
 }
+void gradient_f32(const Rows& r, const Gradient<float>& o) {
+  run(r, o);
+}
+void gradient_f64(const Rows& r, const Gradient<double>& o) {
+  run(r, o);
+}
 void times_slope_f32(const Rows& r, const TimesSlope<float>& o) {
   run(r, o);
 }
@@ -166,6 +187,8 @@ HWY_EXPORT(output_round_trip_f32);
 HWY_EXPORT(output_round_trip_f64);
 HWY_EXPORT(descend_f32);
 HWY_EXPORT(descend_f64);
+HWY_EXPORT(gradient_f32);
+HWY_EXPORT(gradient_f64);
 HWY_EXPORT(times_slope_f32);
 HWY_EXPORT(times_slope_f64);
 
@@ -194,6 +217,12 @@ void dispatch(const Rows& r, const Descend<float>& o) {
 }
 void dispatch(const Rows& r, const Descend<double>& o) {
   HWY_DYNAMIC_DISPATCH(descend_f64)(r, o);
+}
+void dispatch(const Rows& r, const Gradient<float>& o) {
+  HWY_DYNAMIC_DISPATCH(gradient_f32)(r, o);
+}
+void dispatch(const Rows& r, const Gradient<double>& o) {
+  HWY_DYNAMIC_DISPATCH(gradient_f64)(r, o);
 }
 void dispatch(const Rows& r, const TimesSlope<float>& o) {
   HWY_DYNAMIC_DISPATCH(times_slope_f32)(r, o);
@@ -318,6 +347,27 @@ void descend(at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a, Acti
     over_rows(eps, activation,
               Descend<T>{data<T>(eps), data<T>(delta), data<T>(a), data<T>(step),
                          data<T>(gradient_squares), data<T>(error_squares), data<T>(h)});
+  });
+}
+
+void gradient(const at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a,
+              Activation activation, at::Tensor& gradient, at::Tensor& gradient_squares,
+              at::Tensor& error_squares, at::Tensor& h) {
+  if (!loops_apply(eps, delta, a, gradient, gradient_squares, error_squares, h)) {
+    at::sub_out(gradient, eps, delta);
+    gradient_squares.add_(gradient.square().sum(-1));
+    error_squares.add_(eps.square().sum(-1));
+    if (h.defined()) {
+      h.copy_(delta);
+      multiply_slope_(h, a, activation);
+    }
+    return;
+  }
+  with_element_type(eps, [&](auto zero) {
+    using T = decltype(zero);
+    over_rows(eps, activation,
+              Gradient<T>{data<T>(eps), data<T>(delta), data<T>(a), data<T>(gradient),
+                          data<T>(gradient_squares), data<T>(error_squares), data<T>(h)});
   });
 }
 

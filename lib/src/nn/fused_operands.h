@@ -54,6 +54,17 @@ struct Descend {
 };
 
 template <typename T>
+struct Gradient {
+  const T* eps;
+  const T* delta;
+  const T* a;
+  T* gradient;
+  T* gradient_squares;
+  T* error_squares;
+  T* h;
+};
+
+template <typename T>
 struct TimesSlope {
   const T* g;
   const T* a;

@@ -3,6 +3,7 @@
 #include <pcxx/core/random.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/inference/error_descent.h>
+#include <pcxx/inference/lbfgs.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
@@ -46,12 +47,22 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
     return std::make_shared<inference::ClosedForm>();
   }
   auto options = descent_options(config);
-  if (name != "state_descent") return std::make_shared<inference::ErrorDescent>(options);
-  if (options.step_size == 0) {
-    user_error(
-        "inference = 'state_descent' needs an inference_step_size above 0, for example 0.05");
+  if (name == "auto" || name == "error_descent") {
+    return std::make_shared<inference::ErrorDescent>(options);
   }
-  return std::make_shared<inference::StateDescent>(options);
+  if (name == "state_descent") {
+    if (options.step_size == 0) {
+      user_error(
+          "inference = 'state_descent' needs an inference_step_size above 0, for example 0.05");
+    }
+    return std::make_shared<inference::StateDescent>(options);
+  }
+  if (options.step_size > 0) {
+    user_error(
+        "inference = 'lbfgs' takes no inference_step_size: leave it 0, or choose error_descent or "
+        "state_descent");
+  }
+  return std::make_shared<inference::Lbfgs>(options);
 }
 
 }  // namespace

@@ -13,8 +13,9 @@ namespace pcxx::inference {
 ///   0,
 ///
 /// whose stationary points are those of state descent, reached far sooner. W_1 x_0 is computed
-/// once. In a linear network it is stable iff eta < 2 / lambda_max(S). Gradients are written out;
-/// buffers are allocated once per call.
+/// once. In a linear network it is stable iff eta < 2 / lambda_max(S). A step size of the caller's
+/// that has become unstable stops the samples concerned, with NaN for their errors, and the report
+/// says so.
 class ErrorDescent final : public Inference {
  public:
   explicit ErrorDescent(DescentOptions options = {});
@@ -26,10 +27,5 @@ class ErrorDescent final : public Inference {
  private:
   DescentOptions options_;
 };
-
-/// Largest eigenvalue of I + J^T J per sample, J = d yhat / d eps at the feed-forward pass, by
-/// `iterations` power iterations from the gradient of the energy: a lower bound that grows with the
-/// iterations. In linear networks it is lambda_max(S). Returns [B] or [R, B].
-at::Tensor curvature(const nn::NetworkImpl& network, const data::Batch& batch, int iterations);
 
 }  // namespace pcxx::inference

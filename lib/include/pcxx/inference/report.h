@@ -17,27 +17,41 @@ enum class Regime {
 
 std::string_view name(Regime regime);
 
-/// How an inference went, per sample. All tensors are [B], or [R, B] in an ensemble, float64 or
-/// integer, on the network's device.
+/// How an inference went, per sample. All tensors are [B], or [R, B] in an ensemble, float64,
+/// integer or bool, on the network's device.
 ///
-///   energy      E_b = sum_l 1/2 ||eps_l||^2 after inference
-///   residual    ||dE/d(variables)|| relative to its value at the feed-forward pass (0 if that is
-///   0) steps       steps until the sample stopped converged   by residual or by energy decrease,
-///   within the step limit step_size   eta used for the sample; 0 where the solution is closed form
+///   energy     E_b = sum_l 1/2 ||eps_l||^2 after inference
+///   residual   ||dE/d(variables)|| relative to its value at the feed-forward pass (0 if that is 0)
+///   gap_bound  1/2 ||dE/d(eps)||^2: the energy lies no further above its minimum. In the errors
+///              the Hessian is I + J^T J >= I, so this holds for linear networks, and for others
+///              within the linear piece (or near the minimum) that the sample is in. NaN for
+///              state descent, whose variables are others.
+///   steps      passes (forward and back) until the sample stopped
+///   converged  by residual or by energy decrease, within the step limit
+///   unstable   stopped because its fixed step exceeds 2 / curvature; its errors are NaN
+///   step_size  eta of the sample; 0 for methods that have none
+///   curvature  the largest Rayleigh quotient of the Hessian that was met, a lower bound of its
+///              largest eigenvalue; 0 where none was
 struct Report {
   std::string method;
   at::Tensor energy;
   at::Tensor residual;
+  at::Tensor gap_bound;
   at::Tensor steps;
   at::Tensor converged;
+  at::Tensor unstable;
   at::Tensor step_size;
+  at::Tensor curvature;
   Regime regime = Regime::kEquilibrium;
 
   bool all_converged() const;
+  bool any_unstable() const;
   double mean_energy() const;
   double max_residual() const;
   std::int64_t max_steps() const;
-  /// One line: "error_descent: 64/64 converged in 12 steps, residual 8.2e-05, equilibrium".
+  double mean_steps() const;
+  /// One line: "error_descent: 64/64 converged in 12 steps, residual 8.2e-05, equilibrium", and
+  /// where a fixed step was too large, what would not be.
   std::string brief() const;
 };
 

@@ -33,6 +33,11 @@ void descend(at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a, Acti
              const at::Tensor& step, at::Tensor& gradient_squares, at::Tensor& error_squares,
              at::Tensor& h);
 
+/// The same without a step: eps stays, and g is kept in `gradient`, shaped like eps.
+void gradient(const at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a,
+              Activation activation, at::Tensor& gradient, at::Tensor& gradient_squares,
+              at::Tensor& error_squares, at::Tensor& h);
+
 /// g * f'(a), a new tensor; g itself for the identity.
 at::Tensor times_slope(const at::Tensor& g, const at::Tensor& a, Activation activation);
 

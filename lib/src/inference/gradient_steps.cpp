@@ -1,0 +1,81 @@
+#include "inference/gradient_steps.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace pcxx::inference {
+
+GradientSteps::GradientSteps(at::Tensor step_size, bool fixed)
+    : all_sizes_(step_size.to(at::kCPU, at::kDouble).contiguous().clone()),
+      step_(std::move(step_size)),
+      fixed_(fixed),
+      rows_(static_cast<std::size_t>(all_sizes_.numel())) {
+  const auto* sizes = all_sizes_.const_data_ptr<double>();
+  for (std::size_t row = 0; row < rows_.size(); ++row) rows_[row].size = sizes[row];
+}
+
+void GradientSteps::step(Energy& energy, SampleControl& control, bool) {
+  energy.descend(step_);
+  control.read(energy);
+  bool changed = false;
+  for (std::size_t row = 0; row < rows_.size(); ++row) {
+    if (!control.active(row)) continue;
+    const double before = rows_[row].size;
+    judge(control, row);
+    changed = changed || !control.active(row) || rows_[row].size != before;
+  }
+  if (!changed || !control.any_active()) return;
+  auto now = at::empty(step_.sizes(), at::kDouble);
+  auto* values = now.mutable_data_ptr<double>();
+  for (std::size_t row = 0; row < rows_.size(); ++row) {
+    values[row] = control.active(row) ? rows_[row].size : 0;
+  }
+  step_.copy_(now);
+}
+
+void GradientSteps::judge(SampleControl& control, std::size_t row) {
+  const bool fell = control.accept(row);
+  if (fixed_) {
+    check_stability(control, row, !fell);
+  } else if (!fell) {
+    rows_[row].size /= 2;
+  }
+}
+
+// A step multiplies the part of the gradient along an eigenvector of the Hessian by 1 - eta lambda:
+// where the gradient grows, some lambda is at least (1 + growth) / eta, more than 2 / eta.
+void GradientSteps::check_stability(SampleControl& control, std::size_t row, bool rose) {
+  constexpr int kRises = 2;  // one may be a kink of ReLU
+  auto& r = rows_[row];
+  const double before = r.gradient_norm;
+  r.gradient_norm = control.gradient_norm(row);
+  r.rises = rose && r.gradient_norm > before ? r.rises + 1 : 0;
+  if (r.rises >= kRises && control.active(row)) {
+    control.stop_unstable(row, (1 + r.gradient_norm / before) / r.size);
+  }
+}
+
+void GradientSteps::keep(const at::Tensor& rows) {
+  all_sizes_ = step_sizes();
+  samples_ = samples_.defined() ? samples_.index_select(0, rows) : rows;
+  step_ = step_.index_select(0, rows);
+  const auto kept = rows.cpu();
+  const auto* index = kept.const_data_ptr<std::int64_t>();
+  std::vector<Sample> left;
+  for (std::int64_t i = 0; i < kept.numel(); ++i) {
+    left.push_back(rows_[static_cast<std::size_t>(index[i])]);
+  }
+  rows_ = std::move(left);
+}
+
+at::Tensor GradientSteps::step_sizes() const {
+  auto sizes = at::empty({static_cast<std::int64_t>(rows_.size())}, at::kDouble);
+  std::transform(rows_.begin(), rows_.end(), sizes.mutable_data_ptr<double>(),
+                 [](const Sample& row) { return row.size; });
+  if (!samples_.defined()) return sizes.view(all_sizes_.sizes());
+  return all_sizes_.index_copy(0, samples_.cpu(), sizes);
+}
+
+}  // namespace pcxx::inference

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <vector>
+
+#include "inference/solver.h"
+
+namespace pcxx::inference {
+
+/// Plain gradient descent. A step size of the caller's choice is kept, and a sample whose energy
+/// and gradient have both grown in two steps running has shown that it is unstable; one that was
+/// taken from the curvature is halved where the energy rose.
+class GradientSteps final : public Solver {
+ public:
+  /// step_size: eta of every sample, [B] or [R, B], in the network's dtype and device.
+  GradientSteps(at::Tensor step_size, bool fixed);
+
+  void step(Energy& energy, SampleControl& control, bool last) override;
+  void keep(const at::Tensor& rows) override;
+  at::Tensor step_sizes() const override;
+
+ private:
+  struct Sample {
+    double size = 0;
+    double gradient_norm = 0;
+    int rises = 0;
+  };
+
+  void judge(SampleControl& control, std::size_t row);
+  void check_stability(SampleControl& control, std::size_t row, bool rose);
+
+  at::Tensor all_sizes_;  // where a sample has stopped, what it stopped with
+  at::Tensor samples_;    // of the rows at hand; undefined while these are all
+  at::Tensor step_;       // 0 for rows that have stopped
+  bool fixed_;
+  std::vector<Sample> rows_;
+};
+
+}  // namespace pcxx::inference
