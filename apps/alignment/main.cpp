@@ -157,9 +157,9 @@ class AlignmentRun {
       }
       work.jobs.push_back({std::move(name), 1});
     }
-    work.run = [this](std::size_t job, const train::Work::Advance& advance) {
+    work.run = [this](std::size_t job, train::JobContext context) {
       auto part = measure_task(tasks_[job]);
-      advance(1);
+      context.advance(1);
       return part;
     };
     return work;

@@ -38,9 +38,9 @@ Program program_of_jobs(std::function<void(std::size_t)> before = [](std::size_t
   auto program = test::small_program([before](Run& run) {
     Work work{.label = "jobs", .jobs = {}, .run = {}};
     for (std::size_t job = 0; job < kJobs; ++job) work.jobs.push_back({fmt::format("j{}", job), 2});
-    work.run = [&](std::size_t job, const Work::Advance& advance) {
+    work.run = [&](std::size_t job, JobContext context) {
       before(job);
-      advance(2);
+      context.advance(2);
       auto generator = make_generator(job, Purpose::kNoise);
       return Part{{"x.y z", at::rand({3}, generator, at::kDouble) * run.config().integer("width")}};
     };

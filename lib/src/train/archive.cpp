@@ -7,6 +7,7 @@
 #include <torch/serialize/archive.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace pcxx::train {
@@ -29,6 +30,17 @@ std::int64_t checksum(const std::vector<at::Tensor>& tensors) {
     sum = ::crc32_z(sum, static_cast<const Bytef*>(bytes.const_data_ptr()), bytes.nbytes());
   }
   return static_cast<std::int64_t>(sum);
+}
+
+at::Tensor as_bytes(const std::string& text) {
+  const auto bytes = at::empty({static_cast<std::int64_t>(text.size())}, at::kByte);
+  std::copy(text.begin(), text.end(), bytes.mutable_data_ptr<std::uint8_t>());
+  return bytes;
+}
+
+std::string text_of_bytes(const at::Tensor& bytes) {
+  const auto* first = bytes.const_data_ptr<std::uint8_t>();
+  return {first, first + bytes.numel()};
 }
 
 void write_tensors(const std::filesystem::path& path,

@@ -5,8 +5,11 @@
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
 
 #include "train/archive.h"
+#include "train/safetensors.h"
 
 namespace pcxx::train {
 
@@ -15,9 +18,10 @@ namespace fs = std::filesystem;
 namespace {
 
 // By name, in the order of the network.
-using Weights = std::vector<std::pair<std::string, at::Tensor>>;
+using Weights = NamedTensors;
 
 constexpr const char* kChecksum = "crc32";
+constexpr const char* kSafetensors = ".safetensors";
 
 Weights weights_of(const nn::NetworkImpl& network) {
   Weights weights;
@@ -87,35 +91,94 @@ Weights match(const Weights& network, const Weights& file, const std::string& pa
   return matched;
 }
 
-Weights read(const nn::NetworkImpl& network, const fs::path& path) {
-  const auto bytes = read_file(path);
-  Weights file;
+struct Stored {
+  Weights weights;
+  std::optional<std::int64_t> checksum;  // files of other programs have none
+};
+
+Stored read_archive(const std::string& bytes, const std::string& path) {
+  Stored stored;
   c10::IValue sum;
   try {
     torch::serialize::InputArchive archive;
     archive.load_from(bytes.data(), bytes.size(), at::Device(at::kCPU));
-    collect(archive, "", file);
+    collect(archive, "", stored.weights);
     archive.try_read(kChecksum, sum);
   } catch (const std::exception&) {
-    user_error("'{}' holds no saved network, or is damaged", path.string());
+    user_error("'{}' holds no saved network, or is damaged", path);
   }
-  auto weights = match(weights_of(network), file, path.string());
-  if (!sum.isNone() && !(sum.isInt() && sum.toInt() == checksum(weights))) {
+  if (!sum.isNone()) stored.checksum = sum.isInt() ? sum.toInt() : -1;
+  return stored;
+}
+
+Stored read_safetensors_file(const std::string& bytes, const std::string& path) {
+  auto file = read_safetensors(bytes, path);
+  Stored stored{std::move(file.tensors), {}};
+  if (const auto sum = file.metadata.find(kChecksum); sum != file.metadata.end()) {
+    stored.checksum = std::atoll(sum->second.c_str());
+  }
+  return stored;
+}
+
+// A torch archive is a zip file; the header of safetensors opens with a brace after its length.
+bool is_safetensors(std::string_view bytes, const fs::path& path) {
+  if (bytes.starts_with("PK")) return false;
+  return path.extension() == kSafetensors || (bytes.size() > 8 && bytes[8] == '{');
+}
+
+Weights read(const nn::NetworkImpl& network, const fs::path& path) {
+  const auto bytes = read_file(path);
+  const auto stored = is_safetensors(bytes, path) ? read_safetensors_file(bytes, path.string())
+                                                  : read_archive(bytes, path.string());
+  auto weights = match(weights_of(network), stored.weights, path.string());
+  if (stored.checksum && *stored.checksum != checksum(weights)) {
     user_error("'{}' is damaged: its weights do not have the checksum they were saved with",
                path.string());
   }
   return weights;
 }
 
-}  // namespace
-
-void save_network(const nn::Network& network, const fs::path& path) {
+void write_archive(std::ostream& stream, const nn::Network& network) {
   torch::serialize::OutputArchive archive;
   network->save(archive);
   archive.write(kChecksum, c10::IValue(checksum(weights_of(*network))));
-  AtomicFile file(path);
-  auto& stream = file.stream();
   archive.save_to(stream);
+}
+
+Metadata description(const nn::NetworkImpl& network) {
+  std::vector<std::int64_t> widths{network.in_features()};
+  std::vector<std::string_view> activations;
+  std::vector<bool> residual;
+  for (const auto& layer : network.options.layers()) {
+    widths.push_back(layer.out_features());
+    activations.push_back(nn::name(layer.activation()));
+    residual.push_back(layer.residual());
+  }
+  Metadata metadata{{"widths", fmt::format("{}", fmt::join(widths, ","))},
+                    {"activations", fmt::format("{}", fmt::join(activations, ","))}};
+  if (std::find(residual.begin(), residual.end(), true) != residual.end()) {
+    metadata["residual"] = fmt::format("{}", fmt::join(residual, ","));
+  }
+  return metadata;
+}
+
+}  // namespace
+
+void write_network(std::ostream& stream, const nn::Network& network, const Metadata& metadata) {
+  const auto weights = weights_of(*network);
+  auto all = description(*network);
+  all[kChecksum] = fmt::format("{}", checksum(weights));
+  all.insert(metadata.begin(), metadata.end());
+  write_safetensors(stream, weights, all);
+}
+
+void save_network(const nn::Network& network, const fs::path& path, const Metadata& metadata) {
+  AtomicFile file(path);
+  if (path.extension() == kSafetensors) {
+    write_network(file.stream(), network, metadata);
+  } else {
+    write_archive(file.stream(), network);
+  }
   file.commit();
 }
 

@@ -29,11 +29,10 @@ inline constexpr const char* kDiagnostic = "diagnostic.";
 /// Tensors of nn, learning and optim: any network and device. Members are of one model, and of one
 /// rate unless the optimizer is plain SGD.
 Part train_tensors(const std::vector<SweepMember>& members, bool aligned, at::Device device,
-                   const Work::Advance& advance);
+                   JobContext& job);
 
 /// ensemble::run. Members are of models with the same `lane_key`.
-Part train_lanes(const std::vector<SweepMember>& members, bool aligned,
-                 const Work::Advance& advance);
+Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobContext& job);
 
 /// Why lanes cannot train a model: the end of a sentence; empty when they can.
 std::string no_lanes(const Config& model, at::Device device);

@@ -122,8 +122,7 @@ double memory_condition(const ensemble::Result& result) {
 
 }  // namespace
 
-Part train_lanes(const std::vector<SweepMember>& members, bool aligned,
-                 const Work::Advance& advance) {
+Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobContext& job) {
   const at::NoGradGuard no_grad;
   const auto& model = *members.front().model;
   const auto problem = problem_of(model, aligned);
@@ -136,7 +135,7 @@ Part train_lanes(const std::vector<SweepMember>& members, bool aligned,
   ensemble::RunOptions options;
   options.threads = 1;
   options.on_progress = [&](const ensemble::Progress& progress, const ensemble::Result&) {
-    advance(progress.done - std::exchange(done, progress.done));
+    job.advance(progress.done - std::exchange(done, progress.done));
     return true;
   };
   const auto result = ensemble::run(problem, inputs.members, {.maps = maps, .batch = next},

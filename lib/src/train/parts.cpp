@@ -69,6 +69,19 @@ std::vector<std::optional<Part>> Parts::read() const {
 
 void Parts::write(std::size_t job, const Part& part) const {
   write_tensors(job_file(folders_.front(), job), {part.begin(), part.end()});
+  std::error_code ignored;
+  fs::remove(checkpoint_path(job), ignored);
+}
+
+fs::path Parts::checkpoint_path(std::size_t job) const {
+  return folders_.front() / fmt::format("job{}.checkpoint.pt", job);
+}
+
+std::vector<std::size_t> Parts::begun() const {
+  std::error_code ignored;
+  auto jobs = missing();
+  std::erase_if(jobs, [&](auto job) { return !fs::exists(checkpoint_path(job), ignored); });
+  return jobs;
 }
 
 std::optional<nlohmann::json> Parts::run_of(const fs::path& folder) {

@@ -105,6 +105,10 @@ std::string resume_command(const Program& program, const Run& run) {
   return shell_line(words);
 }
 
+std::string begun_text(std::size_t jobs) {
+  return jobs > 0 ? fmt::format(" and {} begun", jobs) : "";
+}
+
 // Of some jobs only. Results of a whole run are not replaced by such.
 int end_unfinished(const Program& program, Run& run, const CommandLine& command_line,
                    double seconds) {
@@ -126,18 +130,23 @@ int end_unfinished(const Program& program, Run& run, const CommandLine& command_
                     results),
         1);
   }
-  if (missing == jobs) return fail(program, "interrupted; no results were written", 130);
-  return fail(program,
-              fmt::format("interrupted with {} of {} jobs done; {}; go on with: {}", jobs - missing,
-                          jobs, results, resume_command(program, run)),
-              kInterruptedCode);
+  const auto begun = run.parts()->begun().size();
+  if (missing == jobs && begun == 0) {
+    return fail(program, "interrupted; no results were written", kInterruptedCode);
+  }
+  return fail(
+      program,
+      fmt::format("interrupted with {} of {} jobs done{}; {}; go on with: {}", jobs - missing, jobs,
+                  begun_text(begun), results, resume_command(program, run)),
+      kInterruptedCode);
 }
 
 int end_shard(const Program& program, const Run& run, const Shard& shard, bool done) {
   const auto& folder = run.folder().path();
   const auto missing = run.parts()->missing().size();
-  const auto state = fmt::format("{} of all {} jobs are done in {}", run.parts()->jobs() - missing,
-                                 run.parts()->jobs(), (folder / "parts").string());
+  const auto state = fmt::format(
+      "{} of all {} jobs are done{} in {}", run.parts()->jobs() - missing, run.parts()->jobs(),
+      begun_text(run.parts()->begun().size()), (folder / "parts").string());
   if (!done) {
     return fail(program, fmt::format("interrupted; {}; the same command goes on", state),
                 kInterruptedCode);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <thread>
 
 #include "train/interruption.h"
@@ -23,6 +24,10 @@ Run::Run(const Program& program, Config config, c10::Device device, RunFolder& f
       folder_(folder),
       command_line_(std::move(command_line)),
       records_(folder.file("metrics.csv").stream(), columns(config_)) {}
+
+const std::string& Run::program() const {
+  return program_.name;
+}
 
 void Run::resolve(std::string_view key, const Value& value) {
   config_ = config_.with(key, {value});
@@ -55,7 +60,8 @@ std::optional<fs::path> Run::data_folder() const {
 }
 
 Run::~Run() {
-  if (parts_ && command_line_.merge.empty() && parts_->missing().size() == parts_->jobs()) {
+  if (parts_ && command_line_.merge.empty() && parts_->missing().size() == parts_->jobs() &&
+      parts_->begun().empty()) {
     parts_->remove();
   }
 }
@@ -69,14 +75,15 @@ const Parts& Run::work(const Work& work) {
   parts_.emplace(folders, jobs);
   if (command_line_.merge.empty()) {
     const auto finished = jobs - parts_->missing().size();
-    if (finished > 0 && !command_line_.resume && !command_line_.shard) {
+    const auto begun = parts_->begun().size();
+    if (finished + begun > 0 && !command_line_.resume && !command_line_.shard) {
       user_error(
-          "'{}' holds {} finished jobs of a run that was not ended: go on with --resume, or "
+          "'{}' holds {} finished jobs{} of a run that was not ended: go on with --resume, or "
           "remove it",
-          folders.front().string(), finished);
+          folders.front().string(), finished, begun > 0 ? fmt::format(" and {} begun", begun) : "");
     }
     parts_->begin(identity);
-    const bool ended = do_jobs(work);
+    const bool ended = do_jobs(work, identity);
     if (command_line_.shard) throw ShardEnded{ended};
   }
   const auto missing = parts_->missing();
@@ -88,23 +95,39 @@ const Parts& Run::work(const Work& work) {
 }
 
 // False when it was interrupted.
-bool Run::do_jobs(const Work& work) const {
+bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
   std::vector<std::size_t> jobs;
+  std::map<std::size_t, JobCheckpoint> begun;
   std::int64_t steps = 0;
   for (const auto job : parts_->missing()) {
     if (command_line_.shard && !command_line_.shard->has(job)) continue;
     jobs.push_back(job);
     steps += work.jobs[job].steps;
   }
+  for (const auto job : parts_->begun()) {
+    if (std::find(jobs.begin(), jobs.end(), job) == jobs.end()) continue;
+    begun[job] =
+        read_checkpoint(parts_->checkpoint_path(job), program_, identity, work.jobs[job].name);
+    steps -= begun[job].steps;
+  }
   auto progress = this->progress(work.label, steps);
   const auto advance = [&](std::int64_t done) {
     progress.advance(done);
     check_interrupted();
   };
+  const auto every = config_.has("checkpoint_every") ? config_.integer("checkpoint_every") : 0;
+  const auto context = [&](std::size_t job) {
+    const auto save = [&, job](std::int64_t done, const Part& state) {
+      write_checkpoint(parts_->checkpoint_path(job), identity, work.jobs[job].name, {done, state});
+    };
+    const auto found = begun.find(job);
+    if (found == begun.end()) return JobContext(advance, save, every, 0, std::nullopt);
+    return JobContext(advance, save, every, found->second.steps, std::move(found->second.state));
+  };
   try {
     in_workers(jobs, threads(), inner_threads(), [&](std::size_t job) {
       check_interrupted();
-      parts_->write(job, work.run(job, advance));
+      parts_->write(job, work.run(job, context(job)));
     });
   } catch (const Interrupted&) {
     return false;

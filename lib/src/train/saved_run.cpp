@@ -2,24 +2,29 @@
 
 #include <pcxx/core/error.h>
 
+#include "train/archive.h"
+
 namespace pcxx::train {
 
 namespace fs = std::filesystem;
 
 namespace {
 
-// Keys that say where to compute and where to look, not what.
-const std::vector<std::string> kFree{"threads", "data"};
+// Keys that say where to compute, where to look and what to keep, not what to do.
+const std::vector<std::string> kFree{"threads", "data", "checkpoint_every"};
+
+// Of a checkpoint's file: run and job as JSON, and before each name of the state.
+constexpr const char* kOrigin = "origin";
+constexpr std::string_view kState = "state.";
 
 std::string text_of(const nlohmann::json& run, const char* name) {
   const auto found = run.find(name);
   return found != run.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-Config saved_config(const Program& program, const nlohmann::json& run, const fs::path& folder,
+Config saved_config(const Program& program, const nlohmann::json& run, const fs::path& file,
                     const std::vector<std::string>& assignments = {}) {
-  return Config::parse(program.schema, text_of(run, "config"), (folder / "run.json").string(),
-                       assignments);
+  return Config::parse(program.schema, text_of(run, "config"), file.string(), assignments);
 }
 
 void check_equal(const fs::path& folder, std::string_view what, const std::string& theirs,
@@ -27,6 +32,23 @@ void check_equal(const fs::path& folder, std::string_view what, const std::strin
   if (theirs == ours) return;
   user_error("'{}' is of a run with {} {}, not {}", folder.string(), what,
              theirs.empty() ? "none" : theirs, ours.empty() ? "none" : ours);
+}
+
+// `path` is what holds `run`, for messages; `file` what its config was read from.
+void check_equal(const fs::path& path, const fs::path& file, const Program& program,
+                 const nlohmann::json& run, const nlohmann::json& identity) {
+  check_equal(path, "the program", text_of(run, "program"), text_of(identity, "program"));
+  check_equal(path, "the version", text_of(run, "version"), text_of(identity, "version"));
+  check_equal(path, "--load", text_of(run, "load"), text_of(identity, "load"));
+  const auto theirs = saved_config(program, run, file);
+  const auto ours = saved_config(program, identity, file);
+  const auto key = first_difference(theirs, ours, kFree);
+  if (key == "models") user_error("'{}' is of a run with other [[models]]", path.string());
+  if (key) {
+    user_error("'{}' is of a run with {} = {}, not {}", path.string(), *key, theirs.toml_of(*key),
+               ours.toml_of(*key));
+  }
+  check_equal(path, "a number of jobs of", text_of(run, "jobs"), text_of(identity, "jobs"));
 }
 
 }  // namespace
@@ -71,19 +93,33 @@ nlohmann::json identity_of(const Program& program, const Config& config,
 void check_same_run(const fs::path& folder, const Program& program,
                     const nlohmann::json& identity) {
   const auto run = Parts::run_of(folder);
-  if (!run) return;
-  check_equal(folder, "the program", text_of(*run, "program"), text_of(identity, "program"));
-  check_equal(folder, "the version", text_of(*run, "version"), text_of(identity, "version"));
-  check_equal(folder, "--load", text_of(*run, "load"), text_of(identity, "load"));
-  const auto theirs = saved_config(program, *run, folder);
-  const auto ours = saved_config(program, identity, folder);
-  const auto key = first_difference(theirs, ours, kFree);
-  if (key == "models") user_error("'{}' is of a run with other [[models]]", folder.string());
-  if (key) {
-    user_error("'{}' is of a run with {} = {}, not {}", folder.string(), *key, theirs.toml_of(*key),
-               ours.toml_of(*key));
+  if (run) check_equal(folder, folder / "run.json", program, *run, identity);
+}
+
+void write_checkpoint(const fs::path& path, const nlohmann::json& identity, const std::string& job,
+                      const JobCheckpoint& checkpoint) {
+  const nlohmann::json origin{{"run", identity}, {"job", job}, {"steps", checkpoint.steps}};
+  std::vector<std::pair<std::string, at::Tensor>> tensors{{kOrigin, as_bytes(origin.dump())}};
+  for (const auto& [name, tensor] : checkpoint.state) {
+    tensors.emplace_back(std::string(kState) + name, tensor);
   }
-  check_equal(folder, "a number of jobs of", text_of(*run, "jobs"), text_of(identity, "jobs"));
+  write_tensors(path, tensors);
+}
+
+JobCheckpoint read_checkpoint(const fs::path& path, const Program& program,
+                              const nlohmann::json& identity, const std::string& job) {
+  JobCheckpoint checkpoint;
+  std::string origin_text;
+  for (auto& [name, tensor] : read_tensors(path)) {
+    if (name == kOrigin) origin_text = text_of_bytes(tensor);
+    if (name.starts_with(kState)) checkpoint.state[name.substr(kState.size())] = tensor;
+  }
+  const auto origin = nlohmann::json::parse(origin_text, nullptr, false);
+  if (!origin.is_object()) user_error("'{}' is no checkpoint of a job", path.string());
+  check_equal(path, path, program, origin.at("run"), identity);
+  check_equal(path, "the job", text_of(origin, "job"), job);
+  checkpoint.steps = origin.at("steps").get<std::int64_t>();
+  return checkpoint;
 }
 
 void remove_parts(const Run& run) {
@@ -102,7 +138,7 @@ Config read_config(const Program& program, const CommandLine& command_line) {
       const auto run = Parts::run_of(folder);
       if (!run) continue;
       check_equal(folder, "the program", text_of(*run, "program"), program.name);
-      return saved_config(program, *run, folder, command_line.assignments);
+      return saved_config(program, *run, folder / "run.json", command_line.assignments);
     }
   }
   return Config::read(program.schema, command_line.config, command_line.assignments);

@@ -3,9 +3,11 @@
 #include <pcxx/train/program.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 #include <vector>
 
 /// A run that was not ended, as its parts remember it.
@@ -33,6 +35,20 @@ nlohmann::json identity_of(const Program& program, const Config& config,
 /// A folder without parts is no matter.
 void check_same_run(const std::filesystem::path& folder, const Program& program,
                     const nlohmann::json& identity);
+
+/// What a job had done when it was interrupted.
+struct JobCheckpoint {
+  std::int64_t steps = 0;
+  Part state = {};
+};
+
+/// As one file, which also says of which run and job it is.
+void write_checkpoint(const std::filesystem::path& path, const nlohmann::json& identity,
+                      const std::string& job, const JobCheckpoint& checkpoint);
+
+/// Throws UserError when the file is damaged, or of another run or job.
+JobCheckpoint read_checkpoint(const std::filesystem::path& path, const Program& program,
+                              const nlohmann::json& identity, const std::string& job);
 
 /// Once the results in `out` are written: removes its parts, none of another folder.
 void remove_parts(const Run& run);

@@ -138,21 +138,19 @@ Work SweepPlan::work(std::string label) const {
     work.jobs.push_back(
         {name(job), static_cast<std::int64_t>(job.members.size()) * model.integer("steps")});
   }
-  work.run = [this](std::size_t job, const Work::Advance& advance) {
-    return run(jobs_[job], advance);
-  };
+  work.run = [this](std::size_t job, JobContext context) { return run(jobs_[job], context); };
   return work;
 }
 
-Part SweepPlan::run(const Job& job, const Work::Advance& advance) const {
+Part SweepPlan::run(const Job& job, JobContext& context) const {
   std::vector<SweepMember> members;
   for (const auto& member : job.members) {
     const auto& model = models_[member.model];
     members.push_back({&model, model.reals("learning_rate")[member.rate], seeds_[member.seed]});
   }
   const bool aligned = contains(measure_, "target_alignment");
-  return job.lanes ? train_lanes(members, aligned, advance)
-                   : train_tensors(members, aligned, device_, advance);
+  return job.lanes ? train_lanes(members, aligned, context)
+                   : train_tensors(members, aligned, device_, context);
 }
 
 std::string SweepPlan::name(const Job& job) const {

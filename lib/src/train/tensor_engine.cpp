@@ -66,14 +66,14 @@ class TensorEnsemble {
     if (error_metric_ == "test_error") held_out_ = of_members(held_out_batch(seeds_, maps));
   }
 
-  Part train(const Work::Advance& advance) {
+  Part train(JobContext& job) {
     const auto steps = model_.integer("steps");
     for (std::int64_t step = 0; step <= steps; ++step) {
       const auto batch = next_batch();
       record(error_metric_, error(batch));
       if (step == steps) break;
       update(batch);
-      advance(members_);
+      job.advance(members_);
     }
     if (aligned_) record("target_alignment", at::full({members_}, kNaN, at::kDouble));
     for (auto& [name, rows] : curves_) part_[name] = at::stack(rows);
@@ -174,9 +174,9 @@ class TensorEnsemble {
 }  // namespace
 
 Part train_tensors(const std::vector<SweepMember>& members, bool aligned, at::Device device,
-                   const Work::Advance& advance) {
+                   JobContext& job) {
   const at::NoGradGuard no_grad;
-  return TensorEnsemble(members, aligned, device).train(advance);
+  return TensorEnsemble(members, aligned, device).train(job);
 }
 
 // As many as share the second-level cache well, but no fewer than one.

@@ -4,6 +4,9 @@
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
+
+#include "train/interruption.h"
 
 namespace pcxx::train {
 
@@ -22,6 +25,36 @@ std::optional<std::int64_t> slurm(const char* name) {
 }
 
 }  // namespace
+
+JobContext::JobContext(Advance advance, Save save, std::int64_t every, std::int64_t done,
+                       std::optional<Part> checkpoint)
+    : advance_(std::move(advance)),
+      save_(std::move(save)),
+      every_(every),
+      done_(done),
+      saved_(done),
+      checkpoint_(std::move(checkpoint)) {}
+
+void JobContext::advance(std::int64_t steps) {
+  done_ += steps;
+  advance_(steps);
+}
+
+void JobContext::advance(std::int64_t steps, const std::function<Part()>& state) {
+  try {
+    advance(steps);
+  } catch (const Interrupted&) {
+    save(state);
+    throw;
+  }
+  if (every_ > 0 && done_ - saved_ >= every_) save(state);
+}
+
+void JobContext::save(const std::function<Part()>& state) {
+  if (!save_) return;
+  save_(done_, state());
+  saved_ = done_;
+}
 
 Shard parse_shard(const std::string& text) {
   const auto slash = text.find('/');

@@ -17,7 +17,8 @@ using Part = std::map<std::string, at::Tensor>;
 
 /// The finished jobs of a run, on disk: `job<i>.pt` for each, and `run.json`, which says what run
 /// they are of. A file appears whole or not at all, so that whatever ends the program, what is
-/// finished stays; several programs may add different jobs to one folder.
+/// finished stays; several programs may add different jobs to one folder. Beside them lies
+/// `job<i>.checkpoint.pt` of a job that was left half done, until it is finished.
 class Parts {
  public:
   /// The parts of `jobs` jobs that lie in any of `folders`, which need not exist; `write` adds to
@@ -33,7 +34,13 @@ class Parts {
   Part read(std::size_t job) const;
   /// Of all jobs; nothing for those that are missing.
   std::vector<std::optional<Part>> read() const;
+  /// Ends the job: its checkpoint is removed.
   void write(std::size_t job, const Part& part) const;
+
+  /// Where the checkpoint of a job lies, in the first folder.
+  std::filesystem::path checkpoint_path(std::size_t job) const;
+  /// The jobs that are not finished and have one.
+  std::vector<std::size_t> begun() const;
 
   /// run.json of a folder; nothing when there is none.
   static std::optional<nlohmann::json> run_of(const std::filesystem::path& folder);

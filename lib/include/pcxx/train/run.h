@@ -31,6 +31,8 @@ class Run {
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
+  /// The program's name.
+  const std::string& program() const;
   const Config& config() const { return config_; }
   /// Replaces one key by what was chosen for it (`dataset = "auto"` by "mnist"), so that the
   /// config.toml of the run says it too.
@@ -58,7 +60,9 @@ class Run {
   /// Does all jobs, `threads` at a time (one at a time on a CUDA device), and keeps what each has
   /// measured. Once per run, and before anything is recorded.
   ///
-  /// With --resume jobs that are done are not done again; with --merge none is done at all. After
+  /// With --resume jobs that are done are not done again, and those that were begun go on from
+  /// their checkpoints (every `checkpoint_every` steps, where the program has that key, and when
+  /// the run was interrupted); with --merge none is done at all. After
   /// Ctrl-C, or a merge with gaps, some are missing: record what the others allow. With --shard it
   /// does not return.
   const Parts& work(const Work& work);
@@ -82,7 +86,7 @@ class Run {
 
  private:
   void print_line(const std::string& line) const;
-  bool do_jobs(const Work& work) const;
+  bool do_jobs(const Work& work, const nlohmann::json& identity) const;
   int inner_threads() const;
 
   const Program& program_;

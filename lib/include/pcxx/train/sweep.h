@@ -84,7 +84,7 @@ class SweepPlan {
   };
   class Builder;
 
-  Part run(const Job& job, const Work::Advance& advance) const;
+  Part run(const Job& job, JobContext& context) const;
   std::string name(const Job& job) const;
   Sweep empty_sweep(const Config& model, const std::vector<std::int64_t>& seeds) const;
   void derive_metrics(Sweep& sweep, const Config& model, const at::Tensor& least_error) const;

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <pcxx/data/image_dataset.h>
+#include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/nn/network.h>
+#include <pcxx/train/run.h>
+#include <pcxx/train/table.h>
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What the programs that learn from images have in common: they differ in what a network is to
+/// make of an image, and in what they measure on the test images.
+namespace pcxx::train {
+
+struct ImageSets {
+  data::Images train;
+  data::Images test;
+};
+
+/// The images that the keys dataset, data, train_images, ..., samples and test_samples name;
+/// dataset = "auto" is resolved in the run. They have labels where the program has the key
+/// train_labels. Throws UserError where there are none.
+ImageSets load_image_sets(Run& run);
+
+/// What one network measured while it was trained.
+struct ImageTraining {
+  std::vector<std::int64_t> tested_at;          ///< steps: 0, test_every, ... and the last
+  std::map<std::string, metrics::Curve> tests;  ///< by metric, at each of them
+  /// By metric, of every step: `train_error` of the batch that it learns from, before it does, and
+  /// where asked the `target_alignment` of its update with that batch's errors.
+  std::map<std::string, metrics::Curve> updates;
+  /// Of the whole run: diagnostics of the rescaling; with predictive coding also `inference_steps`,
+  /// the mean of each batch's slowest sample, and `inference_converged`, the part of the samples.
+  std::map<std::string, double> numbers;
+};
+
+/// What networks are to make of images.
+class ImageTask {
+ public:
+  virtual ~ImageTask() = default;
+
+  /// Label of the progress line.
+  virtual std::string_view name() const = 0;
+  /// Throws UserError unless networks of this model fit these images.
+  virtual void check(const Config& model, const ImageSets& sets) const = 0;
+  /// Inputs and targets.
+  virtual data::Batch batch(const data::Images& images, const at::Tensor& index,
+                            at::TensorOptions options) const = 0;
+  /// What to measure on the test images beside `test_error`, the mean squared error: test_<name>.
+  virtual std::map<std::string, double> test(const nn::NetworkImpl&, const data::Batch&) const {
+    return {};
+  }
+  /// The best rate of one model, from its runs [rate][seed]; nullopt when every rate has diverged.
+  virtual std::optional<metrics::BestRate> best_rate(
+      const std::vector<std::vector<ImageTraining>>& runs,
+      const std::vector<double>& rates) const = 0;
+};
+
+/// Curves of one test metric, [rate][seed].
+std::vector<std::vector<metrics::Curve>> test_curves(
+    const std::vector<std::vector<ImageTraining>>& runs, const std::string& metric);
+
+/// All runs of one model over the seeds that all models have finished.
+struct ImageModel {
+  Config model;
+  std::vector<double> rates;
+  std::vector<std::int64_t> seeds;
+  std::vector<std::vector<ImageTraining>> runs;  ///< [rate][seed]
+  std::optional<metrics::BestRate> best;
+  nlohmann::json summary;             ///< best rate, what the tests ended with there, weights
+  std::vector<nn::Network> networks;  ///< of each seed at the best rate, on the CPU
+};
+
+/// Every model of a run, at every rate and from every seed, as jobs (train/work.h) that go on from
+/// checkpoints.
+///
+///   ImageSweep sweep(run, task);
+///   for (const auto& model : sweep.train()) table.row(...);
+///
+/// Models of the same seed see the same weights and batches. Where `epochs` is not 0 it takes the
+/// place of `steps`: as many steps as visit every image that often.
+class ImageSweep {
+ public:
+  /// Loads the images. Throws UserError where a model is impossible.
+  ImageSweep(Run& run, const ImageTask& task);
+
+  const ImageSets& sets() const { return sets_; }
+  /// Inputs and targets of the test images.
+  const data::Batch& test_batch(const Config& model) const;
+
+  /// Trains, records every measurement, saves the weights at the best rates and adds the models to
+  /// the summary. Empty when no seed is finished yet.
+  std::vector<ImageModel> train();
+
+ private:
+  struct Job {
+    std::size_t model;
+    double rate;
+    std::int64_t seed;
+  };
+
+  void prepare(const Config& model);
+  Work work() const;
+  std::vector<ImageModel> collect(const Parts& parts) const;
+  void record(const ImageModel& result) const;
+  void summarise(ImageModel& result) const;
+  void keep(const Parts& parts, ImageModel& result);
+
+  Run& run_;
+  const ImageTask& task_;
+  ImageSets sets_;
+  std::vector<Config> models_;
+  std::vector<Job> jobs_;
+  std::map<std::string, data::Batch> test_batches_;  // by dtype
+  int saved_ = 0;
+};
+
+/// A column of the table: its title, and the number of the summary that it shows.
+struct Headline {
+  std::string title;
+  std::string number;
+};
+
+/// One row per model: its best rate, the headlines, and how its inference did.
+Table image_table(const Run& run, const std::vector<ImageModel>& results,
+                  const std::vector<Headline>& headlines);
+
+/// The keys of such programs, with their defaults; `more` are keys of the vocabulary.
+Schema image_schema(const std::vector<std::string>& more = {});
+
+}  // namespace pcxx::train

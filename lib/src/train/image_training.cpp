@@ -1,0 +1,490 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <pcxx/core/error.h>
+#include <pcxx/data/drawn_digits.h>
+#include <pcxx/data/minibatches.h>
+#include <pcxx/metrics/reconstruction.h>
+#include <pcxx/metrics/target_alignment.h>
+#include <pcxx/train/checkpoint.h>
+#include <pcxx/train/experiment.h>
+#include <pcxx/train/image_training.h>
+#include <pcxx/train/training_state.h>
+
+#include <algorithm>
+
+namespace pcxx::train {
+
+namespace {
+
+constexpr std::int64_t kDigitsTrain = 60000;
+constexpr std::int64_t kDigitsTest = 10000;
+
+data::Images limit(const data::Images& images, std::int64_t count) {
+  return count > 0 ? images.first(count) : images;
+}
+
+std::int64_t count_or(std::int64_t wanted, std::int64_t standard) {
+  return wanted > 0 ? wanted : standard;
+}
+
+data::Images load_idx(const Config& config, const std::string& split) {
+  const auto file = [&](const std::string& what) -> std::optional<std::filesystem::path> {
+    const auto key = split + "_" + what;
+    if (!config.has(key)) return std::nullopt;
+    if (config.text(key).empty()) user_error("dataset = 'idx' needs the key {}", key);
+    return config.text(key);
+  };
+  return data::load_images(*file("images"), file("labels"));
+}
+
+// ---- A training run as a part, and back ---------------------------------------------------------
+
+constexpr const char* kTestedAt = "tested_at";
+constexpr const char* kTest = "test.";
+constexpr const char* kUpdate = "update.";
+constexpr const char* kNumber = "number.";
+
+std::vector<double> numbers(const at::Tensor& values) {
+  const auto* data = values.const_data_ptr<double>();
+  return {data, data + values.numel()};
+}
+
+// All entries that are called prefix + name, by name.
+template <typename Value, typename Convert>
+std::map<std::string, Value> entries(const Part& part, std::string_view prefix, Convert convert) {
+  std::map<std::string, Value> found;
+  for (const auto& [name, tensor] : part) {
+    if (name.starts_with(prefix)) found[name.substr(prefix.size())] = convert(tensor);
+  }
+  return found;
+}
+
+Part to_part(const ImageTraining& training) {
+  Part part{{kTestedAt, at::tensor(training.tested_at, at::kLong)}};
+  for (const auto& [name, curve] : training.tests)
+    part[kTest + name] = at::tensor(curve, at::kDouble);
+  for (const auto& [name, curve] : training.updates) {
+    part[kUpdate + name] = at::tensor(curve, at::kDouble);
+  }
+  for (const auto& [name, number] : training.numbers) {
+    part[kNumber + name] = at::scalar_tensor(number, at::kDouble);
+  }
+  return part;
+}
+
+ImageTraining to_training(const Part& part) {
+  const auto& steps = part.at(kTestedAt);
+  const auto* first = steps.const_data_ptr<std::int64_t>();
+  return {.tested_at = {first, first + steps.numel()},
+          .tests = entries<metrics::Curve>(part, kTest, numbers),
+          .updates = entries<metrics::Curve>(part, kUpdate, numbers),
+          .numbers =
+              entries<double>(part, kNumber, [](const at::Tensor& t) { return t.item<double>(); })};
+}
+
+// ---- One job ------------------------------------------------------------------------------------
+
+class Trainer {
+ public:
+  Trainer(const Run& run, const ImageTask& task, const data::Images& images,
+          const data::Batch& test_batch, const Config& model, double rate, std::int64_t seed)
+      : task_(task),
+        images_(images),
+        test_batch_(test_batch),
+        model_(model),
+        options_(tensor_options(model, run.device())),
+        network_(draw_network(model, seed, run.device())),
+        rule_(make_rule(model)),
+        optimizer_(optim::make_optimizer(model.text("optimizer"), network_->parameters(), rate),
+                   make_rescaling(model)),
+        minibatches_(images.size(), static_cast<std::uint64_t>(seed)) {
+    if (run.load_path()) load_network(network_, *run.load_path());
+    const auto measured = model.texts("measure");
+    aligned_ = std::find(measured.begin(), measured.end(), "target_alignment") != measured.end();
+  }
+
+  Part operator()(JobContext& job) {
+    if (job.checkpoint()) go_on(*job.checkpoint());
+    const auto steps = model_.integer("steps");
+    const auto test_every = model_.integer("test_every");
+    while (step_ < steps) {
+      if (step_ % test_every == 0) test();
+      update();
+      ++step_;
+      job.advance(1, [&] { return state(); });
+    }
+    test();
+    end();
+    auto part = to_part(training_);
+    part.merge(weights_of(network_));
+    return part;
+  }
+
+ private:
+  void test() {
+    training_.tested_at.push_back(step_);
+    const auto error =
+        metrics::mean_squared_error(*network_, test_batch_.input, test_batch_.target);
+    training_.tests["test_error"].push_back(error.item<double>());
+    for (const auto& [name, value] : task_.test(*network_, test_batch_)) {
+      training_.tests[name].push_back(value);
+    }
+  }
+
+  void update() {
+    const auto index = minibatches_.next(model_.integer("batch_size"));
+    const auto batch = task_.batch(images_, index, options_);
+    const auto update = rule_->factors(*network_, batch);
+    training_.updates["train_error"].push_back(
+        (batch.target - update.prediction).square().mean().item().toDouble());
+    if (update.report) {
+      training_.numbers["inference_steps"] += static_cast<double>(update.report->max_steps());
+      training_.numbers["inference_converged"] +=
+          update.report->converged.to(at::kDouble).mean().item().toDouble();
+    }
+    optimizer_.write_gradients(update.layers);
+    if (aligned_) {
+      const auto made = metrics::update_of_gradients(*network_);
+      training_.updates["target_alignment"].push_back(
+          metrics::target_alignment(*network_, batch, made).mean.item<double>());
+    }
+    optimizer_.inner().step();
+  }
+
+  // Sums over the steps become means.
+  void end() {
+    for (auto& [name, sum] : training_.numbers) sum /= static_cast<double>(step_);
+    training_.numbers.merge(optimizer_.rescaling().diagnostics());
+  }
+
+  Part state() const {
+    auto state = training_state(network_, optimizer_, minibatches_);
+    state.merge(to_part(training_));
+    state["step"] = at::scalar_tensor(step_, at::kLong);
+    return state;
+  }
+
+  void go_on(const Part& state) {
+    restore(state, network_, optimizer_, minibatches_);
+    training_ = to_training(state);
+    step_ = state.at("step").item<std::int64_t>();
+  }
+
+  const ImageTask& task_;
+  const data::Images& images_;
+  const data::Batch& test_batch_;
+  const Config& model_;
+  at::TensorOptions options_;
+  nn::Network network_;
+  std::unique_ptr<learning::LearningRule> rule_;
+  optim::Rescaled optimizer_;
+  data::Minibatches minibatches_;
+  bool aligned_ = false;
+  std::int64_t step_ = 0;
+  ImageTraining training_;
+};
+
+nn::Network trained_network(const Part& part, const Config& model) {
+  nn::Network network(network_options(model));
+  network->to(tensor_options(model, at::kCPU).dtype().toScalarType());
+  restore_weights(part, network);
+  return network;
+}
+
+Config with_epochs(const Config& model, std::int64_t images) {
+  const auto epochs = model.integer("epochs");
+  if (epochs == 0) return model;
+  const auto batch_size = model.integer("batch_size");
+  return model.with("steps", {(epochs * images + batch_size - 1) / batch_size});
+}
+
+bool at_edge(const metrics::BestRate& best) {
+  return best.at_low_edge || best.at_high_edge;
+}
+
+bool contains(const std::vector<std::int64_t>& values, std::int64_t value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+}  // namespace
+
+ImageSets load_image_sets(Run& run) {
+  const auto folder = run.data_folder();
+  if (run.config().text("dataset") == "auto") {
+    const bool found = data::find_data_folder(folder, "mnist").has_value();
+    run.resolve("dataset", std::string(found ? "mnist" : "digits"));
+  }
+  const auto& config = run.config();
+  const auto& dataset = config.text("dataset");
+  const auto samples = config.integer("samples");
+  const auto test_samples = config.integer("test_samples");
+  if (dataset == "digits") {
+    const auto count = count_or(samples, kDigitsTrain);
+    return {data::drawn_digits(count, 0),
+            data::drawn_digits(count_or(test_samples, kDigitsTest), 0, kDigitsTrain + count)};
+  }
+  if (dataset == "idx") {
+    return {limit(load_idx(config, "train"), samples),
+            limit(load_idx(config, "test"), test_samples)};
+  }
+  return {limit(data::load_images(dataset, data::Split::kTrain, folder), samples),
+          limit(data::load_images(dataset, data::Split::kTest, folder), test_samples)};
+}
+
+std::vector<std::vector<metrics::Curve>> test_curves(
+    const std::vector<std::vector<ImageTraining>>& runs, const std::string& metric) {
+  std::vector<std::vector<metrics::Curve>> curves;
+  for (const auto& seeds : runs) {
+    curves.emplace_back();
+    for (const auto& training : seeds) curves.back().push_back(training.tests.at(metric));
+  }
+  return curves;
+}
+
+ImageSweep::ImageSweep(Run& run, const ImageTask& task)
+    : run_(run), task_(task), sets_(load_image_sets(run)) {
+  for (const auto& cell : run.config().cells()) {
+    for (const auto& model : cell.models()) {
+      models_.push_back(with_epochs(model, sets_.train.size()));
+    }
+  }
+  for (const auto& model : models_) prepare(model);
+  for (const auto seed : run.config().integers("seeds")) {
+    for (std::size_t m = 0; m < models_.size(); ++m) {
+      for (const double rate : models_[m].reals("learning_rate")) jobs_.push_back({m, rate, seed});
+    }
+  }
+}
+
+// What makes a model impossible is said before anything is trained.
+void ImageSweep::prepare(const Config& model) {
+  task_.check(model, sets_);
+  make_rule(model);
+  make_rescaling(model);
+  auto network = draw_network(model, 0, at::kCPU);
+  if (run_.load_path()) load_network(network, *run_.load_path());
+  if (test_batches_.contains(model.text("dtype"))) return;
+  const auto all = at::arange(sets_.test.size(), at::kLong);
+  test_batches_.emplace(model.text("dtype"),
+                        task_.batch(sets_.test, all, tensor_options(model, run_.device())));
+}
+
+const data::Batch& ImageSweep::test_batch(const Config& model) const {
+  return test_batches_.at(model.text("dtype"));
+}
+
+Work ImageSweep::work() const {
+  Work work{.label = std::string(task_.name()), .jobs = {}, .run = {}};
+  for (const auto& [m, rate, seed] : jobs_) {
+    work.jobs.push_back(
+        {fmt::format("{}, learning_rate {}, seed {}", model_name(models_[m]), rate, seed),
+         models_[m].integer("steps")});
+  }
+  work.run = [this](std::size_t job, JobContext context) {
+    const auto& [m, rate, seed] = jobs_[job];
+    const auto& model = models_[m];
+    return Trainer(run_, task_, sets_.train, test_batch(model), model, rate, seed)(context);
+  };
+  return work;
+}
+
+std::vector<ImageModel> ImageSweep::train() {
+  const auto& parts = run_.work(work());
+  auto results = collect(parts);
+  auto& summary = run_.summary();
+  summary["dataset"] = run_.config().text("dataset");
+  summary["models"] = nlohmann::json::array();
+  for (auto& result : results) {
+    result.best = task_.best_rate(result.runs, result.rates);
+    record(result);
+    summarise(result);
+    if (result.best) keep(parts, result);
+    summary["models"].push_back(result.summary);
+  }
+  return results;
+}
+
+std::vector<ImageModel> ImageSweep::collect(const Parts& parts) const {
+  auto seeds = run_.config().integers("seeds");
+  for (std::size_t job = 0; job < jobs_.size(); ++job) {
+    if (!parts.has(job)) std::erase(seeds, jobs_[job].seed);
+  }
+  if (seeds.empty()) return {};
+  std::vector<ImageModel> results;
+  for (const auto& model : models_) {
+    auto& result = results.emplace_back(ImageModel{.model = model,
+                                                   .rates = model.reals("learning_rate"),
+                                                   .seeds = seeds,
+                                                   .runs = {},
+                                                   .best = {},
+                                                   .summary = {},
+                                                   .networks = {}});
+    result.runs.resize(result.rates.size());
+  }
+  for (std::size_t job = 0; job < jobs_.size(); ++job) {
+    const auto& [m, rate, seed] = jobs_[job];
+    if (!contains(seeds, seed)) continue;
+    const auto& rates = results[m].rates;
+    const auto k = std::find(rates.begin(), rates.end(), rate) - rates.begin();
+    results[m].runs[static_cast<std::size_t>(k)].push_back(to_training(parts.read(job)));
+  }
+  return results;
+}
+
+void ImageSweep::record(const ImageModel& result) const {
+  auto& records = run_.records();
+  for (std::size_t k = 0; k < result.rates.size(); ++k) {
+    for (std::size_t s = 0; s < result.seeds.size(); ++s) {
+      const auto cell = records.cell(result.model)
+                            .with("learning_rate", result.rates[k])
+                            .with("seed", result.seeds[s]);
+      const auto& training = result.runs[k][s];
+      for (const auto& [name, curve] : training.tests) {
+        for (std::size_t i = 0; i < curve.size(); ++i) {
+          records.add(cell, training.tested_at[i], name, curve[i]);
+        }
+      }
+      for (const auto& [name, curve] : training.updates) {
+        for (std::size_t t = 0; t < curve.size(); ++t) {
+          records.add(cell, static_cast<std::int64_t>(t), name, curve[t]);
+        }
+      }
+      for (const auto& [name, value] : training.numbers) records.add(cell, name, value);
+    }
+  }
+}
+
+void ImageSweep::summarise(ImageModel& result) const {
+  auto& json = result.summary;
+  json = run_.identity(result.model);
+  json["metric"] = "test_error";
+  json["best_rate"] = nullptr;
+  std::size_t diverged = 0;
+  for (const auto& seeds : result.runs) {
+    for (const auto& training : seeds) {
+      diverged += metrics::diverged(training.tests.at("test_error")) ? 1 : 0;
+    }
+  }
+  json["diverged_runs"] = diverged;
+  if (!result.best) return;
+  const auto& best = *result.best;
+  json["best_rate"] = best.rate;
+  json["best_rate_at_edge"] = best.at_low_edge ? "low" : best.at_high_edge ? "high" : "none";
+  json["final_error"] = best.final_error;
+  json["log_area"] = best.area;
+  const auto& runs = result.runs[best.index];
+  const auto mean = [&](auto value) {
+    double sum = 0;
+    for (const auto& training : runs) sum += value(training);
+    return sum / static_cast<double>(runs.size());
+  };
+  for (const auto& [name, curve] : runs.front().tests) {
+    json["final_" + name.substr(std::string_view("test_").size())] =
+        mean([&](const auto& t) { return t.tests.at(name).back(); });
+  }
+  for (const auto* name : {"inference_steps", "inference_converged"}) {
+    if (!runs.front().numbers.contains(name)) continue;
+    json[name] = mean([&](const auto& t) { return t.numbers.at(name); });
+  }
+}
+
+// The weights at the best rate.
+void ImageSweep::keep(const Parts& parts, ImageModel& result) {
+  for (std::size_t job = 0; job < jobs_.size(); ++job) {
+    const auto& [m, rate, seed] = jobs_[job];
+    const bool wanted =
+        contains(result.seeds, seed) && models_[m] == result.model && rate == result.best->rate;
+    if (!wanted) continue;
+    result.networks.push_back(trained_network(parts.read(job), result.model));
+    const auto name = fmt::format("weights{}-{}-{}-seed{}.safetensors", ++saved_,
+                                  result.model.text("rule"), result.model.text("rescaling"), seed);
+    write_network(run_.folder().file(name).stream(), result.networks.back(),
+                  {{"program", run_.program()},
+                   {"version", PCXX_VERSION},
+                   {"model", model_name(result.model)},
+                   {"learning_rate", fmt::format("{}", rate)},
+                   {"seed", fmt::format("{}", seed)},
+                   {"steps", fmt::format("{}", result.model.integer("steps"))},
+                   {"dataset", run_.config().text("dataset")}});
+    result.summary["weights"].push_back(name);
+  }
+}
+
+Table image_table(const Run& run, const std::vector<ImageModel>& results,
+                  const std::vector<Headline>& headlines) {
+  const auto varied = run.varied_keys();
+  std::vector<std::string> header{"model"};
+  header.insert(header.end(), varied.begin(), varied.end());
+  header.emplace_back("best rate");
+  for (const auto& headline : headlines) header.push_back(headline.title);
+  header.insert(header.end(), {"inference steps", "converged"});
+  Table table(header);
+  for (const auto& [model, rates, seeds, runs, best, summary, networks] : results) {
+    std::vector<std::string> row{summary["model"].get<std::string>()};
+    for (const auto& key : varied) row.push_back(to_string(model.values(key).front()));
+    const auto number = [&](const std::string& name) { return summary[name].get<double>(); };
+    row.push_back(!best ? "none" : brief(best->rate) + (at_edge(*best) ? " (edge)" : ""));
+    for (const auto& headline : headlines) {
+      row.push_back(best ? brief(number(headline.number)) : "diverged");
+    }
+    const bool inferred = summary.contains("inference_steps");
+    row.push_back(inferred ? fmt::format("{:.0f}", number("inference_steps")) : "-");
+    row.push_back(inferred ? fmt::format("{:.0f} %", 100 * number("inference_converged")) : "-");
+    table.row(row);
+  }
+  return table;
+}
+
+Schema image_schema(const std::vector<std::string>& more) {
+  std::vector<std::string> names{"rule",
+                                 "rescaling",
+                                 "learning_rate",
+                                 "architecture",
+                                 "widths",
+                                 "init",
+                                 "condition_number",
+                                 "bias",
+                                 "batch_size",
+                                 "steps",
+                                 "epochs",
+                                 "dtype",
+                                 "seeds",
+                                 "test_every",
+                                 "dataset",
+                                 "data",
+                                 "train_images",
+                                 "test_images",
+                                 "samples",
+                                 "test_samples",
+                                 "inference",
+                                 "inference_steps",
+                                 "inference_step_size",
+                                 "inference_tolerance",
+                                 "inference_energy_tolerance",
+                                 "regularisation",
+                                 "spectrum",
+                                 "as_printed",
+                                 "alpha_denominator",
+                                 "alpha_floor",
+                                 "forgetting",
+                                 "delta",
+                                 "optimizer",
+                                 "run_threads",
+                                 "checkpoint_every"};
+  names.insert(names.end(), more.begin(), more.end());
+  Schema keys(names);
+  keys.add({.name = "measure",
+            .kind = Kind::kText,
+            .initial = "[]",
+            .doc = "what to record at every step beside the errors",
+            .shape = Shape::kList,
+            .choices = {"target_alignment"}});
+  keys.initial("init", "\"lecun\"");
+  keys.initial("batch_size", "64");
+  keys.initial("dtype", "\"float32\"");
+  keys.initial("seeds", "3");
+  keys.initial("regularisation", "0.01");
+  return keys.one({"architecture"});
+}
+
+}  // namespace pcxx::train

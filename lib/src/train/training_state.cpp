@@ -1,0 +1,77 @@
+#include <ATen/ATen.h>
+#include <pcxx/train/training_state.h>
+#include <torch/serialize/archive.h>
+
+#include "train/archive.h"
+
+namespace pcxx::train {
+
+namespace {
+
+constexpr const char* kOptimizer = "optimizer";
+constexpr const char* kPosition = "position";
+
+std::string weight_name(const std::string& name) {
+  return "weight." + name;
+}
+
+const at::Tensor& entry(const Part& part, const std::string& name) {
+  const auto found = part.find(name);
+  TORCH_CHECK(found != part.end(), "the state of a training run has no '", name, "'");
+  return found->second;
+}
+
+at::Tensor archived(const optim::Rescaled& optimizer) {
+  torch::serialize::OutputArchive archive;
+  optimizer.save(archive);
+  std::string bytes;
+  archive.save_to([&](const void* data, std::size_t size) {
+    bytes.append(static_cast<const char*>(data), size);
+    return size;
+  });
+  return as_bytes(bytes);
+}
+
+}  // namespace
+
+Part weights_of(const nn::Network& network) {
+  Part part;
+  for (const auto& weight : network->named_parameters()) {
+    part[weight_name(weight.key())] = weight.value().detach().cpu();
+  }
+  return part;
+}
+
+void restore_weights(const Part& part, nn::Network& network) {
+  const at::NoGradGuard no_grad;
+  for (auto& weight : network->named_parameters()) {
+    const auto& stored = entry(part, weight_name(weight.key()));
+    TORCH_CHECK(stored.sizes() == weight.value().sizes() &&
+                    stored.scalar_type() == weight.value().scalar_type(),
+                weight.key(), " is ", stored.sizes(), " ", stored.dtype(), ", not ",
+                weight.value().sizes(), " ", weight.value().dtype());
+    weight.value().copy_(stored);
+  }
+}
+
+Part training_state(const nn::Network& network, const optim::Rescaled& optimizer,
+                    const data::Minibatches& minibatches) {
+  auto state = weights_of(network);
+  state[kOptimizer] = archived(optimizer);
+  state[kPosition] = at::tensor({minibatches.position().epoch, minibatches.position().sample});
+  return state;
+}
+
+void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer,
+             data::Minibatches& minibatches) {
+  restore_weights(state, network);
+  const auto bytes = text_of_bytes(entry(state, kOptimizer));
+  torch::serialize::InputArchive archive;
+  archive.load_from(bytes.data(), bytes.size());
+  optimizer.load(archive);
+  const auto& position = entry(state, kPosition);
+  minibatches.resume(
+      {.epoch = position[0].item<std::int64_t>(), .sample = position[1].item<std::int64_t>()});
+}
+
+}  // namespace pcxx::train
