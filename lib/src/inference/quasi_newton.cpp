@@ -105,8 +105,9 @@ class QuasiNewton::RowsOf final : public Rows {
       stay(v);
       control.accept(r);
     } else {
-      control.reject(r, row.length * row.slope);
-      shorten(row);
+      const double promise = row.length * row.slope;
+      const bool can_be_shorter = shorten(row);
+      control.reject(r, promise, can_be_shorter);
     }
     if (last || !control.active(r)) {
       go_back(v);
@@ -124,13 +125,14 @@ class QuasiNewton::RowsOf final : public Rows {
   }
 
   // Steps far shorter than the quasi-Newton one come of pairs from another piece of the energy.
-  static void shorten(Row& row) {
+  static bool shorten(Row& row) {
     constexpr double kShorter = 0.3;
     constexpr double kForget = 1e-3;
     row.length *= kShorter;
-    if (row.length >= kForget) return;
+    if (row.length >= kForget) return true;
     row.count = 0;
     row.length = 1;
+    return false;
   }
 
   static void learn(Row& row, const SampleVectors<T>& v, SampleControl& control, std::size_t r) {

@@ -69,12 +69,13 @@ bool SampleControl::accept(std::size_t row) {
   return true;
 }
 
-void SampleControl::reject(std::size_t row, double promise) {
+void SampleControl::reject(std::size_t row, double promise, bool can_be_shorter) {
   auto& s = sample(row);
   s.passes = passes_;
-  if (options_.energy_tolerance > 0 && promise <= options_.energy_tolerance * s.energy) {
-    s.state = State::kConverged;
-  }
+  const bool small =
+      options_.energy_tolerance > 0 && promise <= options_.energy_tolerance * s.energy;
+  const bool lost_in_rounding = !can_be_shorter && promise <= rounding_ * s.energy;
+  if (small || lost_in_rounding) s.state = State::kConverged;
 }
 
 void SampleControl::see_curvature(std::size_t row, double value) {

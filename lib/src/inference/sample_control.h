@@ -37,8 +37,8 @@ class SampleControl {
   /// higher than at the point before.
   bool accept(std::size_t row);
   /// The row goes back, from a step that was to lower its energy by `promise`: stops if that
-  /// is not worth another one.
-  void reject(std::size_t row, double promise);
+  /// is not worth another one, or is less than rounding and no shorter step is left to try.
+  void reject(std::size_t row, double promise, bool can_be_shorter);
   /// A Rayleigh quotient of the row's Hessian.
   void see_curvature(std::size_t row, double value);
   /// Of all rows.

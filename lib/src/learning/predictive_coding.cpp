@@ -1,6 +1,6 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/equilibrium.h>
-#include <pcxx/inference/error_descent.h>
+#include <pcxx/inference/lbfgs.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/nn/fused.h>
 
@@ -11,7 +11,7 @@ inference::Equilibrium settle(const inference::Inference* chosen, const nn::Netw
                               const data::Batch& batch) {
   if (chosen) return chosen->infer(network, batch);
   if (network.is_linear()) return inference::ClosedForm().infer(network, batch);
-  return inference::ErrorDescent().infer(network, batch);
+  return inference::Lbfgs().infer(network, batch);
 }
 
 }  // namespace

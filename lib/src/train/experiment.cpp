@@ -47,9 +47,7 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
     return std::make_shared<inference::ClosedForm>();
   }
   auto options = descent_options(config);
-  if (name == "auto" || name == "error_descent") {
-    return std::make_shared<inference::ErrorDescent>(options);
-  }
+  if (name == "error_descent") return std::make_shared<inference::ErrorDescent>(options);
   if (name == "state_descent") {
     if (options.step_size == 0) {
       user_error(
@@ -59,8 +57,9 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
   }
   if (options.step_size > 0) {
     user_error(
-        "inference = 'lbfgs' takes no inference_step_size: leave it 0, or choose error_descent or "
-        "state_descent");
+        "inference = '{}' takes no inference_step_size: leave it 0, or choose error_descent or "
+        "state_descent",
+        name);
   }
   return std::make_shared<inference::Lbfgs>(options);
 }

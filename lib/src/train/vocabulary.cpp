@@ -240,7 +240,7 @@ std::vector<Key> inference_keys() {
        .kind = Kind::kText,
        .initial = R"("auto")",
        .doc = "how predictive coding finds its equilibrium; auto takes the closed form for linear "
-              "networks and error_descent for others; lbfgs needs no step size at all",
+              "networks and lbfgs, which needs no step size, for others",
        .shape = Shape::kSweep,
        .choices = {"auto", "closed_form", "lbfgs", "error_descent", "state_descent"},
        .per_model = true},

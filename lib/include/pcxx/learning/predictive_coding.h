@@ -11,7 +11,7 @@ namespace pcxx::learning {
 /// presynaptic activity x*.
 class PredictiveCoding final : public LearningRule {
  public:
-  /// Closed form for linear networks, error descent with its default settings for all others.
+  /// Closed form for linear networks, L-BFGS with its default settings for all others.
   PredictiveCoding() = default;
   explicit PredictiveCoding(std::shared_ptr<const inference::Inference> inference)
       : inference_(std::move(inference)) {}
