@@ -16,6 +16,7 @@
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/inference/error_descent.h>
 #include <pcxx/inference/lbfgs.h>
+#include <pcxx/inference/own_layers.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
