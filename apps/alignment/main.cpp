@@ -74,9 +74,9 @@ Measurements measure(const Config& model, const nn::NetworkImpl& network, const 
     found["predicted_batch_alignment"] = number(predicted.alignment.batch);
   }
   if (step.report) {
-    found["inference_residual"] = step.report->max_residual();
-    found["inference_steps"] = static_cast<double>(step.report->max_steps());
-    found["inference_converged"] = step.report->converged.to(at::kDouble).mean().item<double>();
+    for (const auto& [name, value] : inference::measurements(*step.report)) {
+      found[name] = number(value);
+    }
   }
   for (const auto& [name, value] : rescaling->diagnostics()) found[name] = value;
   if (model.boolean("diagnostics")) add_diagnostics(found, step);

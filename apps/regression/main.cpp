@@ -234,17 +234,21 @@ train::Schema schema() {
                       "delta",
                       "optimizer",
                       "engine",
-                      "run_threads"});
+                      "run_threads",
+                      "checkpoint_every"});
   keys.choices("architecture", {"dln", "residual", "relu"});
   keys.initial("width", "20");
   keys.initial("batch_size", "64");
   keys.initial("regularisation", "1e-5");
+  keys.initial("checkpoint_every", "100000");
   keys.add({.name = "measure",
             .kind = train::Kind::kText,
             .initial = "[]",
-            .doc = "what to record at every step beside the error",
+            .doc = "what to record at every step beside the error; inference is how an iterative "
+                   "one went",
             .shape = train::Shape::kList,
-            .choices = {"target_alignment", "excess_map_error", "map_error_squared_frobenius"}});
+            .choices = {"target_alignment", "inference", "excess_map_error",
+                        "map_error_squared_frobenius"}});
   keys.add({.name = "curves",
             .kind = train::Kind::kText,
             .initial = "\"best\"",

@@ -141,6 +141,17 @@ TEST(Descents, EndAtAStationaryPointOfTheEnergy) {
   }
 }
 
+// Of any linear piece of a network whose slopes are at most 1: 1 + sum_l prod_{k > l} ||W_k||^2.
+double curvature_bound(const nn::NetworkImpl& network) {
+  double bound = 1;
+  double product = 1;
+  for (std::size_t l = network.size(); l >= 2; --l) {
+    product *= std::pow(at::linalg_matrix_norm(network.layer(l).weight, 2).item<double>(), 2);
+    bound += product;
+  }
+  return bound;
+}
+
 // Oracle: autograd of E(eps). One step from zero errors leaves -eta times its gradient in the
 // errors.
 TEST(ErrorDescent, FirstStepIsTheGradientOfTheEnergyInTheErrors) {
@@ -179,7 +190,7 @@ TEST(ErrorDescent, OneStepIsBackpropagationScaledByTheStep) {
                           network->layer(l).options.activation());
       EXPECT_LT(relative_difference(error, eta * bp.layers[l - 1].error), 1e-10);
     }
-    EXPECT_EQ(state.report.regime, Regime::kBackpropLike);
+    EXPECT_EQ(state.report.regime(), Regime::kBackpropLike);
   }
 }
 
@@ -271,6 +282,59 @@ TEST(ErrorDescent, StopsOnlyTheSamplesWhoseStepIsUnstable) {
   EXPECT_FALSE(report.converged.logical_and(report.unstable).any().item<bool>());
 }
 
+// Oracle: a bound on the curvature of every linear piece. A step below 2 / bound is never called
+// unstable, though at kinks of ReLU the energy may rise with it.
+TEST(ErrorDescent, AStableStepIsNotAccusedAtKinks) {
+  const auto network = random_network(nn::mlp({20, 40, 30, 30, 20}, nn::Activation::kReLU));
+  const auto batch = random_batch(*network, 100);
+  const DescentOptions options{.max_steps = 3000,
+                               .step_size = 1.9 / curvature_bound(*network),
+                               .tolerance = 1e-9,
+                               .energy_tolerance = 0};
+  const auto report = ErrorDescent(options).infer(*network, batch).report;
+  EXPECT_FALSE(report.any_unstable()) << report.brief();
+  EXPECT_FALSE(report.all_converged()) << "no sample is at a kink";
+}
+
+// Oracle: the largest eigenvalue of the Hessian in the activities, whose columns are differences of
+// autograd's gradients (they are affine in a linear network).
+TEST(StateDescent, IsStableBelowTwoOverTheCurvatureAndDivergesAbove) {
+  for (const auto& options : {nn::mlp({6, 8, 7, 5}), nn::linear_residual(5, 3)}) {
+    const auto network = random_network(options);
+    const auto batch = random_batch(*network, 4);
+    const auto pass = nn::feedforward(*network, batch.input.slice(0, 0, 1));
+    const auto gradient = [&](const at::Tensor& flat) {
+      auto x = pass.activities;
+      std::int64_t begin = 0;
+      for (std::size_t l = 1; l < network->size(); ++l) {
+        const auto end = begin + x[l].size(-1);
+        x[l] = flat.slice(0, begin, end).unsqueeze(0).clone().requires_grad_(true);
+        begin = end;
+      }
+      autograd_energy(*network, x).backward();
+      std::vector<at::Tensor> parts;
+      for (std::size_t l = 1; l < network->size(); ++l) parts.push_back(x[l].grad().flatten());
+      return at::cat(parts);
+    };
+    std::int64_t n = 0;
+    for (std::size_t l = 1; l < network->size(); ++l) n += pass.activities[l].size(-1);
+    const auto basis = at::eye(n, at::kDouble);
+    const auto origin = gradient(at::zeros({n}, at::kDouble));
+    std::vector<at::Tensor> columns;
+    for (std::int64_t i = 0; i < n; ++i) columns.push_back(gradient(basis[i]) - origin);
+    const double limit = 2 / at::linalg_eigvalsh(at::stack(columns)).max().item<double>();
+
+    DescentOptions descent{
+        .max_steps = 20000, .step_size = 0.98 * limit, .tolerance = 1e-9, .energy_tolerance = 0};
+    EXPECT_TRUE(StateDescent(descent).infer(*network, batch).report.all_converged());
+    descent.step_size = 1.02 * limit;
+    const auto report = StateDescent(descent).infer(*network, batch).report;
+    EXPECT_TRUE(report.unstable.all().item<bool>());
+    EXPECT_GT(report.curvature.min().item<double>(), 2 / descent.step_size);
+    EXPECT_LT(report.curvature.max().item<double>(), 2 / limit * (1 + 1e-9));
+  }
+}
+
 // Oracle: the closed form's energy. What is left above the minimum is no more than the bound, after
 // any number of passes.
 TEST(Inference, TheGapBoundHoldsInLinearNetworks) {
@@ -288,6 +352,35 @@ TEST(Inference, TheGapBoundHoldsInLinearNetworks) {
   }
 }
 
+// Contract: the regime follows from residuals and convergence, per member of an ensemble and for
+// all; the others are reductions of the report.
+TEST(Report, IsMeasuredPerMember) {
+  const auto reals = [](std::vector<double> values) {
+    return at::tensor(values, at::kDouble).view({3, 2});
+  };
+  const Report report{.method = "made up",
+                      .energy = reals({1, 3, 5, 7, 0, 0}),
+                      .residual = reals({0.9, 0.3, 0.4, 0.5, 0.1, 0.9}),
+                      .gap_bound = reals({2, 4, 0, 0, 0, 0}),
+                      .steps = at::tensor({1, 4, 6, 2, 5, 3}).view({3, 2}),
+                      .converged = at::tensor({0, 1, 0, 0, 1, 1}).to(at::kBool).view({3, 2}),
+                      .unstable = at::tensor({1, 0, 0, 0, 0, 0}).to(at::kBool).view({3, 2}),
+                      .step_size = reals({0, 0, 0, 0, 0, 0}),
+                      .curvature = reals({1, 8, 2, 1, 1, 1})};
+  const std::map<std::string, std::vector<double>> expected{
+      {"inference_steps", {4, 6, 5}},       {"inference_mean_steps", {2.5, 4, 4}},
+      {"inference_energy", {2, 6, 0}},      {"inference_residual", {0.9, 0.5, 0.9}},
+      {"inference_gap_bound", {3, 0, 0}},   {"inference_curvature", {8, 2, 1}},
+      {"inference_converged", {0.5, 0, 1}}, {"inference_unstable", {0.5, 0, 0}},
+      {"inference_regime", {0, 1, 2}}};
+  const auto found = measurements(report);
+  ASSERT_EQ(found.size(), expected.size());
+  for (const auto& [name, values] : expected) {
+    EXPECT_TRUE(at::allclose(found.at(name), at::tensor(values, at::kDouble))) << name;
+  }
+  EXPECT_EQ(report.regime(), Regime::kBackpropLike);
+}
+
 // Oracle: eigenvalues of S. Curvatures that L-BFGS meets are Rayleigh quotients.
 TEST(Lbfgs, MeetsNoCurvatureAboveTheLargest) {
   const auto network = random_network(nn::mlp({6, 8, 7, 5}));
@@ -296,6 +389,16 @@ TEST(Lbfgs, MeetsNoCurvatureAboveTheLargest) {
   const auto report = Lbfgs(kPrecise).infer(*network, batch).report;
   EXPECT_LE(report.curvature.max().item<double>(), largest * (1 + 1e-9));
   EXPECT_GT(report.curvature.min().item<double>(), 0.5 * largest);
+}
+
+// Oracle: the bound on the curvature of every linear piece. Jumps of the gradient at kinks of ReLU,
+// which look like curvatures without bound, do not count.
+TEST(Lbfgs, DoesNotTakeKinksForCurvature) {
+  const auto network = random_network(nn::mlp({20, 40, 30, 30, 20}, nn::Activation::kReLU));
+  const auto batch = random_batch(*network, 100);
+  const auto report = Lbfgs(kPrecise).infer(*network, batch).report;
+  EXPECT_LT(report.curvature.max().item<double>(), curvature_bound(*network));
+  EXPECT_GT(report.curvature.median().item<double>(), 1);
 }
 
 // Invariant: a sample ends where it would alone, also when those that have finished leave the

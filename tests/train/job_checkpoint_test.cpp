@@ -211,7 +211,7 @@ TEST(JobContext, SavesAfterSoManyStepsAndWhenInterrupted) {
       [&](std::int64_t) {
         if (stop) throw Interrupted();
       },
-      [&](std::int64_t done, const Part&) { saved.push_back(done); }, 5, 20, Part{});
+      [&](std::int64_t done, const Part&) { saved.push_back(done); }, nullptr, 5, 20, Part{});
   EXPECT_TRUE(context.checkpoint());
   const auto state = [] { return Part{}; };
   for (int i = 0; i < 4; ++i) context.advance(3, state);

@@ -29,6 +29,10 @@ class Energy {
   /// 2 E_b of that point.
   virtual const at::Tensor& energy_squares() const = 0;
 
+  /// The largest Rayleigh quotient of the Hessian there that so many power iterations find, of the
+  /// piece of the network that the sample is in; undefined where it is not to be had.
+  virtual at::Tensor curvature(int /*iterations*/) const { return {}; }
+
   /// The samples at `rows` (int64) alone, with their variables; nothing where that is not to be
   /// had. `forward` comes first.
   virtual std::unique_ptr<Energy> select(const at::Tensor& rows) const = 0;

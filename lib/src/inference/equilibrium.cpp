@@ -103,7 +103,6 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   report.steps = at::zeros_like(energy, at::kLong);
   report.converged = at::isfinite(energy);
   report.step_size = at::zeros_like(energy);
-  report.regime = Regime::kEquilibrium;
   return result;
 }
 

@@ -6,6 +6,8 @@
 
 #include <limits>
 
+#include "inference/power_iteration.h"
+
 namespace pcxx::inference {
 
 using nn::Activation;
@@ -34,13 +36,15 @@ std::vector<LayerView> views_of(const nn::NetworkImpl& network) {
 
 ErrorEnergy::ErrorEnergy(const nn::NetworkImpl& network, const nn::Feedforward& pass,
                          at::Tensor target)
-    : ErrorEnergy(views_of(network), pass.activities[0], pass.outputs[1], std::move(target)) {
+    : ErrorEnergy(network, views_of(network), pass.activities[0], pass.outputs[1],
+                  std::move(target)) {
   at_zero(pass);
 }
 
-ErrorEnergy::ErrorEnergy(std::vector<LayerView> views, at::Tensor input, at::Tensor first_output,
-                         at::Tensor target)
-    : depth_(views.size()),
+ErrorEnergy::ErrorEnergy(const nn::NetworkImpl& network, std::vector<LayerView> views,
+                         at::Tensor input, at::Tensor first_output, at::Tensor target)
+    : network_(network),
+      depth_(views.size()),
       views_(std::move(views)),
       target_(target.contiguous()),
       activities_(depth_ + 1),
@@ -162,10 +166,15 @@ void ErrorEnergy::pull_back(std::size_t l) {
   if (above.residual) deltas_[l].add_(delta);
 }
 
+at::Tensor ErrorEnergy::curvature(int iterations) const {
+  return power_iteration(network_, zero_outputs_.empty() ? outputs_ : zero_outputs_, r_,
+                         iterations);
+}
+
 std::unique_ptr<Energy> ErrorEnergy::select(const at::Tensor& rows) const {
   const auto of_rows = [&](const at::Tensor& t) { return t.index_select(0, rows); };
-  std::unique_ptr<ErrorEnergy> part(
-      new ErrorEnergy(views_, of_rows(activities_[0]), of_rows(outputs_[1]), of_rows(target_)));
+  std::unique_ptr<ErrorEnergy> part(new ErrorEnergy(network_, views_, of_rows(activities_[0]),
+                                                    of_rows(outputs_[1]), of_rows(target_)));
   for (std::size_t l = 1; l < depth_; ++l) part->errors_[l] = of_rows(errors_[l]);
   return part;
 }

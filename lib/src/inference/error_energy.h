@@ -34,6 +34,7 @@ class ErrorEnergy final : public Energy {
   std::vector<at::Tensor> gradients() override;
   const at::Tensor& gradient_squares() const override { return gradient_squares_; }
   const at::Tensor& energy_squares() const override { return energy_squares_; }
+  at::Tensor curvature(int iterations) const override;
   std::unique_ptr<Energy> select(const at::Tensor& rows) const override;
 
   /// E_b at the errors of the last way forward.
@@ -43,8 +44,8 @@ class ErrorEnergy final : public Energy {
   Equilibrium finish(nn::Feedforward pass, Report report);
 
  private:
-  ErrorEnergy(std::vector<LayerView> views, at::Tensor input, at::Tensor first_output,
-              at::Tensor target);
+  ErrorEnergy(const nn::NetworkImpl& network, std::vector<LayerView> views, at::Tensor input,
+              at::Tensor first_output, at::Tensor target);
 
   void allocate();
   void at_zero(const nn::Feedforward& pass);
@@ -54,6 +55,7 @@ class ErrorEnergy final : public Energy {
   const at::Tensor& output(std::size_t l) const;
   const LayerView& view(std::size_t l) const { return views_[l - 1]; }
 
+  const nn::NetworkImpl& network_;
   std::size_t depth_;
   std::vector<LayerView> views_;
   at::Tensor target_;

@@ -20,11 +20,16 @@ void GradientSteps::step(Energy& energy, SampleControl& control, bool) {
   energy.descend(step_);
   control.read(energy);
   bool changed = false;
+  std::vector<std::size_t> suspects;
   for (std::size_t row = 0; row < rows_.size(); ++row) {
     if (!control.active(row)) continue;
     const double before = rows_[row].size;
-    judge(control, row);
+    if (judge(control, row)) suspects.push_back(row);
     changed = changed || !control.active(row) || rows_[row].size != before;
+  }
+  if (!suspects.empty()) {
+    stop_unstable(energy, control, suspects);
+    changed = true;
   }
   if (!changed || !control.any_active()) return;
   auto now = at::empty(step_.sizes(), at::kDouble);
@@ -35,25 +40,32 @@ void GradientSteps::step(Energy& energy, SampleControl& control, bool) {
   step_.copy_(now);
 }
 
-void GradientSteps::judge(SampleControl& control, std::size_t row) {
+// True when a fixed step looks too large.
+bool GradientSteps::judge(SampleControl& control, std::size_t row) {
   const bool fell = control.accept(row);
-  if (fixed_) {
-    check_stability(control, row, !fell);
-  } else if (!fell) {
-    rows_[row].size /= 2;
-  }
+  if (fixed_) return looks_unstable(control, row, !fell) && control.active(row);
+  if (!fell) rows_[row].size /= 2;
+  return false;
 }
 
-// A step multiplies the part of the gradient along an eigenvector of the Hessian by 1 - eta lambda:
-// where the gradient grows, some lambda is at least (1 + growth) / eta, more than 2 / eta.
-void GradientSteps::check_stability(SampleControl& control, std::size_t row, bool rose) {
-  constexpr int kRises = 2;  // one may be a kink of ReLU
+bool GradientSteps::looks_unstable(const SampleControl& control, std::size_t row, bool rose) {
+  constexpr int kRises = 2;
   auto& r = rows_[row];
-  const double before = r.gradient_norm;
+  const bool grew = control.gradient_norm(row) > r.gradient_norm;
   r.gradient_norm = control.gradient_norm(row);
-  r.rises = rose && r.gradient_norm > before ? r.rises + 1 : 0;
-  if (r.rises >= kRises && control.active(row)) {
-    control.stop_unstable(row, (1 + r.gradient_norm / before) / r.size);
+  r.rises = rose && grew ? r.rises + 1 : 0;
+  return r.rises >= kRises;
+}
+
+// A step multiplies the part of the gradient along an eigenvector of the Hessian by 1 - eta lambda.
+void GradientSteps::stop_unstable(const Energy& energy, SampleControl& control,
+                                  const std::vector<std::size_t>& suspects) {
+  constexpr int kIterations = 20;
+  const auto curvature = energy.curvature(kIterations).to(at::kCPU, at::kDouble).contiguous();
+  const auto* lambda = curvature.const_data_ptr<double>();
+  for (const auto row : suspects) {
+    rows_[row].rises = 0;
+    if (lambda[row] * rows_[row].size > 2) control.stop_unstable(row, lambda[row]);
   }
 }
 

@@ -6,9 +6,10 @@
 
 namespace pcxx::inference {
 
-/// Plain gradient descent. A step size of the caller's choice is kept, and a sample whose energy
-/// and gradient have both grown in two steps running has shown that it is unstable; one that was
-/// taken from the curvature is halved where the energy rose.
+/// Plain gradient descent. A step size of the caller's choice is kept, and where energy and
+/// gradient have both grown in two steps running the curvature says whether it is unstable (at a
+/// kink of ReLU it need not be); one that was taken from the curvature is halved where the energy
+/// rose.
 class GradientSteps final : public Solver {
  public:
   /// step_size: eta of every sample, [B] or [R, B], in the network's dtype and device.
@@ -25,8 +26,10 @@ class GradientSteps final : public Solver {
     int rises = 0;
   };
 
-  void judge(SampleControl& control, std::size_t row);
-  void check_stability(SampleControl& control, std::size_t row, bool rose);
+  bool judge(SampleControl& control, std::size_t row);
+  bool looks_unstable(const SampleControl& control, std::size_t row, bool rose);
+  void stop_unstable(const Energy& energy, SampleControl& control,
+                     const std::vector<std::size_t>& suspects);
 
   at::Tensor all_sizes_;  // where a sample has stopped, what it stopped with
   at::Tensor samples_;    // of the rows at hand; undefined while these are all

@@ -16,6 +16,22 @@ std::string_view name(Regime regime) {
   TORCH_CHECK(false, "unknown regime ", static_cast<int>(regime));
 }
 
+namespace {
+
+// Of samples along the last dimension, as the number of the regime.
+at::Tensor regimes(const at::Tensor& converged, const at::Tensor& residual) {
+  const auto number = [](Regime regime) { return static_cast<std::int64_t>(regime); };
+  const auto unsettled = at::where(residual.mean(-1).gt(0.5), number(Regime::kBackpropLike),
+                                   number(Regime::kIntermediate));
+  return at::where(converged.all(-1), number(Regime::kEquilibrium), unsettled);
+}
+
+}  // namespace
+
+Regime Report::regime() const {
+  return static_cast<Regime>(regimes(converged.flatten(), residual.flatten()).item<std::int64_t>());
+}
+
 bool Report::all_converged() const {
   return converged.all().item<bool>();
 }
@@ -43,7 +59,7 @@ double Report::mean_steps() const {
 std::string Report::brief() const {
   const auto text = fmt::format("{}: {}/{} converged in {} steps, residual {:.2g}, {}", method,
                                 converged.sum().item<std::int64_t>(), converged.numel(),
-                                max_steps(), max_residual(), inference::name(regime));
+                                max_steps(), max_residual(), inference::name(regime()));
   if (!any_unstable()) return text;
   const double largest = curvature.masked_select(unstable).max().item<double>();
   return fmt::format(
@@ -51,6 +67,19 @@ std::string Report::brief() const {
       "so it must be below {:.2g}",
       text, step_size.max().item<double>(), unstable.sum().item<std::int64_t>(), largest,
       2 / largest);
+}
+
+std::map<std::string, at::Tensor> measurements(const Report& report) {
+  const auto mean = [](const at::Tensor& values) { return values.to(at::kDouble).mean(-1); };
+  return {{"inference_steps", report.steps.amax(-1).to(at::kDouble)},
+          {"inference_mean_steps", mean(report.steps)},
+          {"inference_energy", mean(report.energy)},
+          {"inference_residual", report.residual.amax(-1)},
+          {"inference_gap_bound", mean(report.gap_bound)},
+          {"inference_curvature", report.curvature.amax(-1)},
+          {"inference_converged", mean(report.converged)},
+          {"inference_unstable", mean(report.unstable)},
+          {"inference_regime", regimes(report.converged, report.residual).to(at::kDouble)}};
 }
 
 }  // namespace pcxx::inference

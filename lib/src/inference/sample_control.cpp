@@ -113,17 +113,6 @@ at::Tensor SampleControl::samples() const {
   return at::tensor(rows_).to(like_.device());
 }
 
-Regime SampleControl::regime() const {
-  const auto converged = [](const Sample& s) { return s.state == State::kConverged; };
-  if (std::all_of(samples_.begin(), samples_.end(), converged)) return Regime::kEquilibrium;
-  double sum = 0;
-  for (const auto& s : samples_) {
-    sum += s.first_gradient > 0 ? s.gradient_norm / s.first_gradient : s.gradient_norm;
-  }
-  return sum > 0.5 * static_cast<double>(samples_.size()) ? Regime::kBackpropLike
-                                                          : Regime::kIntermediate;
-}
-
 template <typename Value>
 at::Tensor SampleControl::collect(at::ScalarType dtype, const Value& value) const {
   auto values = at::empty(like_.sizes(), at::kDouble);
@@ -146,8 +135,7 @@ Report SampleControl::report(std::string_view method, const at::Tensor& step_siz
       .converged = collect(at::kBool, [](const Sample& s) { return s.state == State::kConverged; }),
       .unstable = collect(at::kBool, [](const Sample& s) { return s.state == State::kUnstable; }),
       .step_size = step_size.to(at::kDouble),
-      .curvature = collect(at::kDouble, [](const Sample& s) { return s.curvature; }),
-      .regime = regime()};
+      .curvature = collect(at::kDouble, [](const Sample& s) { return s.curvature; })};
 }
 
 }  // namespace pcxx::inference

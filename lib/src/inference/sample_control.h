@@ -43,7 +43,7 @@ class SampleControl {
   void see_curvature(std::size_t row, double value);
   /// Of all rows.
   void see_curvatures(const at::Tensor& values);
-  /// The row's step size, and what shows that it is too large: it stops, diverged.
+  /// The row's step size is above 2 / curvature: it stops, diverged.
   void stop_unstable(std::size_t row, double curvature);
 
   /// The active rows (int64, of the rows at hand), once they are few enough for the others to be
@@ -72,7 +72,6 @@ class SampleControl {
   const Sample& sample(std::size_t row) const {
     return samples_[static_cast<std::size_t>(rows_[row])];
   }
-  Regime regime() const;
   template <typename Value>
   at::Tensor collect(at::ScalarType dtype, const Value& value) const;
 

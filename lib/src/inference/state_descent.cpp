@@ -42,7 +42,7 @@ class StateEnergy final : public Energy {
     std::vector<at::Tensor> gradients;
     squares_.zero_();
     for (std::size_t l = 1; l < network_.size(); ++l) {
-      gradients.push_back(gradient(l));
+      gradients.push_back(pull_back(errors_, l));
       squares_.add_(gradients.back().square().sum(-1));
     }
     return gradients;
@@ -50,6 +50,29 @@ class StateEnergy final : public Energy {
 
   const at::Tensor& gradient_squares() const override { return squares_; }
   const at::Tensor& energy_squares() const override { return energy_squares_; }
+
+  // The Hessian is A^T A, where A v are the changes of the errors.
+  at::Tensor curvature(int iterations) const override {
+    const auto depth = network_.size();
+    if (depth == 1) return at::ones_like(squares_);
+    std::vector<at::Tensor> v(depth + 1);
+    for (std::size_t l = 1; l < depth; ++l) v[l] = pull_back(errors_, l);
+    at::Tensor quotient;
+    for (int k = 0; k < iterations; ++k) {
+      auto squares = at::zeros_like(squares_);
+      for (std::size_t l = 1; l < depth; ++l) squares.add_(v[l].square().sum(-1));
+      const auto scale = squares.rsqrt().nan_to_num(0, 0, 0).unsqueeze(-1);
+      for (std::size_t l = 1; l < depth; ++l) v[l] = v[l] * scale;
+      std::vector<at::Tensor> change(depth + 1);
+      quotient = at::zeros_like(squares_);
+      for (std::size_t l = 1; l <= depth; ++l) {
+        change[l] = error_change(v, l);
+        quotient.add_(change[l].square().sum(-1));
+      }
+      for (std::size_t l = 1; l < depth; ++l) v[l] = pull_back(change, l);
+    }
+    return quotient;
+  }
 
   std::unique_ptr<Energy> select(const at::Tensor& rows) const override {
     std::unique_ptr<StateEnergy> part(new StateEnergy(*this));
@@ -95,14 +118,25 @@ class StateEnergy final : public Energy {
     }
   }
 
-  // dE/dx_l
-  at::Tensor gradient(std::size_t l) const {
+  // The change of eps_l when the activities change by v.
+  at::Tensor error_change(const std::vector<at::Tensor>& v, std::size_t l) const {
+    if (l == 1) return v[1];
+    const auto& layer = network_.layer(l);
+    auto change = at::matmul(v[l - 1], layer.weight.mT());
+    nn::multiply_slope_(change, outputs_[l], layer.options.activation());
+    if (layer.options.residual()) change.add_(v[l - 1]);
+    change.neg_();
+    return l < network_.size() ? change.add_(v[l]) : change;
+  }
+
+  // The transpose of that: dE/dx_l of errors u.
+  at::Tensor pull_back(const std::vector<at::Tensor>& u, std::size_t l) const {
     const auto& above = network_.layer(l + 1);
-    auto h = errors_[l + 1].clone();
+    auto h = u[l + 1].clone();
     nn::multiply_slope_(h, outputs_[l + 1], above.options.activation());
-    auto gradient = errors_[l] - at::matmul(h, above.weight);
-    if (above.options.residual()) gradient.sub_(errors_[l + 1]);
-    return gradient;
+    auto result = u[l] - at::matmul(h, above.weight);
+    if (above.options.residual()) result.sub_(u[l + 1]);
+    return result;
   }
 
   const nn::NetworkImpl& network_;

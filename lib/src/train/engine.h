@@ -13,6 +13,7 @@
 ///
 ///   <error metric>     [steps + 1, R]
 ///   target_alignment   [steps + 1, R], where measured
+///   inference_<name>   [steps + 1, R], where measured and there is any (tensors only)
 ///   least_map_error    [R], of any map through the narrowest layer, where the metric is map_error
 ///   left_at            [R], the step at which a run diverged, or -1
 ///   diagnostic.<name>  [], of the rescaling
@@ -28,8 +29,8 @@ inline constexpr const char* kDiagnostic = "diagnostic.";
 
 /// Tensors of nn, learning and optim: any network and device. Members are of one model, and of one
 /// rate unless the optimizer is plain SGD.
-Part train_tensors(const std::vector<SweepMember>& members, bool aligned, at::Device device,
-                   JobContext& job);
+Part train_tensors(const std::vector<SweepMember>& members,
+                   const std::vector<std::string>& measure, at::Device device, JobContext& job);
 
 /// ensemble::run. Members are of models with the same `lane_key`.
 Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobContext& job);

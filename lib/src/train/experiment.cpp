@@ -35,6 +35,8 @@ inference::DescentOptions descent_options(const Config& config) {
           .energy_tolerance = config.real("inference_energy_tolerance")};
 }
 
+}  // namespace
+
 std::shared_ptr<const inference::Inference> make_inference(const Config& config) {
   const auto& name = config.text("inference");
   const bool linear =
@@ -63,8 +65,6 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
   }
   return std::make_shared<inference::Lbfgs>(options);
 }
-
-}  // namespace
 
 std::vector<std::int64_t> widths(const Config& config) {
   const bool listed = config.has("widths");

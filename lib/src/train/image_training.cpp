@@ -11,6 +11,7 @@
 #include <pcxx/train/training_state.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace pcxx::train {
 
@@ -43,6 +44,12 @@ constexpr const char* kTestedAt = "tested_at";
 constexpr const char* kTest = "test.";
 constexpr const char* kUpdate = "update.";
 constexpr const char* kNumber = "number.";
+
+// Metrics.
+constexpr const char* kTrainError = "train_error";
+constexpr const char* kSteps = "inference_steps";
+constexpr const char* kConverged = "inference_converged";
+constexpr const char* kUnstableAt = "inference_unstable_at";
 
 std::vector<double> numbers(const at::Tensor& values) {
   const auto* data = values.const_data_ptr<double>();
@@ -100,7 +107,11 @@ class Trainer {
         minibatches_(images.size(), static_cast<std::uint64_t>(seed)) {
     if (run.load_path()) load_network(network_, *run.load_path());
     const auto measured = model.texts("measure");
-    aligned_ = std::find(measured.begin(), measured.end(), "target_alignment") != measured.end();
+    const auto wanted = [&](const char* name) {
+      return std::find(measured.begin(), measured.end(), name) != measured.end();
+    };
+    aligned_ = wanted("target_alignment");
+    reported_ = wanted("inference");
   }
 
   Part operator()(JobContext& job) {
@@ -109,7 +120,7 @@ class Trainer {
     const auto test_every = model_.integer("test_every");
     while (step_ < steps) {
       if (step_ % test_every == 0) test();
-      update();
+      if (!ended()) update(job);
       ++step_;
       job.advance(1, [&] { return state(); });
     }
@@ -125,22 +136,31 @@ class Trainer {
     training_.tested_at.push_back(step_);
     const auto error =
         metrics::mean_squared_error(*network_, test_batch_.input, test_batch_.target);
-    training_.tests["test_error"].push_back(error.item<double>());
-    for (const auto& [name, value] : task_.test(*network_, test_batch_)) {
-      training_.tests[name].push_back(value);
-    }
+    add_test("test_error", error.item<double>());
+    for (const auto& [name, value] : task_.test(*network_, test_batch_)) add_test(name, value);
   }
 
-  void update() {
+  // Weights that are not trained any more have no error.
+  void add_test(const std::string& name, double value) {
+    training_.tests[name].push_back(ended() ? std::numeric_limits<double>::quiet_NaN() : value);
+  }
+
+  // A fixed inference step has become unstable: there is nothing to learn from.
+  bool ended() const { return training_.numbers.contains(kUnstableAt); }
+
+  void update(JobContext& job) {
     const auto index = minibatches_.next(model_.integer("batch_size"));
     const auto batch = task_.batch(images_, index, options_);
     const auto update = rule_->factors(*network_, batch);
-    training_.updates["train_error"].push_back(
+    training_.updates[kTrainError].push_back(
         (batch.target - update.prediction).square().mean().item().toDouble());
     if (update.report) {
-      training_.numbers["inference_steps"] += static_cast<double>(update.report->max_steps());
-      training_.numbers["inference_converged"] +=
-          update.report->converged.to(at::kDouble).mean().item().toDouble();
+      report(*update.report);
+      if (update.report->any_unstable()) {
+        training_.numbers[kUnstableAt] = static_cast<double>(step_);
+        job.warn(fmt::format("ended as diverged at step {}: {}", step_, update.report->brief()));
+        return;
+      }
     }
     optimizer_.write_gradients(update.layers);
     if (aligned_) {
@@ -151,9 +171,20 @@ class Trainer {
     optimizer_.inner().step();
   }
 
+  void report(const inference::Report& report) {
+    for (const auto& [name, value] : inference::measurements(report)) {
+      const double number = value.item<double>();
+      if (reported_) training_.updates[name].push_back(number);
+      if (name == kSteps || name == kConverged) training_.numbers[name] += number;
+    }
+  }
+
   // Sums over the steps become means.
   void end() {
-    for (auto& [name, sum] : training_.numbers) sum /= static_cast<double>(step_);
+    const auto steps = static_cast<double>(training_.updates[kTrainError].size());
+    for (const auto* name : {kSteps, kConverged}) {
+      if (training_.numbers.contains(name)) training_.numbers[name] /= steps;
+    }
     training_.numbers.merge(optimizer_.rescaling().diagnostics());
   }
 
@@ -180,6 +211,7 @@ class Trainer {
   optim::Rescaled optimizer_;
   data::Minibatches minibatches_;
   bool aligned_ = false;
+  bool reported_ = false;
   std::int64_t step_ = 0;
   ImageTraining training_;
 };
@@ -360,12 +392,15 @@ void ImageSweep::summarise(ImageModel& result) const {
   json["metric"] = "test_error";
   json["best_rate"] = nullptr;
   std::size_t diverged = 0;
+  std::size_t unstable = 0;
   for (const auto& seeds : result.runs) {
     for (const auto& training : seeds) {
       diverged += metrics::diverged(training.tests.at("test_error")) ? 1 : 0;
+      unstable += training.numbers.contains(kUnstableAt) ? 1 : 0;
     }
   }
   json["diverged_runs"] = diverged;
+  if (unstable > 0) json["unstable_inference_runs"] = unstable;
   if (!result.best) return;
   const auto& best = *result.best;
   json["best_rate"] = best.rate;
@@ -382,7 +417,7 @@ void ImageSweep::summarise(ImageModel& result) const {
     json["final_" + name.substr(std::string_view("test_").size())] =
         mean([&](const auto& t) { return t.tests.at(name).back(); });
   }
-  for (const auto* name : {"inference_steps", "inference_converged"}) {
+  for (const auto* name : {kSteps, kConverged}) {
     if (!runs.front().numbers.contains(name)) continue;
     json[name] = mean([&](const auto& t) { return t.numbers.at(name); });
   }
@@ -475,10 +510,11 @@ Schema image_schema(const std::vector<std::string>& more) {
   Schema keys(names);
   keys.add({.name = "measure",
             .kind = Kind::kText,
-            .initial = "[]",
-            .doc = "what to record at every step beside the errors",
+            .initial = "[\"inference\"]",
+            .doc = "what to record at every step beside the errors; inference is how an iterative "
+                   "one went",
             .shape = Shape::kList,
-            .choices = {"target_alignment"}});
+            .choices = {"target_alignment", "inference"}});
   keys.initial("init", "\"lecun\"");
   keys.initial("batch_size", "64");
   keys.initial("dtype", "\"float32\"");

@@ -54,6 +54,12 @@ void Progress::draw(Clock::time_point now) {
   std::fflush(stderr);
 }
 
+void Progress::print(const std::string& line) {
+  const std::scoped_lock lock(drawing_);
+  finish();
+  fmt::print(stderr, "{}\n", line);
+}
+
 void Progress::finish() {
   if (!drawn_) return;
   drawn_ = false;

@@ -120,9 +120,13 @@ bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
     const auto save = [&, job](std::int64_t done, const Part& state) {
       write_checkpoint(parts_->checkpoint_path(job), identity, work.jobs[job].name, {done, state});
     };
+    const auto warn = [&, job](const std::string& text) {
+      progress.print(fmt::format("{}: {}: {}", program_.name, work.jobs[job].name, text));
+    };
     const auto found = begun.find(job);
-    if (found == begun.end()) return JobContext(advance, save, every, 0, std::nullopt);
-    return JobContext(advance, save, every, found->second.steps, std::move(found->second.state));
+    if (found == begun.end()) return JobContext(advance, save, warn, every, 0, std::nullopt);
+    return JobContext(advance, save, warn, every, found->second.steps,
+                      std::move(found->second.state));
   };
   try {
     in_workers(jobs, threads(), inner_threads(), [&](std::size_t job) {

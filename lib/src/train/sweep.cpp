@@ -148,9 +148,8 @@ Part SweepPlan::run(const Job& job, JobContext& context) const {
     const auto& model = models_[member.model];
     members.push_back({&model, model.reals("learning_rate")[member.rate], seeds_[member.seed]});
   }
-  const bool aligned = contains(measure_, "target_alignment");
-  return job.lanes ? train_lanes(members, aligned, context)
-                   : train_tensors(members, aligned, device_, context);
+  return job.lanes ? train_lanes(members, contains(measure_, "target_alignment"), context)
+                   : train_tensors(members, measure_, device_, context);
 }
 
 std::string SweepPlan::name(const Job& job) const {
@@ -235,9 +234,10 @@ std::vector<Sweep> SweepPlan::collect(const std::vector<std::optional<Part>>& pa
           continue;
         }
         const auto from = values.select(-1, static_cast<std::int64_t>(i));
-        const auto& table = name == "left_at"           ? sweep.left_at
-                            : name == "least_map_error" ? least_errors[member.model]
-                                                        : sweep.curves.at(name);
+        auto& table = name == "left_at"           ? sweep.left_at
+                      : name == "least_map_error" ? least_errors[member.model]
+                                                  : sweep.curves[name];
+        if (!table.defined()) table = at::full_like(sweep.curves.begin()->second, kNaN);
         to(table).copy_(from);
       }
     }

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <pcxx/core/random.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/metrics/map_error.h>
@@ -9,6 +10,7 @@
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/sweep.h>
+#include <pcxx/train/training_state.h>
 
 #include <algorithm>
 #include <limits>
@@ -19,7 +21,12 @@ namespace pcxx::train {
 namespace {
 
 constexpr std::int64_t kHeldOut = 1000;
+const std::string kCurve = "curve.";  // of a checkpoint's entries
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 std::vector<std::int64_t> distinct_seeds(const std::vector<SweepMember>& members) {
   std::vector<std::int64_t> seeds;
@@ -45,11 +52,13 @@ data::Batch held_out_batch(const std::vector<std::int64_t>& seeds, const at::Ten
 // Networks trained side by side, as one ensemble.
 class TensorEnsemble {
  public:
-  TensorEnsemble(const std::vector<SweepMember>& members, bool aligned, at::Device device)
+  TensorEnsemble(const std::vector<SweepMember>& members, const std::vector<std::string>& measure,
+                 at::Device device)
       : model_(*members.front().model),
         error_metric_(train::error_metric(model_)),
-        aligned_(aligned),
-        compressible_(error_metric_ == "map_error" && !aligned),
+        aligned_(contains(measure, "target_alignment")),
+        reported_(contains(measure, "inference")),
+        compressible_(error_metric_ == "map_error" && !aligned_),
         seeds_(distinct_seeds(members)),
         members_(static_cast<std::int64_t>(members.size())),
         seed_of_member_(places(members).to(device)),
@@ -68,15 +77,18 @@ class TensorEnsemble {
 
   Part train(JobContext& job) {
     const auto steps = model_.integer("steps");
-    for (std::int64_t step = 0; step <= steps; ++step) {
+    if (job.checkpoint()) go_on(*job.checkpoint());
+    for (;; ++step_) {
       const auto batch = next_batch();
       record(error_metric_, error(batch));
-      if (step == steps) break;
-      update(batch);
-      job.advance(members_);
+      if (step_ == steps) break;
+      update(batch, job);
+      job.advance(members_, [&] { return state(); });
     }
-    if (aligned_) record("target_alignment", at::full({members_}, kNaN, at::kDouble));
-    for (auto& [name, rows] : curves_) part_[name] = at::stack(rows);
+    for (auto& [name, rows] : curves_) {
+      if (rows.size() == static_cast<std::size_t>(steps)) rows.push_back(nothing());
+      part_[name] = at::stack(rows);
+    }
     end_diverged();
     for (const auto& [name, value] : optimizer_.rescaling().diagnostics()) {
       part_[kDiagnostic + name] = at::scalar_tensor(value, at::kDouble);
@@ -119,8 +131,10 @@ class TensorEnsemble {
     return of_members(batch);
   }
 
-  void update(const data::Batch& batch) {
-    optimizer_.write_gradients(rule_->factors(*network_, batch).layers);
+  void update(const data::Batch& batch, JobContext& job) {
+    const auto factors = rule_->factors(*network_, batch);
+    if (factors.report) report(*factors.report, job);
+    optimizer_.write_gradients(factors.layers);
     if (aligned_) {
       record("target_alignment",
              metrics::target_alignment(*network_, batch, metrics::update_of_gradients(*network_))
@@ -128,6 +142,38 @@ class TensorEnsemble {
     }
     optimizer_.inner().step();
   }
+
+  void report(const inference::Report& report, JobContext& job) {
+    if (!warned_ && report.any_unstable()) {
+      job.warn(fmt::format("step {}: {}", step_, report.brief()));
+      warned_ = true;
+    }
+    if (!reported_) return;
+    for (const auto& [name, values] : inference::measurements(report)) record(name, values);
+  }
+
+  // After an update, before the next step.
+  Part state() const {
+    auto state = training_state(network_, optimizer_);
+    state["step"] = at::scalar_tensor(step_ + 1, at::kLong);
+    std::vector<at::Tensor> streams;
+    for (const auto& teacher : teachers_) streams.push_back(teacher.state());
+    state["teachers"] = at::stack(streams);
+    for (const auto& [name, rows] : curves_) state[kCurve + name] = at::stack(rows);
+    return state;
+  }
+
+  void go_on(const Part& state) {
+    restore(state, network_, optimizer_);
+    step_ = state.at("step").item<std::int64_t>();
+    const auto streams = state.at("teachers").unbind();
+    for (std::size_t s = 0; s < teachers_.size(); ++s) teachers_[s].set_state(streams[s]);
+    for (const auto& [name, rows] : state) {
+      if (name.starts_with(kCurve)) curves_[name.substr(kCurve.size())] = rows.unbind();
+    }
+  }
+
+  at::Tensor nothing() const { return at::full({members_}, kNaN, at::kDouble); }
 
   void record(const std::string& name, const at::Tensor& values) {
     curves_[name].push_back(values.to(at::kCPU, at::kDouble));
@@ -157,6 +203,8 @@ class TensorEnsemble {
   const Config& model_;
   std::string error_metric_;
   bool aligned_;
+  bool reported_;
+  bool warned_ = false;
   bool compressible_;
   std::vector<std::int64_t> seeds_;
   std::int64_t members_;
@@ -167,16 +215,17 @@ class TensorEnsemble {
   std::vector<data::LinearTeacher> teachers_;
   at::Tensor map_;  // W_data of every member, [R, n_L, n_0]
   std::optional<data::Batch> held_out_;
+  std::int64_t step_ = 0;
   std::map<std::string, std::vector<at::Tensor>> curves_;
   Part part_;
 };
 
 }  // namespace
 
-Part train_tensors(const std::vector<SweepMember>& members, bool aligned, at::Device device,
-                   JobContext& job) {
+Part train_tensors(const std::vector<SweepMember>& members, const std::vector<std::string>& measure,
+                   at::Device device, JobContext& job) {
   const at::NoGradGuard no_grad;
-  return TensorEnsemble(members, aligned, device).train(job);
+  return TensorEnsemble(members, measure, device).train(job);
 }
 
 // As many as share the second-level cache well, but no fewer than one.

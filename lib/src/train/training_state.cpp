@@ -54,21 +54,30 @@ void restore_weights(const Part& part, nn::Network& network) {
   }
 }
 
-Part training_state(const nn::Network& network, const optim::Rescaled& optimizer,
-                    const data::Minibatches& minibatches) {
+Part training_state(const nn::Network& network, const optim::Rescaled& optimizer) {
   auto state = weights_of(network);
   state[kOptimizer] = archived(optimizer);
+  return state;
+}
+
+Part training_state(const nn::Network& network, const optim::Rescaled& optimizer,
+                    const data::Minibatches& minibatches) {
+  auto state = training_state(network, optimizer);
   state[kPosition] = at::tensor({minibatches.position().epoch, minibatches.position().sample});
   return state;
 }
 
-void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer,
-             data::Minibatches& minibatches) {
+void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer) {
   restore_weights(state, network);
   const auto bytes = text_of_bytes(entry(state, kOptimizer));
   torch::serialize::InputArchive archive;
   archive.load_from(bytes.data(), bytes.size());
   optimizer.load(archive);
+}
+
+void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer,
+             data::Minibatches& minibatches) {
+  restore(state, network, optimizer);
   const auto& position = entry(state, kPosition);
   minibatches.resume(
       {.epoch = position[0].item<std::int64_t>(), .sample = position[1].item<std::int64_t>()});

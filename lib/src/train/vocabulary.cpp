@@ -339,7 +339,8 @@ std::vector<Key> machine_keys() {
        .initial = "1000",
        .doc =
            "steps after which a run keeps its whole state, to be resumed from it after a kill; 0 "
-           "keeps it only when the run is interrupted; results do not depend on it",
+           "keeps it only when the run is interrupted; results do not depend on it; networks that "
+           "are trained side by side count together",
        .minimum = 0},
       {.name = "engine",
        .kind = Kind::kText,

@@ -26,10 +26,11 @@ std::optional<std::int64_t> slurm(const char* name) {
 
 }  // namespace
 
-JobContext::JobContext(Advance advance, Save save, std::int64_t every, std::int64_t done,
+JobContext::JobContext(Advance advance, Save save, Warn warn, std::int64_t every, std::int64_t done,
                        std::optional<Part> checkpoint)
     : advance_(std::move(advance)),
       save_(std::move(save)),
+      warn_(std::move(warn)),
       every_(every),
       done_(done),
       saved_(done),
@@ -48,6 +49,10 @@ void JobContext::advance(std::int64_t steps, const std::function<Part()>& state)
     throw;
   }
   if (every_ > 0 && done_ - saved_ >= every_) save(state);
+}
+
+void JobContext::warn(const std::string& text) const {
+  if (warn_) warn_(text);
 }
 
 void JobContext::save(const std::function<Part()>& state) {

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -10,7 +11,8 @@ namespace pcxx::inference {
 
 /// Where between backpropagation and predictive coding the learning signal is.
 enum class Regime {
-  kBackpropLike,  ///< errors are still close to one step's: the step size times BP's gradients
+  kBackpropLike,  ///< the mean residual is above 1/2: errors are still close to those of one step,
+                  ///< the step size times BP's gradients
   kIntermediate,
   kEquilibrium,  ///< every sample has converged
 };
@@ -31,7 +33,7 @@ std::string_view name(Regime regime);
 ///   unstable   stopped because its fixed step exceeds 2 / curvature; its errors are NaN
 ///   step_size  eta of the sample; 0 for methods that have none
 ///   curvature  the largest Rayleigh quotient of the Hessian that was met, a lower bound of its
-///              largest eigenvalue; 0 where none was
+///              largest eigenvalue in the linear pieces that the sample was in; 0 where none was
 struct Report {
   std::string method;
   at::Tensor energy;
@@ -42,8 +44,9 @@ struct Report {
   at::Tensor unstable;
   at::Tensor step_size;
   at::Tensor curvature;
-  Regime regime = Regime::kEquilibrium;
 
+  /// Of all samples.
+  Regime regime() const;
   bool all_converged() const;
   bool any_unstable() const;
   double mean_energy() const;
@@ -54,5 +57,18 @@ struct Report {
   /// where a fixed step was too large, what would not be.
   std::string brief() const;
 };
+
+/// A report in numbers, by metric; each is [] or [R], float64.
+///
+///   inference_steps       passes until the slowest sample stopped
+///   inference_mean_steps  passes of a sample, on average
+///   inference_energy      E_b on average
+///   inference_residual    the largest
+///   inference_gap_bound   on average
+///   inference_curvature   the largest
+///   inference_converged   part of the samples
+///   inference_unstable    part of the samples
+///   inference_regime      0 backprop-like, 1 intermediate, 2 equilibrium
+std::map<std::string, at::Tensor> measurements(const Report& report);
 
 }  // namespace pcxx::inference

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <pcxx/data/linear_teacher.h>
+#include <pcxx/inference/inference.h>
 #include <pcxx/learning/rule.h>
 #include <pcxx/nn/init.h>
 #include <pcxx/nn/network.h>
@@ -35,6 +36,9 @@ nn::Network draw_network(const Config& config, std::int64_t seed, at::Device dev
 
 /// An ensemble of members of another one: member r is member index[r] there.
 nn::Network select_members(const nn::NetworkImpl& from, const at::Tensor& index);
+
+/// inference and its options; auto is resolved by the architecture.
+std::shared_ptr<const inference::Inference> make_inference(const Config& config);
 
 /// rule and inference.
 std::unique_ptr<learning::LearningRule> make_rule(const Config& config);

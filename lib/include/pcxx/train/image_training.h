@@ -33,10 +33,12 @@ struct ImageTraining {
   std::vector<std::int64_t> tested_at;          ///< steps: 0, test_every, ... and the last
   std::map<std::string, metrics::Curve> tests;  ///< by metric, at each of them
   /// By metric, of every step: `train_error` of the batch that it learns from, before it does, and
-  /// where asked the `target_alignment` of its update with that batch's errors.
+  /// where asked the `target_alignment` of its update with that batch's errors, and how inference
+  /// went (inference/report.h, `measurements`).
   std::map<std::string, metrics::Curve> updates;
   /// Of the whole run: diagnostics of the rescaling; with predictive coding also `inference_steps`,
-  /// the mean of each batch's slowest sample, and `inference_converged`, the part of the samples.
+  /// the mean of each batch's slowest sample, `inference_converged`, the part of the samples, and
+  /// where a fixed step became unstable `inference_unstable_at`, the step that ended the run.
   std::map<std::string, double> numbers;
 };
 

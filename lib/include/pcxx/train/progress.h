@@ -27,6 +27,8 @@ class Progress {
   void advance(std::int64_t count = 1);
   /// A few words shown at the end of the line, such as a current error.
   void note(std::string text) { note_ = std::move(text); }
+  /// A line of its own on stderr, also when nothing else is shown; from any thread.
+  void print(const std::string& line);
   /// Wipes the line.
   void finish();
 

@@ -14,10 +14,14 @@ namespace pcxx::train {
 Part training_state(const nn::Network& network, const optim::Rescaled& optimizer,
                     const data::Minibatches& minibatches);
 
+/// The same without a position: of data that keep their own.
+Part training_state(const nn::Network& network, const optim::Rescaled& optimizer);
+
 /// Goes back to such a state, on whatever device the network is. Throws c10::Error when it is of
 /// another network, optimizer or rescaling.
 void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer,
              data::Minibatches& minibatches);
+void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer);
 
 /// The weights alone, on the CPU: a part's entries `weight.<name>`.
 Part weights_of(const nn::Network& network);

@@ -25,6 +25,7 @@ class JobContext {
  public:
   using Advance = std::function<void(std::int64_t steps)>;
   using Save = std::function<void(std::int64_t done, const Part& state)>;
+  using Warn = std::function<void(const std::string& text)>;
 
   /// Keeps nothing.
   template <std::convertible_to<Advance> Callable>
@@ -32,7 +33,7 @@ class JobContext {
       : advance_(std::move(advance)) {}
   /// Starts after `done` steps from `checkpoint`, and saves after every `every` steps (0: never)
   /// and when `advance` throws because the user has asked to stop.
-  JobContext(Advance advance, Save save, std::int64_t every, std::int64_t done,
+  JobContext(Advance advance, Save save, Warn warn, std::int64_t every, std::int64_t done,
              std::optional<Part> checkpoint);
 
   /// The state that the job was left in, if it has been begun before.
@@ -43,11 +44,15 @@ class JobContext {
   /// The same, and saves what `state` returns when it is time to.
   void advance(std::int64_t steps, const std::function<Part()>& state);
 
+  /// Tells the user at once of something that spoils the job.
+  void warn(const std::string& text) const;
+
  private:
   void save(const std::function<Part()>& state);
 
   Advance advance_;
   Save save_;
+  Warn warn_;
   std::int64_t every_ = 0;
   std::int64_t done_ = 0;
   std::int64_t saved_ = 0;  // steps that were done when the state was last saved
