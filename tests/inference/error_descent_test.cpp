@@ -381,26 +381,6 @@ TEST(Report, IsMeasuredPerMember) {
   EXPECT_EQ(report.regime(), Regime::kBackpropLike);
 }
 
-// Oracle: eigenvalues of S. Curvatures that L-BFGS meets are Rayleigh quotients.
-TEST(Lbfgs, MeetsNoCurvatureAboveTheLargest) {
-  const auto network = random_network(nn::mlp({6, 8, 7, 5}));
-  const auto batch = random_batch(*network, 5);
-  const auto largest = at::linalg_eigvalsh(energy_scaling(*network)).max().item<double>();
-  const auto report = Lbfgs(kPrecise).infer(*network, batch).report;
-  EXPECT_LE(report.curvature.max().item<double>(), largest * (1 + 1e-9));
-  EXPECT_GT(report.curvature.min().item<double>(), 0.5 * largest);
-}
-
-// Oracle: the bound on the curvature of every linear piece. Jumps of the gradient at kinks of ReLU,
-// which look like curvatures without bound, do not count.
-TEST(Lbfgs, DoesNotTakeKinksForCurvature) {
-  const auto network = random_network(nn::mlp({20, 40, 30, 30, 20}, nn::Activation::kReLU));
-  const auto batch = random_batch(*network, 100);
-  const auto report = Lbfgs(kPrecise).infer(*network, batch).report;
-  EXPECT_LT(report.curvature.max().item<double>(), curvature_bound(*network));
-  EXPECT_GT(report.curvature.median().item<double>(), 1);
-}
-
 // Invariant: a sample ends where it would alone, also when those that have finished leave the
 // batch, and the energy is that of its activities.
 TEST(Lbfgs, ASampleDoesNotDependOnTheOthersThatLeave) {

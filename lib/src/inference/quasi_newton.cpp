@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <utility>
 #include <vector>
 
 #include "inference/quasi_newton_rows.h"
@@ -63,7 +62,6 @@ class QuasiNewton::RowsOf final : public Rows {
  private:
   struct Row {
     bool started = false;
-    bool quadratic = true;  // the energy, between the last two points
     int newest = -1;
     int count = 0;
     double scale = 0.1;  // of the first step, a gradient step, safe up to a curvature of 20
@@ -96,7 +94,7 @@ class QuasiNewton::RowsOf final : public Rows {
 
   void step(std::size_t r, const SampleVectors<T>& v, SampleControl& control, bool last) {
     auto& row = rows_[r];
-    if (row.started) learn(row, v, control, r);
+    if (row.started) learn(row, v);
     const double energy = control.energy(r);
     const double norm = control.gradient_norm(r);
     if (!row.started || is_lower(row, energy, norm, control.rounding())) {
@@ -137,17 +135,7 @@ class QuasiNewton::RowsOf final : public Rows {
     return false;
   }
 
-  // Where the energy is quadratic between two points, slope and curvature foretell its change. A
-  // kink half way does too, so that one pair alone proves little.
-  static bool is_quadratic(const Row& row, double step_change, double energy) {
-    constexpr double kPart = 1e-3;
-    constexpr double kMeasurable = 1e-6;
-    const double foretold = row.energy - row.length * row.slope + step_change / 2;
-    return std::abs(energy - foretold) <= kPart * step_change / 2 &&
-           std::abs(energy - row.energy) >= kMeasurable * row.energy;
-  }
-
-  static void learn(Row& row, const SampleVectors<T>& v, SampleControl& control, std::size_t r) {
+  static void learn(Row& row, const SampleVectors<T>& v) {
     constexpr double kLeastCurvature = 1e-10;
     const int slot = (row.newest + 1) % kPairs;
     const auto pair = remember(v, slot);
@@ -155,9 +143,6 @@ class QuasiNewton::RowsOf final : public Rows {
         pair.step_change <= kLeastCurvature * pair.step_step) {
       return;
     }
-    const bool before =
-        std::exchange(row.quadratic, is_quadratic(row, pair.step_change, control.energy(r)));
-    if (before && row.quadratic) control.see_curvature(r, pair.step_change / pair.step_step);
     row.newest = slot;
     row.count = std::min(row.count + 1, kPairs);
     row.inverse[static_cast<std::size_t>(slot)] = 1 / pair.step_change;

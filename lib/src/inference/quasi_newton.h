@@ -8,8 +8,8 @@ namespace pcxx::inference {
 
 /// L-BFGS for every sample on its own (Nocedal 1980), with `kPairs` pairs of steps and changes of
 /// the gradient. Nothing is tuned: the first step is short, and each later one is the quasi-Newton
-/// step, shortened where the energy did not fall; a step that was taken back has shown its
-/// curvature all the same. Each sample ends at the lowest point it has been to.
+/// step, shortened where the energy did not fall; a step that was taken back makes a
+/// pair all the same. Each sample ends at the lowest point it has been to.
 class QuasiNewton final : public Solver {
  public:
   static constexpr int kPairs = 8;

@@ -3,6 +3,7 @@
 #include <pcxx/core/error.h>
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/data/minibatches.h>
+#include <pcxx/inference/curvature.h>
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/train/checkpoint.h>
@@ -11,6 +12,7 @@
 #include <pcxx/train/training_state.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace pcxx::train {
@@ -45,10 +47,13 @@ constexpr const char* kTest = "test.";
 constexpr const char* kUpdate = "update.";
 constexpr const char* kNumber = "number.";
 
+constexpr std::int64_t kCurvatureEvery = 10;  // steps
+
 // Metrics.
 constexpr const char* kTrainError = "train_error";
 constexpr const char* kSteps = "inference_steps";
 constexpr const char* kConverged = "inference_converged";
+constexpr const char* kCurvature = "inference_curvature";
 constexpr const char* kUnstableAt = "inference_unstable_at";
 
 std::vector<double> numbers(const at::Tensor& values) {
@@ -156,6 +161,7 @@ class Trainer {
         (batch.target - update.prediction).square().mean().item().toDouble());
     if (update.report) {
       report(*update.report);
+      if (reported_ && step_ % kCurvatureEvery == 0) record_curvature(batch);
       if (update.report->any_unstable()) {
         training_.numbers[kUnstableAt] = static_cast<double>(step_);
         job.warn(fmt::format("ended as diverged at step {}: {}", step_, update.report->brief()));
@@ -174,9 +180,18 @@ class Trainer {
   void report(const inference::Report& report) {
     for (const auto& [name, value] : inference::measurements(report)) {
       const double number = value.item<double>();
-      if (reported_) training_.updates[name].push_back(number);
+      if (reported_ && name != kCurvature) training_.updates[name].push_back(number);
       if (name == kSteps || name == kConverged) training_.numbers[name] += number;
     }
+  }
+
+  // It changes slowly: once in a while is enough, and costs next to nothing.
+  void record_curvature(const data::Batch& batch) {
+    constexpr int kIterations = 5;
+    auto& measured = training_.updates[kCurvature];
+    measured.resize(training_.updates[kTrainError].size(),
+                    std::numeric_limits<double>::quiet_NaN());
+    measured.back() = inference::curvature(*network_, batch, kIterations).max().item<double>();
   }
 
   // Sums over the steps become means.
@@ -378,7 +393,8 @@ void ImageSweep::record(const ImageModel& result) const {
       }
       for (const auto& [name, curve] : training.updates) {
         for (std::size_t t = 0; t < curve.size(); ++t) {
-          records.add(cell, static_cast<std::int64_t>(t), name, curve[t]);
+          const bool taken = name != kCurvature || !std::isnan(curve[t]);
+          if (taken) records.add(cell, static_cast<std::int64_t>(t), name, curve[t]);
         }
       }
       for (const auto& [name, value] : training.numbers) records.add(cell, name, value);

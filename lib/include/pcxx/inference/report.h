@@ -32,8 +32,8 @@ std::string_view name(Regime regime);
 ///   converged  by residual or by energy decrease, within the step limit
 ///   unstable   stopped because its fixed step exceeds 2 / curvature; its errors are NaN
 ///   step_size  eta of the sample; 0 for methods that have none
-///   curvature  the largest Rayleigh quotient of the Hessian that was met, a lower bound of its
-///              largest eigenvalue in the linear pieces that the sample was in; 0 where none was
+///   curvature  of the energy, where a power iteration has chosen a step size or found it unstable
+///              (inference/curvature.h measures it at any time); 0 where there was none
 struct Report {
   std::string method;
   at::Tensor energy;

@@ -34,7 +34,7 @@ struct ImageTraining {
   std::map<std::string, metrics::Curve> tests;  ///< by metric, at each of them
   /// By metric, of every step: `train_error` of the batch that it learns from, before it does, and
   /// where asked the `target_alignment` of its update with that batch's errors, and how inference
-  /// went (inference/report.h, `measurements`).
+  /// went (inference/report.h, `measurements`); its curvature of every tenth step, NaN elsewhere.
   std::map<std::string, metrics::Curve> updates;
   /// Of the whole run: diagnostics of the rescaling; with predictive coding also `inference_steps`,
   /// the mean of each batch's slowest sample, `inference_converged`, the part of the samples, and
