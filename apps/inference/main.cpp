@@ -2,6 +2,7 @@
 #include <pcxx/core/error.h>
 #include <pcxx/data/minibatches.h>
 #include <pcxx/inference/curvature.h>
+#include <pcxx/inference/descent_options.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/train/checkpoint.h>
 #include <pcxx/train/experiment.h>
@@ -46,6 +47,13 @@ std::string solver_name(const Config& solver) {
   return step > 0 ? fmt::format("{}, step {}", name, train::to_string(step)) : name;
 }
 
+// A step size from the curvature costs passes of its own.
+std::int64_t passes_for_curvature(const Config& solver) {
+  const bool measured =
+      solver.text("inference") == "error_descent" && solver.real("inference_step_size") == 0;
+  return measured ? inference::DescentOptions().power_iterations : 0;
+}
+
 // ---- One network and one batch ------------------------------------------------------------------
 
 struct Subject {
@@ -74,7 +82,7 @@ Descent descend(const Config& solver, const Subject& subject, train::JobContext&
       solver.with("inference_tolerance", {0.0}).with("inference_energy_tolerance", {0.0});
   for (const auto passes : some_passes(solver.integer("inference_steps"))) {
     const auto report = infer(endless.with("inference_steps", {passes}));
-    descent.passes.push_back(passes);
+    descent.passes.push_back(passes + passes_for_curvature(solver));
     descent.energy.push_back(report.energy);
     descent.residual.push_back(report.max_residual());
     context.advance(passes);

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/train/sweep.h>
@@ -326,6 +327,51 @@ TEST(Engines, ReportTheSameDiagnostics) {
       }
     }
   }
+}
+
+// Oracle: the uninterrupted job, bit by bit, from a checkpoint after any update.
+TEST(SweepPlan, ATensorJobGoesOnFromACheckpoint) {
+  for (const auto* optimizer : {"sgd", "adam"}) {
+    for (const auto* rescaling : {"none", "recursive_projection"}) {
+      const auto relu = config({"rule=pc", fmt::format("rescaling={}", rescaling),
+                                fmt::format("optimizer={}", optimizer), "architecture=relu",
+                                "noise=0.1", "learning_rate=[0.01,0.1]", "steps=5"});
+      const SweepPlan plan({relu}, {"inference", "target_alignment"}, at::kCPU);
+      const auto work = plan.work("");
+      std::vector<Part> states;
+      const auto keep = [&](std::int64_t, const Part& state) {
+        states.emplace_back();
+        for (const auto& [name, values] : state) states.back()[name] = values.clone();
+      };
+      const auto ignore = [](std::int64_t) {};
+      const auto whole = work.run(0, JobContext(ignore, keep, nullptr, 1, 0, std::nullopt));
+      ASSERT_EQ(states.size(), 5U);
+      EXPECT_TRUE(whole.contains("inference_mean_steps"));
+      for (const auto& state : std::vector(states)) {
+        const auto resumed = work.run(0, JobContext(ignore, keep, nullptr, 0, 0, state));
+        ASSERT_EQ(resumed.size(), whole.size());
+        for (const auto& [name, values] : whole) {
+          EXPECT_TRUE(at::allclose(resumed.at(name), values, 0, 0, /*equal_nan=*/true)) << name;
+        }
+      }
+    }
+  }
+}
+
+// Contract: a fixed step that is too large is named at once, once a job, and its runs diverge.
+TEST(SweepPlan, AnUnstableInferenceIsNamed) {
+  const auto relu = config({"rule=pc", "architecture=relu", "learning_rate=0.01", "steps=4",
+                            "inference=error_descent", "inference_step_size=2.5"});
+  const SweepPlan plan({relu}, {}, at::kCPU);
+  std::vector<std::string> warnings;
+  const auto part =
+      plan.work("").run(0, JobContext([](std::int64_t) {}, nullptr,
+                                      [&](const std::string& text) { warnings.push_back(text); }, 0,
+                                      0, std::nullopt));
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_TRUE(warnings[0].starts_with("step 0: error_descent: ")) << warnings[0];
+  EXPECT_NE(warnings[0].find("a step of 2.5 is unstable for "), std::string::npos) << warnings[0];
+  EXPECT_TRUE(part.at("left_at").eq(1).all().item<bool>());
 }
 
 }  // namespace
