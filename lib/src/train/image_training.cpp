@@ -138,7 +138,7 @@ class Trainer {
     training_.updates["train_error"].push_back(
         (batch.target - update.prediction).square().mean().item().toDouble());
     if (update.report) {
-      training_.numbers["inference_steps"] += static_cast<double>(update.report->max_steps());
+      training_.numbers["inference_passes"] += static_cast<double>(update.report->max_steps());
       training_.numbers["inference_converged"] +=
           update.report->converged.to(at::kDouble).mean().item().toDouble();
     }
@@ -357,7 +357,7 @@ void ImageSweep::record(const ImageModel& result) const {
 void ImageSweep::summarise(ImageModel& result) const {
   auto& json = result.summary;
   json = run_.identity(result.model);
-  json["metric"] = "test_error";
+  json["metric"] = task_.criterion();
   json["best_rate"] = nullptr;
   std::size_t diverged = 0;
   for (const auto& seeds : result.runs) {
@@ -382,7 +382,7 @@ void ImageSweep::summarise(ImageModel& result) const {
     json["final_" + name.substr(std::string_view("test_").size())] =
         mean([&](const auto& t) { return t.tests.at(name).back(); });
   }
-  for (const auto* name : {"inference_steps", "inference_converged"}) {
+  for (const auto* name : {"inference_passes", "inference_converged"}) {
     if (!runs.front().numbers.contains(name)) continue;
     json[name] = mean([&](const auto& t) { return t.numbers.at(name); });
   }
@@ -417,7 +417,7 @@ Table image_table(const Run& run, const std::vector<ImageModel>& results,
   header.insert(header.end(), varied.begin(), varied.end());
   header.emplace_back("best rate");
   for (const auto& headline : headlines) header.push_back(headline.title);
-  header.insert(header.end(), {"inference steps", "converged"});
+  header.insert(header.end(), {"inference passes", "converged"});
   Table table(header);
   for (const auto& [model, rates, seeds, runs, best, summary, networks] : results) {
     std::vector<std::string> row{summary["model"].get<std::string>()};
@@ -427,8 +427,8 @@ Table image_table(const Run& run, const std::vector<ImageModel>& results,
     for (const auto& headline : headlines) {
       row.push_back(best ? brief(number(headline.number)) : "diverged");
     }
-    const bool inferred = summary.contains("inference_steps");
-    row.push_back(inferred ? fmt::format("{:.0f}", number("inference_steps")) : "-");
+    const bool inferred = summary.contains("inference_passes");
+    row.push_back(inferred ? fmt::format("{:.0f}", number("inference_passes")) : "-");
     row.push_back(inferred ? fmt::format("{:.0f} %", 100 * number("inference_converged")) : "-");
     table.row(row);
   }

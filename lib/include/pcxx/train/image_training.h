@@ -35,8 +35,9 @@ struct ImageTraining {
   /// By metric, of every step: `train_error` of the batch that it learns from, before it does, and
   /// where asked the `target_alignment` of its update with that batch's errors.
   std::map<std::string, metrics::Curve> updates;
-  /// Of the whole run: diagnostics of the rescaling; with predictive coding also `inference_steps`,
-  /// the mean of each batch's slowest sample, and `inference_converged`, the part of the samples.
+  /// Of the whole run: diagnostics of the rescaling; with predictive coding also
+  /// `inference_passes`, the mean of each batch's slowest sample, and `inference_converged`, the
+  /// part of the samples.
   std::map<std::string, double> numbers;
 };
 
@@ -47,6 +48,8 @@ class ImageTask {
 
   /// Label of the progress line.
   virtual std::string_view name() const = 0;
+  /// The test metric that `best_rate` goes by.
+  virtual std::string_view criterion() const { return "test_error"; }
   /// Throws UserError unless networks of this model fit these images.
   virtual void check(const Config& model, const ImageSets& sets) const = 0;
   /// Inputs and targets.
