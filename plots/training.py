@@ -14,6 +14,7 @@ Y_LABELS = {
     "map_error": "map error",
     "test_error": "test error",
     "train_error": "error on fresh batches",
+    "wrong_answers": "test accuracy",
 }
 
 

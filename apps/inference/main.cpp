@@ -302,8 +302,8 @@ class InferenceRun {
     const bool unstable = median("inference_unstable").value_or(0) > 0;
     row.push_back(unstable ? "unstable"
                            : fmt::format("{:.0f} %", 100 * *median("inference_converged")));
-    row.push_back(fmt::format("{:.1f}", *median("inference_mean_steps")));
-    row.push_back(fmt::format("{:.0f}", *median("inference_steps")));
+    row.push_back(fmt::format("{:.1f}", *median("inference_mean_passes")));
+    row.push_back(fmt::format("{:.0f}", *median("inference_passes")));
     row.push_back(unstable ? "-" : fmt::format("{:.2g} %", 100 * *median("final_energy_gap")));
     table_.row(row);
   }

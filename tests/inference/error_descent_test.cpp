@@ -368,7 +368,7 @@ TEST(Report, IsMeasuredPerMember) {
                       .step_size = reals({0, 0, 0, 0, 0, 0}),
                       .curvature = reals({1, 8, 2, 1, 1, 1})};
   const std::map<std::string, std::vector<double>> expected{
-      {"inference_steps", {4, 6, 5}},       {"inference_mean_steps", {2.5, 4, 4}},
+      {"inference_passes", {4, 6, 5}},      {"inference_mean_passes", {2.5, 4, 4}},
       {"inference_energy", {2, 6, 0}},      {"inference_residual", {0.9, 0.5, 0.9}},
       {"inference_gap_bound", {3, 0, 0}},   {"inference_curvature", {8, 2, 1}},
       {"inference_converged", {0.5, 0, 1}}, {"inference_unstable", {0.5, 0, 0}},

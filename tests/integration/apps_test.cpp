@@ -1,11 +1,13 @@
 // The built programs, as a user runs them.
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -23,7 +25,7 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 using Names = std::set<std::string>;
 
-const Words kPrograms{"pcxx-alignment", "pcxx-regression", "pcxx-autoencoder"};
+const Words kPrograms{"pcxx-alignment", "pcxx-regression", "pcxx-autoencoder", "pcxx-classifier"};
 
 // Small, and with tensors large enough for several threads to share one. In float64: an iterative
 // inference that stops by a tolerance hides no rounding of 1e-16, but one of 1e-7 may cost a pass.
@@ -37,7 +39,17 @@ const std::map<std::string, Words> kTasks{
     {"pcxx-autoencoder",
      {"--set", "rescaling=[none,projection]", "--set", "dataset=digits", "--set", "samples=200",
       "--set", "test_samples=100", "--set", "steps=3", "--set", "seeds=1", "--set",
-      "learning_rate=[0.1,1]", "--set", "test_every=2", "--set", "dtype=float64"}}};
+      "learning_rate=[0.1,1]", "--set", "test_every=2", "--set", "dtype=float64"}},
+    {"pcxx-classifier", {"--set", "optimizer=[sgd,adam]",
+                         "--set", "dataset=digits",
+                         "--set", "samples=300",
+                         "--set", "test_samples=100",
+                         "--set", "widths=[784,32,10]",
+                         "--set", "steps=4",
+                         "--set", "seeds=2",
+                         "--set", "learning_rate=[0.003,0.1]",
+                         "--set", "test_every=2",
+                         "--set", "dtype=float64"}}};
 
 std::string binary(const std::string& name) {
   return std::string(PCXX_BINARY_DIR) + "/bin/" + name;
@@ -173,6 +185,22 @@ TEST_F(Apps, RefuseBadInput) {
        {"--set", "dataset=digits", "--set", "samples=9", "--set", "test_samples=9", "--set",
         "widths=[700,30,700]"},
        "784"},
+      {"pcxx-classifier", {"--set", "widths=[10]"}, "widths"},
+      {"pcxx-classifier",
+       {"--set", "dataset=idx", "--set", "train_images=images", "--set", "test_images=images"},
+       "train_labels"},
+      {"pcxx-classifier",
+       {"--set", "dataset=digits", "--set", "samples=9", "--set", "test_samples=9", "--set",
+        "widths=[700,10]"},
+       "784"},
+      {"pcxx-classifier",
+       {"--set", "dataset=digits", "--set", "samples=99", "--set", "test_samples=9", "--set",
+        "widths=[784,9]"},
+       "labels up to 9"},
+      {"pcxx-classifier",
+       {"--set", "dataset=digits", "--set", "samples=9", "--set", "test_samples=9", "--load",
+        "text.pt"},
+       "'text.pt'"},
   };
   for (const auto& [program, words, part] : cases) {
     SCOPED_TRACE(program + " " + words.back());
@@ -209,17 +237,82 @@ TEST_F(Apps, TheExamplesOfTheHelpAreRight) {
   }
 }
 
-// Oracle: the test error when the weights were saved.
+// Oracle: what the test gave when the weights were saved.
 TEST_F(Apps, SavedWeightsGiveTheirTestErrorAgain) {
-  ASSERT_EQ(run_task("pcxx-autoencoder", {"--out", "a", "--quiet"}).code, 0);
-  const auto model = nlohmann::json::parse(read_file("a/summary.json"))["models"][1];
-  const auto outcome =
-      run_task("pcxx-autoencoder",
-               {"--quiet", "--out", "b", "--set", "steps=0", "--set", "learning_rate=1", "--set",
-                "rule=pc", "--load", "a/" + model["weights"][0].get<std::string>()});
+  for (const std::string program : {"pcxx-autoencoder", "pcxx-classifier"}) {
+    SCOPED_TRACE(program);
+    ASSERT_EQ(run_task(program, {"--out", "a", "--quiet", "--set", "seeds=1"}).code, 0);
+    const auto model = nlohmann::json::parse(read_file("a/summary.json"))["models"][1];
+    const auto outcome =
+        run_task(program, {"--quiet", "--out", "b", "--set", "steps=0", "--set", "learning_rate=1",
+                           "--set", "rule=pc", "--load",
+                           "a/" + model["weights"][0].get<std::string>(), "--set", "seeds=1"});
+    ASSERT_EQ(outcome.code, 0) << outcome.errors;
+    const auto again = nlohmann::json::parse(read_file("b/summary.json"))["models"][0];
+    EXPECT_EQ(again["final_error"], model["final_error"]);
+    EXPECT_EQ(again.value("final_accuracy", -1.0), model.value("final_accuracy", -1.0));
+    for (const auto* folder : {"a", "b"}) fs::remove_all(folder);
+  }
+}
+
+// Oracle: metrics.csv. The rate that ends most accurate is chosen, in the mean over the seeds, and
+// its accuracy is that of the summary and of the table.
+TEST_F(Apps, TheMostAccurateRateIsChosen) {
+  const auto outcome = run_task("pcxx-classifier", {"--out", "a"});
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
-  const auto again = nlohmann::json::parse(read_file("b/summary.json"))["models"][0];
-  EXPECT_EQ(again["final_error"], model["final_error"]);
+  std::map<std::string, std::map<std::string, double>> accuracies;  // by optimizer and rule, rate
+  std::istringstream rows(read_file("a/metrics.csv"));
+  const auto fields = [](const std::string& row) {
+    Words words;
+    std::istringstream stream(row);
+    for (std::string word; std::getline(stream, word, ',');) words.push_back(word);
+    return words;
+  };
+  std::string row;
+  std::getline(rows, row);
+  const auto header = fields(row);
+  while (std::getline(rows, row)) {
+    const auto words = fields(row);
+    const auto field = [&](const std::string& name) {
+      return words.at(
+          static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin()));
+    };
+    if (field("metric") != "test_accuracy" || field("step") != "4") continue;
+    accuracies[field("rule") + " " + field("optimizer")][field("learning_rate")] +=
+        std::stod(field("value")) / 2;
+  }
+  const auto models = nlohmann::json::parse(read_file("a/summary.json"))["models"];
+  ASSERT_EQ(models.size(), 4U);
+  for (const auto& model : models) {
+    EXPECT_EQ(model["metric"], "test_accuracy");
+    const auto& by_rate = accuracies.at(model["rule"].get<std::string>() + " " +
+                                        model["optimizer"].get<std::string>());
+    ASSERT_EQ(by_rate.size(), 2U);
+    double best = 0;
+    for (const auto& [rate, accuracy] : by_rate) best = std::max(best, accuracy);
+    EXPECT_NEAR(by_rate.at(fmt::format("{}", model["best_rate"].get<double>())), best, 1e-12);
+    EXPECT_NEAR(model["final_accuracy"].get<double>(), best, 1e-12);
+    EXPECT_NE(outcome.out.find(fmt::format("{:.3g}", best)), std::string::npos) << outcome.out;
+  }
+}
+
+// Contract: a model that diverges beside one that does not is a row of the table, also where a key
+// of inference tells them apart; the summary has the key as it was given.
+TEST_F(Apps, DivergedModelsAreTold) {
+  const auto outcome = run_task(
+      "pcxx-classifier",
+      {"--set", "rule=pc", "--set", "optimizer=sgd", "--set", "inference=error_descent", "--set",
+       "inference_step_size=[0,1e6]", "--set", "inference_steps=[3,4]", "--out", "a"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  EXPECT_NE(outcome.out.find("diverged"), std::string::npos) << outcome.out;
+  std::multiset<int> steps;
+  int diverged = 0;
+  for (const auto& model : nlohmann::json::parse(read_file("a/summary.json"))["models"]) {
+    steps.insert(model["inference_steps"].get<int>());
+    diverged += model["best_rate"].is_null() ? 1 : 0;
+  }
+  EXPECT_EQ(steps, (std::multiset<int>{3, 3, 4, 4}));
+  EXPECT_EQ(diverged, 2);
 }
 
 // Oracle: the uninterrupted sweep. One that is killed between two jobs goes on from those it had

@@ -11,10 +11,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The program is the last word of the name but for a number of hidden layers.
+// The program is a word of the name.
 std::string program_of(const std::string& stem) {
-  for (const std::string name : {"alignment", "regression", "autoencoder"}) {
-    if (stem.find("_" + name) != std::string::npos) return "pcxx-" + name;
+  for (const std::string name : {"alignment", "regression", "autoencoder", "classifier"}) {
+    if (stem.find(name) != std::string::npos) return "pcxx-" + name;
   }
   return "";
 }

@@ -20,7 +20,10 @@ std::vector<Program> programs() {
           {"regression", {"width=5", "steps=5", "noise=[0,0.1]", "bias=[true,false]"}},
           {"autoencoder",
            {"dataset=digits", "samples=100", "test_samples=50", "steps=2", "seeds=1",
-            "learning_rate=[0.1,0.3]", "rescaling=[none,projection]"}}};
+            "learning_rate=[0.1,0.3]", "rescaling=[none,projection]"}},
+          {"classifier",
+           {"dataset=digits", "samples=100", "test_samples=50", "steps=2", "seeds=2",
+            "learning_rate=[0.1,1e9]", "optimizer=[sgd,adam]"}}};
 }
 
 int run(std::vector<std::string> command, std::string& text) {

@@ -110,6 +110,18 @@ TEST(BestRate, BreaksTiesWithinTenByArea) {
   EXPECT_EQ(apart->tied, 1);
 }
 
+// Oracle: the same rule with other factors; at 1 only equal errors are tied.
+TEST(BestRate, TakesAnotherTieFactor) {
+  const Curve slow{1, 1, 1, 1e-6};
+  const Curve fast{1, 1e-5, 1e-5, 2e-6};
+  EXPECT_EQ(best_rate(one_seed({slow, fast}), {1, 2}, 2.01)->index, 1);
+  EXPECT_EQ(best_rate(one_seed({slow, fast}), {1, 2}, 1.99)->index, 0);
+  EXPECT_EQ(best_rate(one_seed({slow, fast}), {1, 2}, 1)->index, 0);
+  const auto equal = best_rate(one_seed({slow, {1, 1, 1e-3, 1e-6}}), {1, 2}, 1);
+  EXPECT_EQ(equal->index, 1);
+  EXPECT_EQ(equal->tied, 2);
+}
+
 // Oracle: the same rule with several seeds; the area that counts is their mean.
 TEST(BestRate, AreasAreMeansOverSeeds) {
   const std::vector<std::vector<Curve>> curves{

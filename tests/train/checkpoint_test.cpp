@@ -1,7 +1,12 @@
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
 #include <pcxx/train/checkpoint.h>
 #include <torch/torch.h>
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "support/networks.h"
 #include "support/temporary_folder.h"
@@ -19,6 +24,9 @@ using test::TemporaryFolder;
 nn::NetworkOptions options() {
   return nn::mlp({3, 5, 4}, nn::Activation::kReLU);
 }
+
+// A file of each format.
+const std::string kNames[] = {"w.pt", "w.safetensors"};
 
 std::vector<at::Tensor> copy_of(const nn::Network& network) {
   std::vector<at::Tensor> weights;
@@ -53,18 +61,21 @@ TEST(Checkpoint, ComesBackAsItWas) {
       saved->to(dtype);
       loaded->to(dtype);
       ASSERT_FALSE(same(copy_of(saved), copy_of(loaded)));
-      save_network(saved, folder / "w.pt");
-      const auto parameters = loaded->parameters();
-      load_network(loaded, folder / "w.pt");
-      EXPECT_TRUE(same(copy_of(loaded), copy_of(saved)));
-      // The same tensors, so that an optimizer that holds them goes on.
-      for (std::size_t i = 0; i < parameters.size(); ++i) {
-        EXPECT_TRUE(parameters[i].is_same(loaded->parameters()[i]));
-        EXPECT_TRUE(parameters[i].requires_grad());
+      for (const auto& name : kNames) {
+        auto target = nn::Network(std::dynamic_pointer_cast<nn::NetworkImpl>(loaded->clone()));
+        save_network(saved, folder / name);
+        const auto parameters = target->parameters();
+        load_network(target, folder / name);
+        EXPECT_TRUE(same(copy_of(target), copy_of(saved)));
+        // The same tensors, so that an optimizer that holds them goes on.
+        for (std::size_t i = 0; i < parameters.size(); ++i) {
+          EXPECT_TRUE(parameters[i].is_same(target->parameters()[i]));
+          EXPECT_TRUE(parameters[i].requires_grad());
+        }
       }
     }
   }
-  EXPECT_EQ(folder.size(), 1U);
+  EXPECT_EQ(folder.size(), 2U);
 }
 
 // Oracle: torch::save and torch::load, whose format it is.
@@ -83,27 +94,27 @@ TEST(Checkpoint, IsATorchArchive) {
 }
 
 TEST(Checkpoint, RefusesAnotherNetwork) {
-  const TemporaryFolder folder;
-  const auto file = folder / "w.pt";
-  save_network(random_network(options()), file);
   const auto sizes = [](std::vector<std::int64_t> n) { return nn::mlp(n, nn::Activation::kReLU); };
-  expect_refused(random_network(sizes({3, 6, 4})), file, "layer1.weight is [5, 3], not [6, 3]");
-  expect_refused(random_network(sizes({3, 5, 4, 4})), file, "no weight 'layer3.weight'");
-  expect_refused(random_network(sizes({3, 5})), file, "'layer2.weight' more");
-  expect_refused(random_network(options().with_bias()), file, "no weight 'layer1.bias'");
-  expect_refused(random_network(options().ensemble(2)), file, "[5, 3], not [2, 5, 3]");
-  // As many numbers in another order.
-  expect_refused(random_network(sizes({5, 3, 4})), file, "[5, 3], not [3, 5]");
-
-  save_network(random_network(options().with_bias()), file);
-  expect_refused(random_network(options()), file, "'layer1.bias' more");
-
   auto single = random_network(options());
   single->to(at::kFloat);
-  save_network(random_network(options()), file);
-  expect_refused(single, file, "holds float64, and the network is float32");
-  save_network(single, file);
-  expect_refused(random_network(options()), file, "holds float32, and the network is float64");
+  for (const auto& name : kNames) {
+    const TemporaryFolder folder;
+    const auto file = folder / name;
+    save_network(random_network(options()), file);
+    expect_refused(random_network(sizes({3, 6, 4})), file, "layer1.weight is [5, 3], not [6, 3]");
+    expect_refused(random_network(sizes({3, 5, 4, 4})), file, "no weight 'layer3.weight'");
+    expect_refused(random_network(sizes({3, 5})), file, "'layer2.weight' more");
+    expect_refused(random_network(options().with_bias()), file, "no weight 'layer1.bias'");
+    expect_refused(random_network(options().ensemble(2)), file, "[5, 3], not [2, 5, 3]");
+    // As many numbers in another order.
+    expect_refused(random_network(sizes({5, 3, 4})), file, "[5, 3], not [3, 5]");
+    expect_refused(single, file, "holds float64, and the network is float32");
+
+    save_network(random_network(options().with_bias()), file);
+    expect_refused(random_network(options()), file, "'layer1.bias' more");
+    save_network(single, file);
+    expect_refused(random_network(options()), file, "holds float32, and the network is float64");
+  }
 }
 
 TEST(Checkpoint, RefusesWeightsThatAreNotFinite) {
@@ -114,8 +125,10 @@ TEST(Checkpoint, RefusesWeightsThatAreNotFinite) {
       const at::NoGradGuard no_grad;
       network->layer(2).weight[1][2] = value;
     }
-    save_network(network, folder / "w.pt");
-    expect_refused(random_network(options()), folder / "w.pt", "layer2.weight");
+    for (const auto& name : kNames) {
+      save_network(network, folder / name);
+      expect_refused(random_network(options()), folder / name, "layer2.weight that is not finite");
+    }
   }
 }
 
@@ -141,45 +154,154 @@ TEST(Checkpoint, RefusesFilesThatAreNoNetwork) {
 // Invariant: a file that lost its end or a bit is refused, or what it lost did not matter. LibTorch
 // takes flipped bits of weights silently.
 TEST(Checkpoint, RefusesDamagedFiles) {
-  const TemporaryFolder folder;
-  const auto file = folder / "w.pt";
   auto saved = random_network(options());
-  save_network(saved, file);
-  const auto bytes = read_file(file);
-
   const auto network = random_network(options(), 2);
-  for (std::size_t size = 0; size < bytes.size(); size += 97) {
-    write_file(file, bytes.substr(0, size));
+  for (const auto& name : kNames) {
+    const TemporaryFolder folder;
+    const auto file = folder / name;
+    save_network(saved, file);
+    const auto bytes = read_file(file);
+    for (std::size_t size = 0; size < bytes.size(); size += 97) {
+      write_file(file, bytes.substr(0, size));
+      expect_refused(network, file);
+    }
+    write_file(file, bytes.substr(0, bytes.size() - 1));
     expect_refused(network, file);
-  }
-  write_file(file, bytes.substr(0, bytes.size() - 1));
-  expect_refused(network, file);
 
-  int refused = 0;
-  for (std::size_t i = 0; i < bytes.size(); i += 5) {
-    auto damaged = bytes;
-    damaged[i] = static_cast<char>(damaged[i] ^ 0x20);
-    write_file(file, damaged);
-    const auto loaded = random_network(options(), 2);
-    const auto before = copy_of(loaded);
-    auto target = loaded;
-    if (test::user_error_text([&] { load_network(target, file); })) {
-      ++refused;
-      EXPECT_TRUE(same(copy_of(loaded), before));
-    } else {
-      EXPECT_TRUE(same(copy_of(loaded), copy_of(saved))) << "byte " << i;
+    int refused = 0;
+    for (std::size_t i = 0; i < bytes.size(); i += 5) {
+      auto damaged = bytes;
+      damaged[i] = static_cast<char>(damaged[i] ^ 0x20);
+      write_file(file, damaged);
+      const auto loaded = random_network(options(), 2);
+      const auto before = copy_of(loaded);
+      auto target = loaded;
+      if (test::user_error_text([&] { load_network(target, file); })) {
+        ++refused;
+        EXPECT_TRUE(same(copy_of(loaded), before));
+      } else {
+        EXPECT_TRUE(same(copy_of(loaded), copy_of(saved))) << "byte " << i;
+      }
+    }
+    EXPECT_GT(refused, 10);
+  }
+}
+
+// ---- Safetensors --------------------------------------------------------------------------------
+
+// A file of 64-bit numbers, made by hand.
+using Numbers = std::vector<std::pair<std::string, at::Tensor>>;
+std::string by_hand(const Numbers& numbers, const std::string& metadata, std::size_t padded = 0) {
+  std::string header = "{" + metadata;
+  std::string data;
+  for (const auto& [name, tensor] : numbers) {
+    header += fmt::format(R"({}"{}":{{"dtype":"F64","shape":[{}],"data_offsets":[{},{}]}})",
+                          header == "{" ? "" : ",", name, fmt::join(tensor.sizes(), ","),
+                          data.size(), data.size() + tensor.nbytes());
+    data.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+  }
+  header += "}";
+  header.resize(std::max(header.size(), padded), ' ');
+  std::string length(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i) length[i] = static_cast<char>(header.size() >> (8 * i));
+  return length + header + data;
+}
+
+Numbers numbers_of(const nn::Network& network) {
+  Numbers numbers;
+  for (const auto& weight : network->named_parameters()) {
+    numbers.emplace_back(weight.key(), weight.value().detach());
+  }
+  return numbers;
+}
+
+// Oracle: the weights that were written down. Neither a checksum nor the ending of the name nor an
+// order is asked for, and the length of a header may look like the beginning of a zip file.
+TEST(Checkpoint, TakesSafetensorsOfOtherPrograms) {
+  const TemporaryFolder folder;
+  const auto theirs = random_network(options().with_bias(), 1);
+  auto numbers = numbers_of(theirs);
+  std::reverse(numbers.begin(), numbers.end());
+  for (const std::size_t padded : {0, 4096, 'P' + 256 * 'K'}) {
+    for (const std::string name : {"w.safetensors", "w.pt", "weights"}) {
+      SCOPED_TRACE(fmt::format("{} {}", name, padded));
+      write_file(folder / name, by_hand(numbers, R"("__metadata__":{"format":"pt"})", padded));
+      auto ours = random_network(options().with_bias(), 2);
+      load_network(ours, folder / name);
+      EXPECT_TRUE(same(copy_of(ours), copy_of(theirs)));
     }
   }
-  EXPECT_GT(refused, 10);
+}
+
+// Oracle: the same file with the right checksum, which is taken.
+TEST(Checkpoint, RefusesSafetensorsWithAnotherChecksum) {
+  const TemporaryFolder folder;
+  const auto file = folder / "w.safetensors";
+  const auto saved = random_network(options(), 1);
+  save_network(saved, file);
+  const auto text = read_file(file);
+  const auto begin = text.find(R"("crc32":")");
+  ASSERT_NE(begin, std::string::npos);
+  const auto right = text.substr(begin, text.find('"', begin + 9) + 1 - begin);
+  auto ours = random_network(options(), 2);
+  write_file(file, by_hand(numbers_of(saved), R"("__metadata__":{)" + right + "}"));
+  load_network(ours, file);
+  EXPECT_TRUE(same(copy_of(ours), copy_of(saved)));
+  for (const std::string wrong : {"0", "-1", "", "none", "99999999999999999999"}) {
+    write_file(file, by_hand(numbers_of(saved), R"("__metadata__":{"crc32":")" + wrong + "\"}"));
+    expect_refused(random_network(options(), 3), file, "checksum");
+  }
+}
+
+// Oracle: the network itself. Texts of the caller's stand beside these and do not replace them.
+TEST(Checkpoint, SafetensorsDescribeTheNetwork) {
+  const TemporaryFolder folder;
+  const auto file = folder / "w.safetensors";
+  const auto metadata = [&](const nn::NetworkOptions& shape) {
+    save_network(random_network(shape), file, {{"seed", "7"}, {"widths", "none"}});
+    const auto bytes = read_file(file);
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), sizeof length);
+    auto texts = nlohmann::json::parse(bytes.substr(8, length))["__metadata__"];
+    EXPECT_EQ(texts.count("crc32"), 1U);
+    texts.erase("crc32");
+    return texts;
+  };
+  EXPECT_EQ(metadata(options()),
+            (nlohmann::json{{"widths", "3,5,4"}, {"activations", "relu,identity"}, {"seed", "7"}}));
+  EXPECT_EQ(metadata(nn::linear_residual(4, 3))["residual"], "true,true,true");
+}
+
+// Oracle: /dev/full, which refuses every byte as a full disk does; the old file stays.
+TEST(Checkpoint, AFullDiskKeepsTheOldSafetensors) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  const TemporaryFolder folder;
+  const auto path = folder / "w.safetensors";
+  const auto old = random_network(options(), 1);
+  save_network(old, path);
+  const auto write_to_full_disk = [&] {
+    AtomicFile file(path);
+    fs::create_symlink("/dev/full", file.temporary());
+    write_network(file.stream(), random_network(options(), 2));
+    file.commit();
+  };
+  test::expect_user_error(write_to_full_disk, quoted(path));
+  auto loaded = random_network(options(), 3);
+  load_network(loaded, path);
+  EXPECT_TRUE(same(copy_of(loaded), copy_of(old)));
+  EXPECT_EQ(folder.size(), 1U);
 }
 
 TEST(Checkpoint, ReportsAPlaceThatCannotBeWritten) {
   const TemporaryFolder folder;
   const auto network = random_network(options());
-  test::expect_user_error([&] { save_network(network, folder / "nowhere/w.pt"); }, "nowhere/w.pt");
-  fs::create_directory(folder / "w.pt");
-  test::expect_user_error([&] { save_network(network, folder / "w.pt"); }, "w.pt");
-  EXPECT_EQ(folder.size(), 1U);
+  for (const auto& name : kNames) {
+    const auto nowhere = folder / "nowhere" / name;
+    test::expect_user_error([&] { save_network(network, nowhere); }, quoted(nowhere));
+    fs::create_directory(folder / name);
+    test::expect_user_error([&] { save_network(network, folder / name); }, name);
+  }
+  EXPECT_EQ(folder.size(), 2U);
 }
 
 }  // namespace

@@ -346,7 +346,7 @@ TEST(SweepPlan, ATensorJobGoesOnFromACheckpoint) {
       const auto ignore = [](std::int64_t) {};
       const auto whole = work.run(0, JobContext(ignore, keep, nullptr, 1, 0, std::nullopt));
       ASSERT_EQ(states.size(), 5U);
-      EXPECT_TRUE(whole.contains("inference_mean_steps"));
+      EXPECT_TRUE(whole.contains("inference_mean_passes"));
       for (const auto& state : std::vector(states)) {
         const auto resumed = work.run(0, JobContext(ignore, keep, nullptr, 0, 0, state));
         ASSERT_EQ(resumed.size(), whole.size());

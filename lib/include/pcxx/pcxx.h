@@ -20,6 +20,7 @@
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
+#include <pcxx/metrics/accuracy.h>
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/predicted_alignment.h>

@@ -71,8 +71,8 @@ std::string Report::brief() const {
 
 std::map<std::string, at::Tensor> measurements(const Report& report) {
   const auto mean = [](const at::Tensor& values) { return values.to(at::kDouble).mean(-1); };
-  return {{"inference_steps", report.steps.amax(-1).to(at::kDouble)},
-          {"inference_mean_steps", mean(report.steps)},
+  return {{"inference_passes", report.steps.amax(-1).to(at::kDouble)},
+          {"inference_mean_passes", mean(report.steps)},
           {"inference_energy", mean(report.energy)},
           {"inference_residual", report.residual.amax(-1)},
           {"inference_gap_bound", mean(report.gap_bound)},

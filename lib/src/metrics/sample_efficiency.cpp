@@ -64,7 +64,7 @@ double mean_final_error(const std::vector<Curve>& seeds) {
 }
 
 std::optional<BestRate> best_rate(const std::vector<std::vector<Curve>>& curves,
-                                  const std::vector<double>& rates) {
+                                  const std::vector<double>& rates, double tie_factor) {
   check(curves, rates);
   std::vector<double> errors;
   for (const auto& seeds : curves) errors.push_back(mean_final_error(seeds));
@@ -75,7 +75,7 @@ std::optional<BestRate> best_rate(const std::vector<std::vector<Curve>>& curves,
   best.diverged_rates =
       static_cast<std::size_t>(std::count(errors.begin(), errors.end(), kInfinity));
   for (std::size_t i = 0; i < rates.size(); ++i) {
-    if (errors[i] > std::max(kTieFactor * *lowest, kTieFloor)) continue;
+    if (errors[i] > std::max(tie_factor * *lowest, kTieFloor)) continue;
     const double area = mean_area(curves[i]);
     if (best.tied++ == 0 || area < best.area) {
       best.index = i;

@@ -115,14 +115,14 @@ Stored read_safetensors_file(const std::string& bytes, const std::string& path) 
   auto file = read_safetensors(bytes, path);
   Stored stored{std::move(file.tensors), {}};
   if (const auto sum = file.metadata.find(kChecksum); sum != file.metadata.end()) {
-    stored.checksum = std::atoll(sum->second.c_str());
+    stored.checksum = std::strtoll(sum->second.c_str(), nullptr, 10);
   }
   return stored;
 }
 
 // A torch archive is a zip file; the header of safetensors opens with a brace after its length.
 bool is_safetensors(std::string_view bytes, const fs::path& path) {
-  if (bytes.starts_with("PK")) return false;
+  if (bytes.starts_with("PK\x03\x04")) return false;
   return path.extension() == kSafetensors || (bytes.size() > 8 && bytes[8] == '{');
 }
 

@@ -51,7 +51,7 @@ constexpr std::int64_t kCurvatureEvery = 10;  // steps
 
 // Metrics.
 constexpr const char* kTrainError = "train_error";
-constexpr const char* kSteps = "inference_steps";
+constexpr const char* kPasses = "inference_passes";
 constexpr const char* kConverged = "inference_converged";
 constexpr const char* kCurvature = "inference_curvature";
 constexpr const char* kUnstableAt = "inference_unstable_at";
@@ -181,7 +181,7 @@ class Trainer {
     for (const auto& [name, value] : inference::measurements(report)) {
       const double number = value.item<double>();
       if (reported_ && name != kCurvature) training_.updates[name].push_back(number);
-      if (name == kSteps || name == kConverged) training_.numbers[name] += number;
+      if (name == kPasses || name == kConverged) training_.numbers[name] += number;
     }
   }
 
@@ -197,7 +197,7 @@ class Trainer {
   // Sums over the steps become means.
   void end() {
     const auto steps = static_cast<double>(training_.updates[kTrainError].size());
-    for (const auto* name : {kSteps, kConverged}) {
+    for (const auto* name : {kPasses, kConverged}) {
       if (training_.numbers.contains(name)) training_.numbers[name] /= steps;
     }
     training_.numbers.merge(optimizer_.rescaling().diagnostics());
@@ -405,7 +405,7 @@ void ImageSweep::record(const ImageModel& result) const {
 void ImageSweep::summarise(ImageModel& result) const {
   auto& json = result.summary;
   json = run_.identity(result.model);
-  json["metric"] = "test_error";
+  json["metric"] = task_.criterion();
   json["best_rate"] = nullptr;
   std::size_t diverged = 0;
   std::size_t unstable = 0;
@@ -433,7 +433,7 @@ void ImageSweep::summarise(ImageModel& result) const {
     json["final_" + name.substr(std::string_view("test_").size())] =
         mean([&](const auto& t) { return t.tests.at(name).back(); });
   }
-  for (const auto* name : {kSteps, kConverged}) {
+  for (const auto* name : {kPasses, kConverged}) {
     if (!runs.front().numbers.contains(name)) continue;
     json[name] = mean([&](const auto& t) { return t.numbers.at(name); });
   }
@@ -468,7 +468,7 @@ Table image_table(const Run& run, const std::vector<ImageModel>& results,
   header.insert(header.end(), varied.begin(), varied.end());
   header.emplace_back("best rate");
   for (const auto& headline : headlines) header.push_back(headline.title);
-  header.insert(header.end(), {"inference steps", "converged"});
+  header.insert(header.end(), {"inference passes", "converged"});
   Table table(header);
   for (const auto& [model, rates, seeds, runs, best, summary, networks] : results) {
     std::vector<std::string> row{summary["model"].get<std::string>()};
@@ -478,8 +478,8 @@ Table image_table(const Run& run, const std::vector<ImageModel>& results,
     for (const auto& headline : headlines) {
       row.push_back(best ? brief(number(headline.number)) : "diverged");
     }
-    const bool inferred = summary.contains("inference_steps");
-    row.push_back(inferred ? fmt::format("{:.0f}", number("inference_steps")) : "-");
+    const bool inferred = summary.contains("inference_passes");
+    row.push_back(inferred ? fmt::format("{:.0f}", number("inference_passes")) : "-");
     row.push_back(inferred ? fmt::format("{:.0f} %", 100 * number("inference_converged")) : "-");
     table.row(row);
   }

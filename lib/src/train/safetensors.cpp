@@ -51,18 +51,19 @@ struct Entry {
   std::uint64_t end;
 };
 
-// The bytes of so many numbers; nothing when there are too many to count.
+// The bytes of so many numbers; nothing when there are too many to count, as there are for a
+// tensor's strides even where a size of 0 leaves none.
 std::optional<std::uint64_t> byte_count(const std::vector<std::int64_t>& shape,
                                         at::ScalarType type) {
   std::uint64_t count = c10::elementSize(type);
+  bool empty = false;
   for (const auto size : shape) {
-    const auto factor = static_cast<std::uint64_t>(size);
-    if (factor != 0 && count > std::numeric_limits<std::int64_t>::max() / factor) {
-      return std::nullopt;
-    }
+    const auto factor = static_cast<std::uint64_t>(std::max<std::int64_t>(size, 1));
+    if (count > std::numeric_limits<std::int64_t>::max() / factor) return std::nullopt;
     count *= factor;
+    empty = empty || size == 0;
   }
-  return count;
+  return empty ? 0 : count;
 }
 
 bool is_count(const nlohmann::json& value) {
@@ -212,7 +213,7 @@ class Reader {
 
 void write_safetensors(std::ostream& stream, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header;
+  auto header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
   std::vector<at::Tensor> values;
   std::uint64_t end = 0;

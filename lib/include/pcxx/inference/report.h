@@ -60,15 +60,15 @@ struct Report {
 
 /// A report in numbers, by metric; each is [] or [R], float64.
 ///
-///   inference_steps       passes until the slowest sample stopped
-///   inference_mean_steps  passes of a sample, on average
-///   inference_energy      E_b on average
-///   inference_residual    the largest
-///   inference_gap_bound   on average
-///   inference_curvature   the largest
-///   inference_converged   part of the samples
-///   inference_unstable    part of the samples
-///   inference_regime      0 backprop-like, 1 intermediate, 2 equilibrium
+///   inference_passes       until the slowest sample stopped
+///   inference_mean_passes  of a sample, on average
+///   inference_energy       E_b on average
+///   inference_residual     the largest
+///   inference_gap_bound    on average
+///   inference_curvature    the largest
+///   inference_converged    part of the samples
+///   inference_unstable     part of the samples
+///   inference_regime       0 backprop-like, 1 intermediate, 2 equilibrium
 std::map<std::string, at::Tensor> measurements(const Report& report);
 
 }  // namespace pcxx::inference

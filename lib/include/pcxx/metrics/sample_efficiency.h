@@ -16,7 +16,7 @@ using Curve = std::vector<double>;
 inline constexpr double kLogFloor = 1e-32;
 /// An error this many times the initial one is a diverged run.
 inline constexpr double kDivergence = 1e6;
-/// Final errors within this factor of the best one are tied ...
+/// Final errors within this factor of the best one are tied, unless another is asked for ...
 inline constexpr double kTieFactor = 10;
 /// ... and so are all those below this.
 inline constexpr double kTieFloor = 1e-28;
@@ -58,10 +58,10 @@ struct BestRate {
 double mean_final_error(const std::vector<Curve>& seeds);
 
 /// The rate with the lowest mean final error over seeds, infinite where any seed diverged. Rates
-/// within kTieFactor of the best, or below kTieFloor, are tied, and the smallest mean area under
+/// within `tie_factor` of the best, or below kTieFloor, are tied, and the smallest mean area under
 /// the log curve wins (at equal areas the first). `curves[i][s]` is seed s at rates[i]; rates are
 /// in any order. nullopt when every rate has diverged. Throws c10::Error when the sizes do not fit.
 std::optional<BestRate> best_rate(const std::vector<std::vector<Curve>>& curves,
-                                  const std::vector<double>& rates);
+                                  const std::vector<double>& rates, double tie_factor = kTieFactor);
 
 }  // namespace pcxx::metrics

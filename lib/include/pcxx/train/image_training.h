@@ -36,7 +36,7 @@ struct ImageTraining {
   /// where asked the `target_alignment` of its update with that batch's errors, and how inference
   /// went (inference/report.h, `measurements`); its curvature of every tenth step, NaN elsewhere.
   std::map<std::string, metrics::Curve> updates;
-  /// Of the whole run: diagnostics of the rescaling; with predictive coding also `inference_steps`,
+  /// Of the whole run: diagnostics of the rescaling; with predictive coding also `inference_passes`,
   /// the mean of each batch's slowest sample, `inference_converged`, the part of the samples, and
   /// where a fixed step became unstable `inference_unstable_at`, the step that ended the run.
   std::map<std::string, double> numbers;
@@ -49,6 +49,8 @@ class ImageTask {
 
   /// Label of the progress line.
   virtual std::string_view name() const = 0;
+  /// The test metric that `best_rate` goes by.
+  virtual std::string_view criterion() const { return "test_error"; }
   /// Throws UserError unless networks of this model fit these images.
   virtual void check(const Config& model, const ImageSets& sets) const = 0;
   /// Inputs and targets.
