@@ -10,12 +10,11 @@ PyTorch and Lightning, whose classes it extends:
     taskset -c 0 peers-env/bin/python benchmarks/peers/inference_epc.py --source FOLDER
 
 FOLDER is the checkout. The step is its own `training_step`, called without Lightning's Trainer and
-with its log calls empty, so that nothing but the algorithm is timed. Its step size is 0.1, of the
-two that it ships (0.1, 0.3). Before the timing, steps at rate `--rate` on one batch show that it
+with its log calls empty, so that nothing but the algorithm is timed. Its step size is 0.1, the
+smaller of the two that its sweep tries. Before the timing, steps at rate `--rate` on one batch show that it
 learns; the timing has rate 0: the same work on the same network.
-`--compile` compiles its energy by torch.compile.
+`--compile` compiles its energy by torch.compile; no other part of the step can be compiled whole.
 """
-import argparse
 import os
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -23,12 +22,13 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import torch
 
-import epc
+import checkout
 import steps
+from pytorch_step import STEPS, make_layers
 
 
 def make_step(PCE, rate, arguments):
-    pce = PCE(steps.make_layers(), iters=steps.STEPS, e_lr=arguments.step_size, w_lr=rate)
+    pce = PCE(make_layers(), iters=STEPS, e_lr=arguments.step_size, w_lr=rate)
     if arguments.compile:
         pce.E = torch.compile(pce.E, dynamic=False)
     optimizer = torch.optim.SGD(pce.parameters(), lr=rate, fused=True)
@@ -52,8 +52,8 @@ def main():
     parser = steps.arguments(__doc__)
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
-    PCE = epc.load(arguments.source)
-    name = f"ePC {epc.commit(arguments.source)}, PyTorch {torch.__version__}"
+    PCE = checkout.epc(arguments.source)
+    name = f"ePC {checkout.commit(arguments.source)}, PyTorch {torch.__version__}"
     steps.measure(name, "compiled" if arguments.compile else "eager",
                   lambda rate, _: make_step(PCE, rate, arguments), arguments)
 

@@ -29,8 +29,9 @@ import sys
 
 import torch
 
-import epc
+import checkout
 import steps
+from pytorch_step import STEPS, make_layers
 
 
 def squared_error(output, target):
@@ -39,14 +40,14 @@ def squared_error(output, target):
 
 def make_step(pc, rate, frozen, step_size):
     network = torch.nn.Sequential()
-    layers = steps.make_layers()
+    layers = make_layers()
     for layer in layers[:-1]:
         network.extend([layer, pc.PCLayer()])
     network.append(layers[-1])
     network.train()
     trainer = pc.PCTrainer(
         network,
-        T=steps.STEPS,
+        T=STEPS,
         optimizer_x_fn=torch.optim.SGD,
         optimizer_x_kwargs={"lr": step_size, "fused": True},
         update_p_at="last",
@@ -60,7 +61,7 @@ def make_step(pc, rate, frozen, step_size):
             weight.requires_grad_(required)
 
     def before_last(t):
-        if t == steps.STEPS - 2:
+        if t == STEPS - 2:
             require_gradients(True)
 
     def step(x, y):
@@ -88,7 +89,7 @@ def main():
     sys.path.insert(0, arguments.source)
     import predictive_coding as pc
 
-    name = f"PredictiveCoding {epc.commit(arguments.source)}, PyTorch {torch.__version__}"
+    name = f"PredictiveCoding {checkout.commit(arguments.source)}, PyTorch {torch.__version__}"
     for way, frozen in (("as shipped", False), ("weights frozen", True)):
         steps.measure(
             name, way,

@@ -13,7 +13,8 @@ WIDTHS, BATCH = (784, 256, 256, 10), 128
 
 def read(path):
     """An IDX file of bytes, plain or gzipped."""
-    data = path.read_bytes() if path.exists() else gzip.open(f"{path}.gz").read()
+    data = path.read_bytes() if path.exists() else gzip.decompress(
+        path.with_name(f"{path.name}.gz").read_bytes())
     dimensions = data[3]
     shape = struct.unpack(f">{dimensions}I", data[4 : 4 + 4 * dimensions])
     return numpy.frombuffer(data, numpy.uint8, offset=4 + 4 * dimensions).reshape(shape)

@@ -7,7 +7,9 @@ import time
 
 import torch
 
-WIDTHS, STEPS, BATCHES = (784, 128, 32, 128, 784), 20, (1, 64)
+from pytorch_step import STEPS, WIDTHS
+
+BATCHES = (1, 64)
 
 
 def arguments(description):
@@ -18,15 +20,6 @@ def arguments(description):
     parser.add_argument("--rate", type=float, default=0.05, help="of the weights, in the check")
     parser.add_argument("--repetitions", type=int, default=300)
     return parser
-
-
-def make_layers():
-    layers = []
-    for n_in, n_out in zip(WIDTHS, WIDTHS[1:]):
-        last = len(layers) == len(WIDTHS) - 2
-        linear = torch.nn.Linear(n_in, n_out, bias=False)
-        layers.append(torch.nn.Sequential(linear, torch.nn.Sigmoid() if last else torch.nn.ReLU()))
-    return layers
 
 
 def measure(library, way, make_step, arguments):
