@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One epoch of MNIST by the public ePC code in PyTorch: 784-256-256-10, ReLU, linear output, no
-biases, squared error to one-hot labels, B = 128, T = 5 and 20 steps of error descent, then Adam on the
-weights, as it ships. float32, one core, the samples in memory.
+biases, squared error to one-hot labels, B = 128, T = 5 and 20 steps of error descent, then Adam on
+the weights, as it ships; float32, one core, the samples in memory.
 
 ePC (github.com/cgoemaere/error_based_PC, Apache-2.0) is run from a checkout of its own; it needs
 PyTorch and Lightning, whose classes it extends:
@@ -10,12 +10,12 @@ PyTorch and Lightning, whose classes it extends:
     peers-env/bin/pip install torch lightning
     taskset -c 0 peers-env/bin/python benchmarks/peers/classifier_epc.py --source EPC --data FOLDER
 
-EPC is the checkout. FOLDER holds mnist/ with the four IDX files, plain or gzipped. The step is ePC's
-own `training_step`, called without Lightning's Trainer and with its log calls empty. A JSON line each:
-processor seconds of an epoch (shuffling included, testing not) and test accuracy after it, over seeds.
-The default step sizes and rate are the best by that accuracy of those tried on the way: sizes from
-0.001 (T = 20) or 0.003 (T = 5) to 0.3, rates 0.0003, 0.001, 0.002. torch.compile of the energy makes
-it no faster.
+EPC is the checkout. FOLDER holds mnist/ with the four IDX files, plain or gzipped. The step is
+ePC's own `training_step`, called without Lightning's Trainer and with its log calls empty. A JSON
+line each: processor seconds of an epoch (shuffling included, testing not) and test accuracy after
+it, over seeds. The default step sizes and rate are the best by that accuracy of some tried: sizes
+from 0.001 (T = 20) or 0.003 (T = 5) to 0.3, rates 0.0003 (T = 20), 0.001, 0.002. torch.compile of
+the energy makes it no faster.
 """
 import argparse
 import os

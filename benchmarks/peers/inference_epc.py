@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """One training step of the autoencoder 784-128-32-128-784 (ReLU, sigmoid output, no biases) by the
-public ePC code in PyTorch: T = 20 steps of error descent, then SGD on the weights. float32, one core.
+public ePC code in PyTorch: T = 20 steps of error descent, then SGD on the weights; float32, one
+core.
 
 ePC (github.com/cgoemaere/error_based_PC, Apache-2.0) is run from a checkout of its own; it needs
 PyTorch and Lightning, whose classes it extends:
@@ -11,9 +12,9 @@ PyTorch and Lightning, whose classes it extends:
 
 FOLDER is the checkout. The step is its own `training_step`, called without Lightning's Trainer and
 with its log calls empty, so that nothing but the algorithm is timed. Its step size is 0.1, the
-smaller of the two that its sweep tries. Before the timing, steps at rate `--rate` on one batch show that it
-learns; the timing has rate 0: the same work on the same network.
-`--compile` compiles its energy by torch.compile; no other part of the step can be compiled whole.
+smaller of the two that its sweep tries. Before the timing, steps at rate `--rate` on one batch show
+that it learns; the timing has rate 0: the same work on the same network. `--compile` compiles its
+energy, which every step of the descent evaluates, by torch.compile.
 """
 import os
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """One training step of the autoencoder 784-128-32-128-784 (ReLU, sigmoid output, no biases) by the
-library PredictiveCoding in PyTorch: T = 20 steps of state descent, then SGD on the weights. float32,
-one core.
+library PredictiveCoding in PyTorch: T = 20 steps of state descent, then SGD on the weights;
+float32, one core.
 
-PredictiveCoding (github.com/Bogacz-Group/PredictiveCoding, without a licence) is run from a checkout
-of its own, with what it imports:
+PredictiveCoding (github.com/Bogacz-Group/PredictiveCoding, without a licence) is run from a
+checkout of its own, with what it imports:
 
     python3 -m venv peers-env
     peers-env/bin/pip install torch numpy pandas matplotlib seaborn tqdm
@@ -14,8 +14,8 @@ FOLDER is the checkout. The states are those after the activations, from the fee
 step size is 0.1, its default. It evaluates the energy T times and updates the weights with the last
 of them (`update_p_at="last"`), so that the T-th step of the states comes too late for the weights.
 
-  as shipped      `PCTrainer.train_on_batch` with its defaults: each of the T backward passes has the
-                  weights' gradients too
+  as shipped      `PCTrainer.train_on_batch` with its defaults: each of the T backward passes has
+                  the weights' gradients too
   weights frozen  the same, the weights requiring no gradient before the last pass
 
 Before the timing, steps at rate `--rate` on one batch show that it learns; the timing has rate 0.
