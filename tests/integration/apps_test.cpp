@@ -305,9 +305,10 @@ TEST_F(Apps, DivergedModelsAreTold) {
        "inference_step_size=[0,1e6]", "--set", "inference_steps=[3,4]", "--out", "a"});
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
   EXPECT_NE(outcome.out.find("diverged"), std::string::npos) << outcome.out;
+  const auto summary = nlohmann::json::parse(read_file("a/summary.json"));
   std::multiset<int> steps;
   int diverged = 0;
-  for (const auto& model : nlohmann::json::parse(read_file("a/summary.json"))["models"]) {
+  for (const auto& model : summary["models"]) {
     steps.insert(model["inference_steps"].get<int>());
     diverged += model["best_rate"].is_null() ? 1 : 0;
   }

@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "support/environment.h"
-#include "support/idx.h"
+#include "support/idx_files.h"
 #include "support/process.h"
 
 namespace pcxx {
