@@ -25,10 +25,11 @@ using train::Run;
 constexpr std::int64_t kClasses = 10;
 constexpr std::array<double, 4> kGaps{0.1, 0.01, 0.001, 0.0001};
 
-// 1, 2, ... 20, and then in steps of a twentieth, up to and with `most`.
+// 1, 2, ... 20, in steps of a twentieth to 200, and of a half up to and with `most`.
 std::vector<std::int64_t> some_passes(std::int64_t most) {
   std::vector<std::int64_t> passes;
-  for (std::int64_t t = 1; t < most; t += std::max<std::int64_t>(1, t / 20)) passes.push_back(t);
+  for (std::int64_t t = 1; t < most; t += t < 200 ? std::max<std::int64_t>(1, t / 20) : t / 2)
+    passes.push_back(t);
   passes.push_back(most);
   return passes;
 }

@@ -73,16 +73,17 @@ TEST_F(InferenceApps, AnUnstableStepEndsItsRun) {
                                                "--set", "widths=[784,40,20,40,784]",
                                                "--set", "rule=pc",
                                                "--set", "seeds=1",
-                                               "--set", "learning_rate=[1e-3,3]",
-                                               "--set", "steps=30",
-                                               "--set", "test_every=10",
+                                               "--set", "learning_rate=[1e-3,10]",
+                                               "--set", "steps=12",
+                                               "--set", "test_every=4",
                                                "--set", "inference=error_descent",
-                                               "--set", "inference_step_size=0.1"});
+                                               "--set", "inference_step_size=0.12",
+                                               "--set", "inference_steps=60"});
   EXPECT_TRUE(
-      errors.starts_with("pcxx-autoencoder: pc, learning_rate 3, seed 0: ended as diverged "
+      errors.starts_with("pcxx-autoencoder: pc, learning_rate 10, seed 0: ended as diverged "
                          "at step "))
       << errors;
-  EXPECT_NE(errors.find("a step of 0.1 is unstable for "), std::string::npos) << errors;
+  EXPECT_NE(errors.find("a step of 0.12 is unstable for "), std::string::npos) << errors;
   EXPECT_EQ(errors.find('\n'), errors.size() - 1) << errors;
   const auto model = summary()["models"][0];
   EXPECT_EQ(model["best_rate"], 1e-3);
