@@ -7,6 +7,7 @@
 #include <pcxx/core/random.h>
 #include <pcxx/data/batch.h>
 #include <pcxx/inference/error_descent.h>
+#include <pcxx/inference/lbfgs.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/nn/init.h>
@@ -24,6 +25,7 @@ namespace {
 using namespace pcxx;
 
 constexpr int kInferenceSteps = 20;
+constexpr int kQuasiNewtonPasses[] = {5, 10, 20};
 
 struct Problem {
   std::string name;
@@ -62,6 +64,12 @@ std::unique_ptr<learning::LearningRule> make_rule(const std::string& name, bool 
       std::make_shared<inference::ErrorDescent>(options));
 }
 
+std::unique_ptr<learning::LearningRule> make_quasi_newton_rule(int passes) {
+  const inference::DescentOptions options{
+      .max_steps = passes, .tolerance = 0, .energy_tolerance = 0};
+  return std::make_unique<learning::PredictiveCoding>(std::make_shared<inference::Lbfgs>(options));
+}
+
 std::unique_ptr<optim::Rescaling> make_rescaling(const std::string& name, double regularisation) {
   if (name == "alpha") return std::make_unique<optim::Alpha>();
   if (name == "decorrelation") {
@@ -76,11 +84,13 @@ std::unique_ptr<optim::Rescaling> make_rescaling(const std::string& name, double
   return std::make_unique<optim::Plain>();
 }
 
-void training_step(benchmark::State& state, const Problem& problem, const std::string& rule_name,
+using MakeRule = std::function<std::unique_ptr<learning::LearningRule>(bool linear)>;
+
+void training_step(benchmark::State& state, const Problem& problem, const MakeRule& make,
                    const std::string& rescaling) {
   const auto network = make_network(problem);
   const auto batch = make_batch(problem, *network);
-  const auto rule = make_rule(rule_name, network->is_linear());
+  const auto rule = make(network->is_linear());
   // Rate 0: the step costs the same, and the network stays the one that is measured.
   optim::Rescaled optimizer(
       std::make_unique<torch::optim::SGD>(network->parameters(), torch::optim::SGDOptions(0.0)),
@@ -212,9 +222,18 @@ void add_problem(const Problem& problem) {
   const std::string ours = online ? "recursive_projection" : "projection";
   for (const std::string& rescaling : {std::string("none"), paper, ours}) {
     for (const std::string rule : {"bp", "pc"}) {
-      add(problem.name + "/" + rule + " " + rescaling,
-          [=](auto& state) { training_step(state, problem, rule, rescaling); });
+      add(problem.name + "/" + rule + " " + rescaling, [=](auto& state) {
+        const auto make = [&](bool is_linear) { return make_rule(rule, is_linear); };
+        training_step(state, problem, make, rescaling);
+      });
     }
+  }
+  if (linear) return;
+  for (const int passes : kQuasiNewtonPasses) {
+    add(fmt::format("{}/pc none, {} passes of L-BFGS", problem.name, passes), [=](auto& state) {
+      training_step(
+          state, problem, [&](bool) { return make_quasi_newton_rule(passes); }, "none");
+    });
   }
 }
 
