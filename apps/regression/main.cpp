@@ -225,6 +225,7 @@ train::Schema schema() {
                       "inference_step_size",
                       "inference_tolerance",
                       "inference_energy_tolerance",
+                      "unstable_inference",
                       "regularisation",
                       "spectrum",
                       "as_printed",

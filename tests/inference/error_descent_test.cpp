@@ -282,6 +282,39 @@ TEST(ErrorDescent, StopsOnlyTheSamplesWhoseStepIsUnstable) {
   EXPECT_FALSE(report.converged.logical_and(report.unstable).any().item<bool>());
 }
 
+// Oracle: gradient steps by autograd. An unstable step that is kept is reported, and changes
+// nothing.
+TEST(ErrorDescent, AnUnstableStepMayBeKept) {
+  const auto network = random_network(nn::mlp({6, 8, 7, 5}, nn::Activation::kTanh));
+  {
+    const at::NoGradGuard no_grad;
+    for (auto& weight : network->parameters()) weight.mul_(3);
+  }
+  const auto batch = random_batch(*network, 4);
+  const double eta = 1;
+  constexpr int kSteps = 12;
+  std::vector<at::Tensor> errors{at::zeros({4, 8}, at::kDouble), at::zeros({4, 7}, at::kDouble)};
+  for (int t = 0; t < kSteps; ++t) {
+    for (auto& eps : errors) eps = eps.detach().requires_grad_(true);
+    const auto x_1 = network->layer(1).forward(batch.input) + errors[0];
+    const auto x_2 = network->layer(2).forward(x_1) + errors[1];
+    const auto r = batch.target - network->layer(3).forward(x_2);
+    (0.5 * (errors[0].square().sum() + errors[1].square().sum() + r.square().sum())).backward();
+    for (auto& eps : errors) eps = eps.detach() - eta * eps.grad();
+  }
+  const auto state = ErrorDescent({.max_steps = kSteps,
+                                   .step_size = eta,
+                                   .tolerance = 0,
+                                   .energy_tolerance = 0,
+                                   .keep_unstable = true})
+                         .infer(*network, batch);
+  EXPECT_TRUE(state.report.any_unstable());
+  EXPECT_EQ(state.report.steps.min().item<std::int64_t>(), kSteps);
+  for (std::size_t l = 1; l <= 2; ++l) {
+    EXPECT_LT(relative_difference(state.errors[l], errors[l - 1]), 1e-9);
+  }
+}
+
 // Oracle: a bound on the curvature of every linear piece. A step below 2 / bound is never called
 // unstable, though at kinks of ReLU the energy may rise with it.
 TEST(ErrorDescent, AStableStepIsNotAccusedAtKinks) {

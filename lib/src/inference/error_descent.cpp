@@ -34,7 +34,9 @@ Equilibrium ErrorDescent::infer(const nn::NetworkImpl& network, const data::Batc
   GradientSteps solver(step, fixed);
   minimise(energy, solver, control, options_.max_steps);
   auto report = control.report(name(), solver.step_sizes(), energy.energy());
-  return energy.finish(std::move(pass), std::move(report));
+  auto state = energy.finish(std::move(pass), std::move(report));
+  if (!options_.keep_unstable) discard_unstable(state);
+  return state;
 }
 
 }  // namespace pcxx::inference

@@ -4,8 +4,6 @@
 #include <pcxx/nn/fused.h>
 #include <pcxx/nn/products.h>
 
-#include <limits>
-
 #include "inference/power_iteration.h"
 
 namespace pcxx::inference {
@@ -189,12 +187,6 @@ Equilibrium ErrorEnergy::finish(nn::Feedforward pass, Report report) {
   errors_[depth_] = r_;
   activities_[depth_] = target_;
   if (depth_ == 1) outputs_[1] = pass.outputs[1].clone();
-  if (report.any_unstable()) {
-    const auto rows = report.unstable.unsqueeze(-1);
-    for (std::size_t l = 1; l <= depth_; ++l) {
-      errors_[l].masked_fill_(rows, std::numeric_limits<double>::quiet_NaN());
-    }
-  }
   return {.feedforward = std::move(pass),
           .activities = std::move(activities_),
           .outputs = std::move(outputs_),

@@ -39,8 +39,7 @@ class ErrorEnergy final : public Energy {
 
   /// E_b at the errors of the last way forward.
   at::Tensor energy() const;
-  /// The state, of an energy that is not needed any more. All samples with `unstable` (bool, as
-  /// energies are shaped) get NaN for their errors.
+  /// The state, of an energy that is not needed any more.
   Equilibrium finish(nn::Feedforward pass, Report report);
 
  private:

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
 namespace pcxx::inference {
 
@@ -28,7 +28,7 @@ void GradientSteps::step(Energy& energy, SampleControl& control, bool) {
     changed = changed || !control.active(row) || rows_[row].size != before;
   }
   if (!suspects.empty()) {
-    stop_unstable(energy, control, suspects);
+    examine(energy, control, suspects);
     changed = true;
   }
   if (!changed || !control.any_active()) return;
@@ -49,23 +49,22 @@ bool GradientSteps::judge(SampleControl& control, std::size_t row) {
 }
 
 bool GradientSteps::looks_unstable(const SampleControl& control, std::size_t row, bool rose) {
-  constexpr int kRises = 2;
   auto& r = rows_[row];
   const bool grew = control.gradient_norm(row) > r.gradient_norm;
   r.gradient_norm = control.gradient_norm(row);
   r.rises = rose && grew ? r.rises + 1 : 0;
-  return r.rises >= kRises;
+  return r.rises == r.suspicious;
 }
 
 // A step multiplies the part of the gradient along an eigenvector of the Hessian by 1 - eta lambda.
-void GradientSteps::stop_unstable(const Energy& energy, SampleControl& control,
-                                  const std::vector<std::size_t>& suspects) {
+void GradientSteps::examine(const Energy& energy, SampleControl& control,
+                            const std::vector<std::size_t>& suspects) {
   constexpr int kIterations = 20;
   const auto curvature = energy.curvature(kIterations).to(at::kCPU, at::kDouble).contiguous();
   const auto* lambda = curvature.const_data_ptr<double>();
   for (const auto row : suspects) {
-    rows_[row].rises = 0;
-    if (lambda[row] * rows_[row].size > 2) control.stop_unstable(row, lambda[row]);
+    rows_[row].suspicious *= 2;
+    if (lambda[row] * rows_[row].size > 2) control.call_unstable(row, lambda[row]);
   }
 }
 
@@ -88,6 +87,14 @@ at::Tensor GradientSteps::step_sizes() const {
                  [](const Sample& row) { return row.size; });
   if (!samples_.defined()) return sizes.view(all_sizes_.sizes());
   return all_sizes_.index_copy(0, samples_.cpu(), sizes);
+}
+
+void discard_unstable(Equilibrium& state) {
+  if (!state.report.any_unstable()) return;
+  const auto rows = state.report.unstable.unsqueeze(-1);
+  for (auto& errors : state.errors) {
+    if (errors.defined()) errors.masked_fill_(rows, std::numeric_limits<double>::quiet_NaN());
+  }
 }
 
 }  // namespace pcxx::inference

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <pcxx/inference/inference.h>
+
 #include <vector>
 
 #include "inference/solver.h"
@@ -24,12 +26,13 @@ class GradientSteps final : public Solver {
     double size = 0;
     double gradient_norm = 0;
     int rises = 0;
+    int suspicious = 2;  // rises; twice as many after every acquittal
   };
 
   bool judge(SampleControl& control, std::size_t row);
   bool looks_unstable(const SampleControl& control, std::size_t row, bool rose);
-  void stop_unstable(const Energy& energy, SampleControl& control,
-                     const std::vector<std::size_t>& suspects);
+  void examine(const Energy& energy, SampleControl& control,
+               const std::vector<std::size_t>& suspects);
 
   at::Tensor all_sizes_;  // where a sample has stopped, what it stopped with
   at::Tensor samples_;    // of the rows at hand; undefined while these are all
@@ -37,5 +40,8 @@ class GradientSteps final : public Solver {
   bool fixed_;
   std::vector<Sample> rows_;
 };
+
+/// Errors of the samples that are reported unstable become NaN.
+void discard_unstable(Equilibrium& state);
 
 }  // namespace pcxx::inference

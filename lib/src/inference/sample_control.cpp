@@ -89,9 +89,11 @@ void SampleControl::see_curvatures(const at::Tensor& values) {
   for (std::size_t row = 0; row < rows(); ++row) see_curvature(row, each[row]);
 }
 
-void SampleControl::stop_unstable(std::size_t row, double curvature) {
+void SampleControl::call_unstable(std::size_t row, double curvature) {
   see_curvature(row, curvature);
-  sample(row).state = State::kUnstable;
+  auto& s = sample(row);
+  s.unstable = true;
+  if (!options_.keep_unstable) s.state = State::kFailed;
 }
 
 std::optional<at::Tensor> SampleControl::drop_finished() {
@@ -133,7 +135,7 @@ Report SampleControl::report(std::string_view method, const at::Tensor& step_siz
       .gap_bound = collect(at::kDouble, gap),
       .steps = collect(at::kLong, [](const Sample& s) { return s.passes; }),
       .converged = collect(at::kBool, [](const Sample& s) { return s.state == State::kConverged; }),
-      .unstable = collect(at::kBool, [](const Sample& s) { return s.state == State::kUnstable; }),
+      .unstable = collect(at::kBool, [](const Sample& s) { return s.unstable; }),
       .step_size = step_size.to(at::kDouble),
       .curvature = collect(at::kDouble, [](const Sample& s) { return s.curvature; })};
 }

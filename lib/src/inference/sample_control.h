@@ -43,8 +43,8 @@ class SampleControl {
   void see_curvature(std::size_t row, double value);
   /// Of all rows.
   void see_curvatures(const at::Tensor& values);
-  /// The row's step size is above 2 / curvature: it stops, diverged.
-  void stop_unstable(std::size_t row, double curvature);
+  /// The row's step size is above 2 / curvature: it stops, unless such are kept.
+  void call_unstable(std::size_t row, double curvature);
 
   /// The active rows (int64, of the rows at hand), once they are few enough for the others to be
   /// left out; they are all the rows there are from then on.
@@ -57,10 +57,11 @@ class SampleControl {
                 const at::Tensor& energy) const;
 
  private:
-  enum class State : std::uint8_t { kActive, kConverged, kFailed, kUnstable };
+  enum class State : std::uint8_t { kActive, kConverged, kFailed };
 
   struct Sample {
     State state = State::kActive;
+    bool unstable = false;
     double first_gradient = 0;
     double gradient_norm = 0;
     double energy = 0;

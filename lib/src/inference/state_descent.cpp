@@ -87,12 +87,6 @@ class StateEnergy final : public Energy {
   }
 
   Equilibrium finish(nn::Feedforward pass, Report report) {
-    if (report.any_unstable()) {
-      for (std::size_t l = 1; l <= network_.size(); ++l) {
-        errors_[l].masked_fill_(report.unstable.unsqueeze(-1),
-                                std::numeric_limits<double>::quiet_NaN());
-      }
-    }
     report.gap_bound.fill_(std::numeric_limits<double>::quiet_NaN());
     return {.feedforward = std::move(pass),
             .activities = std::move(activities_),
@@ -166,7 +160,9 @@ Equilibrium StateDescent::infer(const nn::NetworkImpl& network, const data::Batc
   GradientSteps solver(step, /*fixed=*/true);
   minimise(energy, solver, control, options_.max_steps);
   auto report = control.report(name(), solver.step_sizes(), energy.energy_squares().div(2));
-  return energy.finish(std::move(pass), std::move(report));
+  auto state = energy.finish(std::move(pass), std::move(report));
+  if (!options_.keep_unstable) discard_unstable(state);
+  return state;
 }
 
 }  // namespace pcxx::inference

@@ -32,7 +32,9 @@ inference::DescentOptions descent_options(const Config& config) {
   return {.max_steps = config.integer("inference_steps"),
           .step_size = config.real("inference_step_size"),
           .tolerance = config.real("inference_tolerance"),
-          .energy_tolerance = config.real("inference_energy_tolerance")};
+          .energy_tolerance = config.real("inference_energy_tolerance"),
+          .keep_unstable =
+              config.has("unstable_inference") && config.text("unstable_inference") == "keep"};
 }
 
 }  // namespace

@@ -162,11 +162,8 @@ class Trainer {
     if (update.report) {
       report(*update.report);
       if (reported_ && step_ % kCurvatureEvery == 0) record_curvature(batch);
-      if (update.report->any_unstable()) {
-        training_.numbers[kUnstableAt] = static_cast<double>(step_);
-        job.warn(fmt::format("ended as diverged at step {}: {}", step_, update.report->brief()));
-        return;
-      }
+      if (update.report->any_unstable()) warn_unstable(*update.report, job);
+      if (ended()) return;
     }
     optimizer_.write_gradients(update.layers);
     if (aligned_) {
@@ -183,6 +180,16 @@ class Trainer {
       if (reported_ && name != kCurvature) training_.updates[name].push_back(number);
       if (name == kPasses || name == kConverged) training_.numbers[name] += number;
     }
+  }
+
+  void warn_unstable(const inference::Report& report, JobContext& job) {
+    const bool end = model_.text("unstable_inference") == "end";
+    if (end) training_.numbers[kUnstableAt] = static_cast<double>(step_);
+    if (!warned_) {
+      job.warn(fmt::format("{} step {}: {}", end ? "ended as diverged at" : "from", step_,
+                           report.brief()));
+    }
+    warned_ = true;
   }
 
   // It changes slowly: once in a while is enough, and costs next to nothing.
@@ -227,6 +234,7 @@ class Trainer {
   data::Minibatches minibatches_;
   bool aligned_ = false;
   bool reported_ = false;
+  bool warned_ = false;
   std::int64_t step_ = 0;
   ImageTraining training_;
 };
@@ -512,6 +520,7 @@ Schema image_schema(const std::vector<std::string>& more) {
                                  "inference_step_size",
                                  "inference_tolerance",
                                  "inference_energy_tolerance",
+                                 "unstable_inference",
                                  "regularisation",
                                  "spectrum",
                                  "as_printed",

@@ -273,6 +273,14 @@ std::vector<Key> inference_keys() {
        .shape = Shape::kSweep,
        .minimum = 0,
        .per_model = true},
+      {.name = "unstable_inference",
+       .kind = Kind::kText,
+       .initial = R"("end")",
+       .doc = "what follows when inference_step_size has become larger than 2 / curvature: end the "
+              "run as diverged, or keep what the passes gave (inference stopped early on purpose); "
+              "either is reported",
+       .choices = {"end", "keep"},
+       .per_model = true},
   };
 }
 

@@ -30,7 +30,8 @@ std::string_view name(Regime regime);
 ///              state descent, whose variables are others.
 ///   steps      passes (forward and back) until the sample stopped
 ///   converged  by residual or by energy decrease, within the step limit
-///   unstable   stopped because its fixed step exceeds 2 / curvature; its errors are NaN
+///   unstable   its fixed step exceeds 2 / curvature; unless DescentOptions::keep_unstable it has
+///              stopped, and its errors are NaN
 ///   step_size  eta of the sample; 0 for methods that have none
 ///   curvature  of the energy, where a power iteration has chosen a step size or found it unstable
 ///              (inference/curvature.h measures it at any time); 0 where there was none
