@@ -79,11 +79,17 @@ Descent descend(const Config& solver, const Subject& subject, train::JobContext&
                   .energy = {(subject.batch.target - prediction).square().sum(-1).div(2)},
                   .residual = {1},
                   .report = infer(solver)};
+  const auto for_curvature = passes_for_curvature(solver);
+  if (for_curvature > 0) {
+    descent.passes.push_back(for_curvature);
+    descent.energy.push_back(descent.energy.front());
+    descent.residual.push_back(1);
+  }
   const auto endless =
       solver.with("inference_tolerance", {0.0}).with("inference_energy_tolerance", {0.0});
   for (const auto passes : some_passes(solver.integer("inference_steps"))) {
     const auto report = infer(endless.with("inference_steps", {passes}));
-    descent.passes.push_back(passes + passes_for_curvature(solver));
+    descent.passes.push_back(passes + for_curvature);
     descent.energy.push_back(report.energy);
     descent.residual.push_back(report.max_residual());
     context.advance(passes);
