@@ -376,6 +376,7 @@ train::Schema schema() {
   keys.initial("widths", "[784, 128, 32, 128, 784]");
   keys.initial("init", "\"lecun\"");
   keys.initial("batch_size", "64");
+  keys.initial("dtype", "\"float32\"");
   keys.initial("seeds", "1");
   keys.initial("inference", R"(["lbfgs", "error_descent", "state_descent"])");
   keys.initial("inference_step_size", "[0, 0.1]");

@@ -30,8 +30,9 @@ class Energy {
   virtual const at::Tensor& energy_squares() const = 0;
 
   /// The largest Rayleigh quotient of the Hessian there that so many power iterations find, of the
-  /// piece of the network that the sample is in; undefined where it is not to be had.
-  virtual at::Tensor curvature(int /*iterations*/) const { return {}; }
+  /// piece of the network that a sample is in: of the samples at `rows` (int64, as if flattened);
+  /// undefined where it is not to be had.
+  virtual at::Tensor curvature(const at::Tensor& /*rows*/, int /*iterations*/) const { return {}; }
 
   /// The samples at `rows` (int64) alone, with their variables; nothing where that is not to be
   /// had. `forward` comes first.

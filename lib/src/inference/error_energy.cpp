@@ -164,9 +164,13 @@ void ErrorEnergy::pull_back(std::size_t l) {
   if (above.residual) deltas_[l].add_(delta);
 }
 
-at::Tensor ErrorEnergy::curvature(int iterations) const {
-  return power_iteration(network_, zero_outputs_.empty() ? outputs_ : zero_outputs_, r_,
-                         iterations);
+at::Tensor ErrorEnergy::curvature(const at::Tensor& rows, int iterations) const {
+  auto outputs = zero_outputs_.empty() ? outputs_ : zero_outputs_;
+  if (r_.dim() > 2) {  // weights differ from member to member
+    return power_iteration(network_, outputs, r_, iterations).flatten().index_select(0, rows);
+  }
+  for (std::size_t l = 1; l <= depth_; ++l) outputs[l] = outputs[l].index_select(0, rows);
+  return power_iteration(network_, outputs, r_.index_select(0, rows), iterations);
 }
 
 std::unique_ptr<Energy> ErrorEnergy::select(const at::Tensor& rows) const {

@@ -34,7 +34,7 @@ class ErrorEnergy final : public Energy {
   std::vector<at::Tensor> gradients() override;
   const at::Tensor& gradient_squares() const override { return gradient_squares_; }
   const at::Tensor& energy_squares() const override { return energy_squares_; }
-  at::Tensor curvature(int iterations) const override;
+  at::Tensor curvature(const at::Tensor& rows, int iterations) const override;
   std::unique_ptr<Energy> select(const at::Tensor& rows) const override;
 
   /// E_b at the errors of the last way forward.

@@ -20,11 +20,11 @@ void GradientSteps::step(Energy& energy, SampleControl& control, bool) {
   energy.descend(step_);
   control.read(energy);
   bool changed = false;
-  std::vector<std::size_t> suspects;
+  std::vector<std::int64_t> suspects;
   for (std::size_t row = 0; row < rows_.size(); ++row) {
     if (!control.active(row)) continue;
     const double before = rows_[row].size;
-    if (judge(control, row)) suspects.push_back(row);
+    if (judge(control, row)) suspects.push_back(static_cast<std::int64_t>(row));
     changed = changed || !control.active(row) || rows_[row].size != before;
   }
   if (!suspects.empty()) {
@@ -56,15 +56,19 @@ bool GradientSteps::looks_unstable(const SampleControl& control, std::size_t row
   return r.rises == r.suspicious;
 }
 
-// A step multiplies the part of the gradient along an eigenvector of the Hessian by 1 - eta lambda.
+// A step multiplies the part of the gradient along an eigenvector of the Hessian by 1 - eta lambda:
+// where this has grown, the gradient is close to that eigenvector, and few iterations are enough.
 void GradientSteps::examine(const Energy& energy, SampleControl& control,
-                            const std::vector<std::size_t>& suspects) {
-  constexpr int kIterations = 20;
-  const auto curvature = energy.curvature(kIterations).to(at::kCPU, at::kDouble).contiguous();
+                            const std::vector<std::int64_t>& suspects) {
+  constexpr int kIterations = 2;
+  const auto rows = at::tensor(suspects).to(step_.device());
+  const auto curvature = energy.curvature(rows, kIterations).to(at::kCPU, at::kDouble).contiguous();
   const auto* lambda = curvature.const_data_ptr<double>();
-  for (const auto row : suspects) {
+  for (const auto suspect : suspects) {
+    const auto row = static_cast<std::size_t>(suspect);
     rows_[row].suspicious *= 2;
-    if (lambda[row] * rows_[row].size > 2) control.call_unstable(row, lambda[row]);
+    if (*lambda * rows_[row].size > 2) control.call_unstable(row, *lambda);
+    ++lambda;
   }
 }
 

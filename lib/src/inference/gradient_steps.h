@@ -32,7 +32,7 @@ class GradientSteps final : public Solver {
   bool judge(SampleControl& control, std::size_t row);
   bool looks_unstable(const SampleControl& control, std::size_t row, bool rose);
   void examine(const Energy& energy, SampleControl& control,
-               const std::vector<std::size_t>& suspects);
+               const std::vector<std::int64_t>& suspects);
 
   at::Tensor all_sizes_;  // where a sample has stopped, what it stopped with
   at::Tensor samples_;    // of the rows at hand; undefined while these are all

@@ -52,9 +52,9 @@ class StateEnergy final : public Energy {
   const at::Tensor& energy_squares() const override { return energy_squares_; }
 
   // The Hessian is A^T A, where A v are the changes of the errors.
-  at::Tensor curvature(int iterations) const override {
+  at::Tensor curvature(const at::Tensor& rows, int iterations) const override {
     const auto depth = network_.size();
-    if (depth == 1) return at::ones_like(squares_);
+
     std::vector<at::Tensor> v(depth + 1);
     for (std::size_t l = 1; l < depth; ++l) v[l] = pull_back(errors_, l);
     at::Tensor quotient;
@@ -71,7 +71,7 @@ class StateEnergy final : public Energy {
       }
       for (std::size_t l = 1; l < depth; ++l) v[l] = pull_back(change, l);
     }
-    return quotient;
+    return quotient.flatten().index_select(0, rows);
   }
 
   std::unique_ptr<Energy> select(const at::Tensor& rows) const override {
