@@ -36,9 +36,10 @@ struct ImageTraining {
   /// where asked the `target_alignment` of its update with that batch's errors, and how inference
   /// went (inference/report.h, `measurements`); its curvature of every tenth step, NaN elsewhere.
   std::map<std::string, metrics::Curve> updates;
-  /// Of the whole run: diagnostics of the rescaling; with predictive coding also `inference_passes`,
-  /// the mean of each batch's slowest sample, `inference_converged`, the part of the samples, and
-  /// where a fixed step became unstable `inference_unstable_at`, the step that ended the run.
+  /// Of the whole run: diagnostics of the rescaling; with predictive coding also
+  /// `inference_passes`, the mean of each batch's slowest sample, `inference_converged`, the part
+  /// of the samples, and where a fixed step became unstable `inference_unstable_at`, the step that
+  /// ended the run.
   std::map<std::string, double> numbers;
 };
 
