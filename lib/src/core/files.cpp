@@ -28,8 +28,8 @@ unsigned machine_tag() {
 }  // namespace
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
-  const auto name = fmt::format(".{}.{}-{:x}.partial", path_.filename().string(), ::getpid(),
-                                machine_tag());
+  const auto name =
+      fmt::format(".{}.{}-{:x}.partial", path_.filename().string(), ::getpid(), machine_tag());
   temporary_ = path_.parent_path() / name;
 }
 
