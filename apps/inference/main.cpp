@@ -118,7 +118,7 @@ at::Tensor least_energy(const Config& config, const Subject& subject,
 
 // Mean energy above the least, relative to it. A sample that is lost counts as infinitely far.
 double gap(const at::Tensor& energy, const at::Tensor& least) {
-  const double found = (energy.mean() / least.mean() - 1).item<double>();
+  const auto found = (energy.mean() / least.mean() - 1).item<double>();
   return std::isfinite(found) ? found : std::numeric_limits<double>::infinity();
 }
 

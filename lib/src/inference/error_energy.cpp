@@ -33,14 +33,13 @@ std::vector<LayerView> views_of(const nn::NetworkImpl& network) {
 }  // namespace
 
 ErrorEnergy::ErrorEnergy(const nn::NetworkImpl& network, const nn::Feedforward& pass,
-                         at::Tensor target)
-    : ErrorEnergy(network, views_of(network), pass.activities[0], pass.outputs[1],
-                  std::move(target)) {
+                         const at::Tensor& target)
+    : ErrorEnergy(network, views_of(network), pass.activities[0], pass.outputs[1], target) {
   at_zero(pass);
 }
 
 ErrorEnergy::ErrorEnergy(const nn::NetworkImpl& network, std::vector<LayerView> views,
-                         at::Tensor input, at::Tensor first_output, at::Tensor target)
+                         at::Tensor input, at::Tensor first_output, const at::Tensor& target)
     : network_(network),
       depth_(views.size()),
       views_(std::move(views)),

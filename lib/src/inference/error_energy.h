@@ -26,7 +26,8 @@ struct LayerView {
 class ErrorEnergy final : public Energy {
  public:
   /// At eps = 0. `pass` is the feed-forward pass of the batch, target as the network takes it.
-  ErrorEnergy(const nn::NetworkImpl& network, const nn::Feedforward& pass, at::Tensor target);
+  ErrorEnergy(const nn::NetworkImpl& network, const nn::Feedforward& pass,
+              const at::Tensor& target);
 
   std::vector<at::Tensor> variables() override;
   void forward(bool last) override;
@@ -44,7 +45,7 @@ class ErrorEnergy final : public Energy {
 
  private:
   ErrorEnergy(const nn::NetworkImpl& network, std::vector<LayerView> views, at::Tensor input,
-              at::Tensor first_output, at::Tensor target);
+              at::Tensor first_output, const at::Tensor& target);
 
   void allocate();
   void at_zero(const nn::Feedforward& pass);

@@ -57,11 +57,11 @@ double Report::mean_steps() const {
 }
 
 std::string Report::brief() const {
-  const auto text = fmt::format("{}: {}/{} converged in {} steps, residual {:.2g}, {}", method,
-                                converged.sum().item<std::int64_t>(), converged.numel(),
-                                max_steps(), max_residual(), inference::name(regime()));
+  auto text = fmt::format("{}: {}/{} converged in {} steps, residual {:.2g}, {}", method,
+                          converged.sum().item<std::int64_t>(), converged.numel(), max_steps(),
+                          max_residual(), inference::name(regime()));
   if (!any_unstable()) return text;
-  const double largest = curvature.masked_select(unstable).max().item<double>();
+  const auto largest = curvature.masked_select(unstable).max().item<double>();
   return fmt::format(
       "{}; a step of {:g} is unstable for {} of them: their curvature reaches {:.3g}, "
       "so it must be below {:.2g}",

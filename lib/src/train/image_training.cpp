@@ -176,7 +176,7 @@ class Trainer {
 
   void report(const inference::Report& report) {
     for (const auto& [name, value] : inference::measurements(report)) {
-      const double number = value.item<double>();
+      const auto number = value.item<double>();
       if (reported_ && name != kCurvature) training_.updates[name].push_back(number);
       if (name == kPasses || name == kConverged) training_.numbers[name] += number;
     }
@@ -439,7 +439,7 @@ void ImageSweep::summarise(ImageModel& result) const {
   };
   for (const auto& [name, curve] : runs.front().tests) {
     json["final_" + name.substr(std::string_view("test_").size())] =
-        mean([&](const auto& t) { return t.tests.at(name).back(); });
+        mean([metric = name](const auto& t) { return t.tests.at(metric).back(); });
   }
   for (const auto* name : {kPasses, kConverged}) {
     if (!runs.front().numbers.contains(name)) continue;
@@ -478,9 +478,11 @@ Table image_table(const Run& run, const std::vector<ImageModel>& results,
   for (const auto& headline : headlines) header.push_back(headline.title);
   header.insert(header.end(), {"inference passes", "converged"});
   Table table(header);
-  for (const auto& [model, rates, seeds, runs, best, summary, networks] : results) {
+  for (const auto& result : results) {
+    const auto& best = result.best;
+    const auto& summary = result.summary;
     std::vector<std::string> row{summary["model"].get<std::string>()};
-    for (const auto& key : varied) row.push_back(to_string(model.values(key).front()));
+    for (const auto& key : varied) row.push_back(to_string(result.model.values(key).front()));
     const auto number = [&](const std::string& name) { return summary[name].get<double>(); };
     row.push_back(!best ? "none" : brief(best->rate) + (at_edge(*best) ? " (edge)" : ""));
     for (const auto& headline : headlines) {
