@@ -22,7 +22,6 @@ using inference::Report;
 using train::Config;
 using train::Run;
 
-constexpr std::int64_t kClasses = 10;
 constexpr std::array<double, 4> kGaps{0.1, 0.01, 0.001, 0.0001};
 
 // 1, 2, ... 20, in steps of a twentieth to 200, and of a half up to and with `most`.
@@ -143,7 +142,8 @@ std::string percent(double part) {
 class InferenceRun {
  public:
   explicit InferenceRun(Run& run) : run_(run), config_(run.config()) {
-    if (config_.text("task") != "teacher") sets_ = train::load_image_sets(run_);
+    const auto& task = config_.text("task");
+    if (task != "teacher") sets_ = train::load_image_sets(run_, task == "labels");
     config_ = run.config();
     for (const auto& solver : config_.models()) {
       if (!exists(solver)) continue;
@@ -199,8 +199,14 @@ class InferenceRun {
     if (task == "teacher") return train::make_teacher(config_, seed, run_.device()).next(size);
     data::Minibatches minibatches(sets_.train.size(), static_cast<std::uint64_t>(seed));
     const auto index = minibatches.next(size);
-    return task == "labels" ? data::classification_batch(sets_.train, index, kClasses, options)
-                            : data::autoencoding_batch(sets_.train, index, options);
+    if (task == "images") return data::autoencoding_batch(sets_.train, index, options);
+    const auto classes = train::widths(config_).back();
+    const auto highest = sets_.train.labels.max().item<std::int64_t>();
+    if (highest >= classes) {
+      user_error("widths ends with {}, which is too few outputs for labels up to {}", classes,
+                 highest);
+    }
+    return data::classification_batch(sets_.train, index, classes, options);
   }
 
   train::Work work() const {

@@ -25,7 +25,8 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 using Names = std::set<std::string>;
 
-const Words kPrograms{"pcxx-alignment", "pcxx-regression", "pcxx-autoencoder", "pcxx-classifier"};
+const Words kPrograms{"pcxx-alignment", "pcxx-inference", "pcxx-regression", "pcxx-autoencoder",
+                      "pcxx-classifier"};
 
 // Small, and with tensors large enough for several threads to share one. In float64: an iterative
 // inference that stops by a tolerance hides no rounding of 1e-16, but one of 1e-7 may cost a pass.
@@ -33,6 +34,10 @@ const std::map<std::string, Words> kTasks{
     {"pcxx-alignment",
      {"--set", "rule=[bp,pc]", "--set", "rescaling=[none,decorrelation]", "--set", "width=200",
       "--set", "batch_size=[1,300]", "--set", "seeds=2", "--set", "held_out=200"}},
+    {"pcxx-inference",
+     {"--set", "task=teacher", "--set", "architecture=dln", "--set", "widths=[]", "--set",
+      "width=200", "--set", "hidden_layers=2", "--set", "batch_size=50", "--set", "seeds=2",
+      "--set", "inference_steps=15", "--set", "dtype=float64"}},
     {"pcxx-regression",
      {"--set", "rule=[bp,pc]", "--set", "rescaling=[none,projection]", "--set", "width=40", "--set",
       "learning_rate={from=0.01,to=1,points=15}", "--set", "steps=4", "--set", "seeds=[3,5]"}},
@@ -175,6 +180,23 @@ TEST_F(Apps, RefuseBadInput) {
       {"pcxx-regression",
        {"--set", "architecture=relu", "--set", "inference=closed_form", "--set", "rule=pc"},
        "closed_form"},
+      {"pcxx-inference",
+       {"--set", "inference=state_descent", "--set", "inference_step_size=0"},
+       "inference_step_size above 0"},
+      {"pcxx-inference",
+       {"--set", "task=labels", "--set", "dataset=digits", "--set", "samples=99", "--set",
+        "test_samples=9", "--set", "widths=[784,20,9]"},
+       "labels up to 9"},
+      {"pcxx-inference",
+       {"--set", "dataset=digits", "--set", "samples=99", "--set", "test_samples=9", "--set",
+        "widths=[784,20,10]"},
+       "from 784 to 784"},
+      {"pcxx-inference",
+       {"--set", "inference=closed_form", "--set", "inference_step_size=0"},
+       "closed_form"},
+      {"pcxx-inference",
+       {"--set", "task=labels", "--set", "dataset=idx", "--set", "train_images=images"},
+       "train_labels"},
       {"pcxx-autoencoder", {"--set", "dataset=idx"}, "train_images"},
       {"pcxx-autoencoder", {"--set", "dataset=mnist", "--data", "nowhere"}, "nowhere"},
       {"pcxx-autoencoder",

@@ -62,13 +62,6 @@ std::vector<at::Tensor> AutogradEnergy::gradients() {
   return gradients;
 }
 
-void AutogradEnergy::descend(const at::Tensor& step) {
-  const auto gradient = gradients();
-  for (std::size_t l = 0; l < gradient.size(); ++l) {
-    errors_[l].sub_(step.unsqueeze(-1) * gradient[l]);
-  }
-}
-
 std::unique_ptr<Energy> AutogradEnergy::select(const at::Tensor& rows) const {
   return std::unique_ptr<Energy>(new AutogradEnergy(*this, rows));
 }

@@ -14,7 +14,6 @@ class AutogradEnergy final : public Energy {
 
   std::vector<at::Tensor> variables() override { return errors_; }
   void forward(bool last) override;
-  void descend(const at::Tensor& step) override;
   std::vector<at::Tensor> gradients() override;
   const at::Tensor& gradient_squares() const override { return gradient_squares_; }
   const at::Tensor& energy_squares() const override { return energy_squares_; }

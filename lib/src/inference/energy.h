@@ -20,7 +20,7 @@ class Energy {
   virtual void forward(bool last) = 0;
 
   /// The way back, and x <- x - step * gradient with it. step: one value a sample.
-  virtual void descend(const at::Tensor& step) = 0;
+  virtual void descend(const at::Tensor& step);
   /// The way back alone: gradients, one per variable, contiguous.
   virtual std::vector<at::Tensor> gradients() = 0;
 

@@ -31,13 +31,6 @@ class StateEnergy final : public Energy {
 
   void forward(bool) override { predict(); }
 
-  void descend(const at::Tensor& step) override {
-    const auto all = gradients();
-    for (std::size_t l = 1; l < network_.size(); ++l) {
-      activities_[l].addcmul_(all[l - 1], step.unsqueeze(-1), -1);
-    }
-  }
-
   std::vector<at::Tensor> gradients() override {
     std::vector<at::Tensor> gradients;
     squares_.zero_();
@@ -54,7 +47,6 @@ class StateEnergy final : public Energy {
   // The Hessian is A^T A, where A v are the changes of the errors.
   at::Tensor curvature(const at::Tensor& rows, int iterations) const override {
     const auto depth = network_.size();
-
     std::vector<at::Tensor> v(depth + 1);
     for (std::size_t l = 1; l < depth; ++l) v[l] = pull_back(errors_, l);
     at::Tensor quotient;

@@ -328,18 +328,29 @@ void output_round_trip(const at::Tensor& x, const at::Tensor& weight, const at::
   });
 }
 
+namespace {
+
+// `gradient` where the loops do not apply.
+void gradient_by_tensors(const at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a,
+                         Activation activation, at::Tensor& gradient, at::Tensor& gradient_squares,
+                         at::Tensor& error_squares, at::Tensor& h) {
+  at::sub_out(gradient, eps, delta);
+  gradient_squares.add_(gradient.square().sum(-1));
+  error_squares.add_(eps.square().sum(-1));
+  if (!h.defined()) return;
+  h.copy_(delta);
+  multiply_slope_(h, a, activation);
+}
+
+}  // namespace
+
 void descend(at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a, Activation activation,
              const at::Tensor& step, at::Tensor& gradient_squares, at::Tensor& error_squares,
              at::Tensor& h) {
   if (!loops_apply(eps, delta, a, step, gradient_squares, error_squares, h)) {
-    const auto gradient = eps - delta;
-    gradient_squares.add_(gradient.square().sum(-1));
-    error_squares.add_(eps.square().sum(-1));
-    eps.addcmul_(gradient, step.unsqueeze(-1), -1);
-    if (h.defined()) {
-      h.copy_(delta);
-      multiply_slope_(h, a, activation);
-    }
+    auto difference = at::empty_like(eps);
+    gradient_by_tensors(eps, delta, a, activation, difference, gradient_squares, error_squares, h);
+    eps.addcmul_(difference, step.unsqueeze(-1), -1);
     return;
   }
   with_element_type(eps, [&](auto zero) {
@@ -354,13 +365,7 @@ void gradient(const at::Tensor& eps, const at::Tensor& delta, const at::Tensor& 
               Activation activation, at::Tensor& gradient, at::Tensor& gradient_squares,
               at::Tensor& error_squares, at::Tensor& h) {
   if (!loops_apply(eps, delta, a, gradient, gradient_squares, error_squares, h)) {
-    at::sub_out(gradient, eps, delta);
-    gradient_squares.add_(gradient.square().sum(-1));
-    error_squares.add_(eps.square().sum(-1));
-    if (h.defined()) {
-      h.copy_(delta);
-      multiply_slope_(h, a, activation);
-    }
+    gradient_by_tensors(eps, delta, a, activation, gradient, gradient_squares, error_squares, h);
     return;
   }
   with_element_type(eps, [&](auto zero) {

@@ -29,8 +29,8 @@ inline constexpr const char* kDiagnostic = "diagnostic.";
 
 /// Tensors of nn, learning and optim: any network and device. Members are of one model, and of one
 /// rate unless the optimizer is plain SGD.
-Part train_tensors(const std::vector<SweepMember>& members,
-                   const std::vector<std::string>& measure, at::Device device, JobContext& job);
+Part train_tensors(const std::vector<SweepMember>& members, const std::vector<std::string>& measure,
+                   at::Device device, JobContext& job);
 
 /// ensemble::run. Members are of models with the same `lane_key`.
 Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobContext& job);

@@ -19,6 +19,7 @@ namespace pcxx::train {
 
 namespace {
 
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kDigitsTrain = 60000;
 constexpr std::int64_t kDigitsTest = 10000;
 
@@ -30,14 +31,14 @@ std::int64_t count_or(std::int64_t wanted, std::int64_t standard) {
   return wanted > 0 ? wanted : standard;
 }
 
-data::Images load_idx(const Config& config, const std::string& split) {
-  const auto file = [&](const std::string& what) -> std::optional<std::filesystem::path> {
+data::Images load_idx(const Config& config, const std::string& split, bool labels) {
+  using Path = std::filesystem::path;
+  const auto file = [&](const std::string& what) -> Path {
     const auto key = split + "_" + what;
-    if (!config.has(key)) return std::nullopt;
     if (config.text(key).empty()) user_error("dataset = 'idx' needs the key {}", key);
     return config.text(key);
   };
-  return data::load_images(*file("images"), file("labels"));
+  return data::load_images(file("images"), labels ? std::optional(file("labels")) : std::nullopt);
 }
 
 // ---- A training run as a part, and back ---------------------------------------------------------
@@ -139,15 +140,16 @@ class Trainer {
  private:
   void test() {
     training_.tested_at.push_back(step_);
+    if (ended()) {
+      for (auto& [name, curve] : training_.tests) curve.push_back(kNaN);
+      return;
+    }
     const auto error =
         metrics::mean_squared_error(*network_, test_batch_.input, test_batch_.target);
-    add_test("test_error", error.item<double>());
-    for (const auto& [name, value] : task_.test(*network_, test_batch_)) add_test(name, value);
-  }
-
-  // Weights that are not trained any more have no error.
-  void add_test(const std::string& name, double value) {
-    training_.tests[name].push_back(ended() ? std::numeric_limits<double>::quiet_NaN() : value);
+    training_.tests["test_error"].push_back(error.item<double>());
+    for (const auto& [name, value] : task_.test(*network_, test_batch_)) {
+      training_.tests[name].push_back(value);
+    }
   }
 
   // A fixed inference step has become unstable: there is nothing to learn from.
@@ -175,10 +177,11 @@ class Trainer {
   }
 
   void report(const inference::Report& report) {
+    training_.numbers[kPasses] += static_cast<double>(report.max_steps());
+    training_.numbers[kConverged] += report.converged.to(at::kDouble).mean().item<double>();
+    if (!reported_) return;
     for (const auto& [name, value] : inference::measurements(report)) {
-      const auto number = value.item<double>();
-      if (reported_ && name != kCurvature) training_.updates[name].push_back(number);
-      if (name == kPasses || name == kConverged) training_.numbers[name] += number;
+      if (name != kCurvature) training_.updates[name].push_back(value.item<double>());
     }
   }
 
@@ -196,8 +199,7 @@ class Trainer {
   void record_curvature(const data::Batch& batch) {
     constexpr int kIterations = 5;
     auto& measured = training_.updates[kCurvature];
-    measured.resize(training_.updates[kTrainError].size(),
-                    std::numeric_limits<double>::quiet_NaN());
+    measured.resize(training_.updates[kTrainError].size(), kNaN);
     measured.back() = inference::curvature(*network_, batch, kIterations).max().item<double>();
   }
 
@@ -263,7 +265,7 @@ bool contains(const std::vector<std::int64_t>& values, std::int64_t value) {
 
 }  // namespace
 
-ImageSets load_image_sets(Run& run) {
+ImageSets load_image_sets(Run& run, bool labels) {
   const auto folder = run.data_folder();
   if (run.config().text("dataset") == "auto") {
     const bool found = data::find_data_folder(folder, "mnist").has_value();
@@ -279,8 +281,8 @@ ImageSets load_image_sets(Run& run) {
             data::drawn_digits(count_or(test_samples, kDigitsTest), 0, kDigitsTrain + count)};
   }
   if (dataset == "idx") {
-    return {limit(load_idx(config, "train"), samples),
-            limit(load_idx(config, "test"), test_samples)};
+    return {limit(load_idx(config, "train", labels), samples),
+            limit(load_idx(config, "test", labels), test_samples)};
   }
   return {limit(data::load_images(dataset, data::Split::kTrain, folder), samples),
           limit(data::load_images(dataset, data::Split::kTest, folder), test_samples)};
@@ -297,7 +299,7 @@ std::vector<std::vector<metrics::Curve>> test_curves(
 }
 
 ImageSweep::ImageSweep(Run& run, const ImageTask& task)
-    : run_(run), task_(task), sets_(load_image_sets(run)) {
+    : run_(run), task_(task), sets_(load_image_sets(run, run.config().has("train_labels"))) {
   for (const auto& cell : run.config().cells()) {
     for (const auto& model : cell.models()) {
       models_.push_back(with_epochs(model, sets_.train.size()));

@@ -86,7 +86,9 @@ class TensorEnsemble {
       job.advance(members_, [&] { return state(); });
     }
     for (auto& [name, rows] : curves_) {
-      if (rows.size() == static_cast<std::size_t>(steps)) rows.push_back(nothing());
+      if (rows.size() == static_cast<std::size_t>(steps)) {
+        rows.push_back(at::full({members_}, kNaN, at::kDouble));
+      }
       part_[name] = at::stack(rows);
     }
     end_diverged();
@@ -173,8 +175,6 @@ class TensorEnsemble {
     }
   }
 
-  at::Tensor nothing() const { return at::full({members_}, kNaN, at::kDouble); }
-
   void record(const std::string& name, const at::Tensor& values) {
     curves_[name].push_back(values.to(at::kCPU, at::kDouble));
   }
@@ -197,7 +197,9 @@ class TensorEnsemble {
     auto after = at::zeros_like(ended);
     after.slice(0, 1).copy_(ended.slice(0, 0, -1));
     errors.masked_fill_(after, kNaN);
-    if (aligned_) part_["target_alignment"].masked_fill_(ended, kNaN);
+    for (const auto& [name, rows] : curves_) {
+      if (name != error_metric_) part_[name].masked_fill_(ended, kNaN);
+    }
   }
 
   const Config& model_;

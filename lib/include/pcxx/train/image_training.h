@@ -24,9 +24,9 @@ struct ImageSets {
 };
 
 /// The images that the keys dataset, data, train_images, ..., samples and test_samples name;
-/// dataset = "auto" is resolved in the run. They have labels where the program has the key
-/// train_labels. Throws UserError where there are none.
-ImageSets load_image_sets(Run& run);
+/// dataset = "auto" is resolved in the run. IDX files have labels where these are wanted. Throws
+/// UserError where there are none.
+ImageSets load_image_sets(Run& run, bool labels);
 
 /// What one network measured while it was trained.
 struct ImageTraining {

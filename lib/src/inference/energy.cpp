@@ -1,0 +1,13 @@
+#include "inference/energy.h"
+
+#include <ATen/ATen.h>
+
+namespace pcxx::inference {
+
+void Energy::descend(const at::Tensor& step) {
+  const auto all = gradients();
+  auto to = variables();
+  for (std::size_t l = 0; l < to.size(); ++l) to[l].addcmul_(all[l], step.unsqueeze(-1), -1);
+}
+
+}  // namespace pcxx::inference
