@@ -1,0 +1,303 @@
+#include <ATen/ATen.h>
+#include <pcxx/core/error.h>
+#include <pcxx/metrics/layer_diagnostics.h>
+#include <pcxx/metrics/predicted_alignment.h>
+#include <pcxx/metrics/target_alignment.h>
+#include <pcxx/train/experiment.h>
+#include <pcxx/train/program.h>
+#include <pcxx/train/table.h>
+
+#include <cmath>
+#include <map>
+
+#include "programs.h"
+
+namespace {
+
+using namespace pcxx;
+using train::Config;
+using train::Run;
+
+using Measurements = std::map<std::string, double>;
+
+double number(const at::Tensor& value) {
+  return value.item().toDouble();
+}
+
+// The closed form of the paper, for the models that it covers.
+std::optional<metrics::PredictionOptions> predictable(const Config& model,
+                                                      const nn::NetworkImpl& network) {
+  const auto& rescaling = model.text("rescaling");
+  if (!network.is_linear() || (rescaling != "none" && rescaling != "alpha")) return std::nullopt;
+  metrics::PredictionOptions options;
+  options.rule = model.text("rule") == "bp" ? metrics::PredictedRule::kBackpropagation
+                                            : metrics::PredictedRule::kPredictiveCoding;
+  options.alpha = rescaling == "alpha";
+  options.presynaptic_denominator = model.text("alpha_denominator") == "presynaptic";
+  if (const double floor = model.real("alpha_floor"); floor > 0) options.floor = floor;
+  return options;
+}
+
+void add_diagnostics(Measurements& found, const learning::Step& step) {
+  const auto layers = metrics::diagnose(step.layers);
+  for (std::size_t l = 1; l <= layers.size(); ++l) {
+    const auto& layer = layers[l - 1];
+    const auto add = [&](const char* name, const at::Tensor& value) {
+      found[fmt::format("layer{}.{}", l, name)] = number(value);
+    };
+    add("alignment", layer.alignment);
+    add("feedforward_norm", layer.feedforward_norm);
+    add("presynaptic_norm", layer.presynaptic_norm);
+    add("condition_number", layer.condition_number);
+    add("interference", layer.interference);
+    add("cross_sample", layer.cross_sample);
+  }
+}
+
+// What one update of one model does, before it is made.
+Measurements measure(const Config& model, const nn::NetworkImpl& network, const data::Batch& batch,
+                     const std::optional<data::Batch>& held_out) {
+  const auto step = train::make_rule(model)->factors(network, batch);
+  const auto rescaling = train::make_rescaling(model);
+  const auto update = metrics::make_update(rescaling->directions(step.layers));
+  const auto rate =
+      model.text("change") == "finite" ? std::optional(model.real("finite_rate")) : std::nullopt;
+  const auto trained = metrics::target_alignment(network, batch, update, rate);
+  Measurements found{{"target_alignment", number(trained.mean)},
+                     {"batch_alignment", number(trained.batch)},
+                     {"left_out", number(trained.left_out) + number(trained.non_finite)}};
+  if (held_out) {
+    const auto other = metrics::target_alignment(network, *held_out, update, rate);
+    found["held_out_alignment"] = number(other.mean);
+  }
+  if (const auto options = predictable(model, network)) {
+    const auto predicted = metrics::predict_alignment(network, batch, *options);
+    found["predicted_alignment"] = number(predicted.alignment.mean);
+    found["predicted_batch_alignment"] = number(predicted.alignment.batch);
+  }
+  if (step.report) {
+    for (const auto& [name, value] : inference::measurements(*step.report)) {
+      found[name] = number(value);
+    }
+  }
+  for (const auto& [name, value] : rescaling->diagnostics()) found[name] = value;
+  if (model.boolean("diagnostics")) add_diagnostics(found, step);
+  return found;
+}
+
+struct Mean {
+  double sum = 0;
+  double squares = 0;
+  int count = 0;
+
+  void add(double value) {
+    if (!std::isfinite(value)) return;
+    sum += value;
+    squares += value * value;
+    ++count;
+  }
+  double mean() const { return count > 0 ? sum / count : std::nan(""); }
+  double standard_error() const {
+    if (count < 2) return std::nan("");
+    return std::sqrt(std::max(0.0, squares / count - mean() * mean()) / (count - 1));
+  }
+};
+
+// A cell and a seed: its models share weights and batch.
+struct Task {
+  std::size_t cell;
+  std::int64_t seed;
+};
+
+class AlignmentRun {
+ public:
+  explicit AlignmentRun(Run& run)
+      : run_(run), keys_(run.varied_keys()), table_(header(keys_)), cells_(run.config().cells()) {
+    for (const auto& cell : cells_) models_.push_back(cell.models());
+    for (const auto& models : models_) {
+      for (const auto& model : models) check(model);
+    }
+    for (const auto seed : run.config().integers("seeds")) {
+      for (std::size_t cell = 0; cell < cells_.size(); ++cell) tasks_.push_back({cell, seed});
+    }
+  }
+
+  void operator()() {
+    const auto parts = run_.work(work()).read();
+    run_.summary()["cells"] = nlohmann::json::array();
+    for (std::size_t cell = 0; cell < cells_.size(); ++cell) {
+      for (std::size_t m = 0; m < models_[cell].size(); ++m) report(cell, m, parts);
+    }
+    run_.print("{}", table_.text());
+  }
+
+ private:
+  static std::vector<std::string> header(const std::vector<std::string>& keys) {
+    std::vector<std::string> names{"model"};
+    names.insert(names.end(), keys.begin(), keys.end());
+    for (const char* name : {"target alignment", "s.e.", "predicted", "batch cosine"}) {
+      names.emplace_back(name);
+    }
+    return names;
+  }
+
+  // What makes a model impossible is said before anything is measured.
+  static void check(const Config& model) {
+    train::network_options(model);
+    train::make_rule(model);
+    train::make_rescaling(model);
+  }
+
+  train::Work work() const {
+    train::Work work{.label = "alignment", .jobs = {}, .run = {}};
+    for (const auto& [cell, seed] : tasks_) {
+      auto name = fmt::format("seed {}", seed);
+      for (const auto& key : keys_) {
+        const auto& values = cells_[cell].values(key);
+        if (values.size() == 1)
+          name += fmt::format(", {} {}", key, train::to_string(values.front()));
+      }
+      work.jobs.push_back({std::move(name), 1});
+    }
+    work.run = [this](std::size_t job, train::JobContext context) {
+      auto part = measure_task(tasks_[job]);
+      context.advance(1);
+      return part;
+    };
+    return work;
+  }
+
+  // "<model>.<metric>" and its value.
+  train::Part measure_task(const Task& task) const {
+    const at::NoGradGuard no_grad;
+    const auto& cell = cells_[task.cell];
+    const auto network = train::draw_network(cell, task.seed, run_.device());
+    auto teacher = train::make_teacher(cell, task.seed, run_.device());
+    const auto batch = teacher.next(cell.integer("batch_size"));
+    const auto held_out = cell.integer("held_out") > 0
+                              ? std::optional(teacher.next(cell.integer("held_out")))
+                              : std::nullopt;
+    train::Part part;
+    for (std::size_t m = 0; m < models_[task.cell].size(); ++m) {
+      for (const auto& [metric, value] :
+           measure(models_[task.cell][m], *network, batch, held_out)) {
+        part[fmt::format("{}.{}", m, metric)] = at::scalar_tensor(value, at::kDouble);
+      }
+    }
+    return part;
+  }
+
+  // One model over the seeds that are finished.
+  void report(std::size_t cell, std::size_t m,
+              const std::vector<std::optional<train::Part>>& parts) {
+    const auto& model = models_[cell][m];
+    const auto prefix = fmt::format("{}.", m);
+    std::map<std::string, Mean> means;
+    for (std::size_t job = 0; job < tasks_.size(); ++job) {
+      if (tasks_[job].cell != cell || !parts[job]) continue;
+      const auto row = run_.records().cell(model).with("seed", tasks_[job].seed);
+      for (const auto& [name, value] : *parts[job]) {
+        if (!name.starts_with(prefix)) continue;
+        const auto metric = name.substr(prefix.size());
+        run_.records().add(row, 0, metric, number(value));
+        means[metric].add(number(value));
+      }
+    }
+    if (!means.empty()) report(model, means);
+  }
+
+  void report(const Config& model, std::map<std::string, Mean>& means) {
+    auto json = run_.identity(model);
+    std::vector<std::string> row{train::model_name(model)};
+    for (const auto& key : keys_) row.push_back(train::to_string(model.values(key).front()));
+    const auto& alignment = means["target_alignment"];
+    row.push_back(fixed(alignment.mean()));
+    row.push_back(fixed(alignment.standard_error()));
+    row.push_back(fixed(means["predicted_alignment"].mean()));
+    row.push_back(fixed(means["batch_alignment"].mean()));
+    table_.row(row);
+    for (const auto& [metric, mean] : means) {
+      if (mean.count == 0) continue;
+      json[metric] = {{"mean", mean.mean()}, {"standard_error", mean.standard_error()}};
+    }
+    run_.summary()["cells"].push_back(std::move(json));
+  }
+
+  static std::string fixed(double value) {
+    return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-";
+  }
+
+  Run& run_;
+  std::vector<std::string> keys_;
+  train::Table table_;
+  std::vector<Config> cells_;
+  std::vector<std::vector<Config>> models_;  // of every cell
+  std::vector<Task> tasks_;
+};
+
+train::Schema schema() {
+  train::Schema keys({"rule",
+                      "rescaling",
+                      "architecture",
+                      "init",
+                      "hidden_layers",
+                      "width",
+                      "inputs",
+                      "outputs",
+                      "condition_number",
+                      "bias",
+                      "batch_size",
+                      "targets",
+                      "noise",
+                      "dtype",
+                      "seeds",
+                      "inference",
+                      "inference_steps",
+                      "inference_step_size",
+                      "inference_tolerance",
+                      "inference_energy_tolerance",
+                      "unstable_inference",
+                      "regularisation",
+                      "spectrum",
+                      "as_printed",
+                      "alpha_denominator",
+                      "alpha_floor",
+                      "forgetting",
+                      "delta",
+                      "change",
+                      "finite_rate",
+                      "run_threads"});
+  keys.choices("architecture", {"dln", "residual", "relu"});
+  keys.add({.name = "held_out",
+            .kind = train::Kind::kInteger,
+            .initial = "0",
+            .doc = "fresh samples on which the same update's alignment is measured too",
+            .minimum = 0});
+  keys.add({.name = "diagnostics",
+            .kind = train::Kind::kBoolean,
+            .initial = "false",
+            .doc = "also record every layer's activity norms, condition number and interference"});
+  return keys;
+}
+
+}  // namespace
+
+train::Program pcxx::programs::alignment() {
+  return {
+      .name = "pcxx-alignment",
+      .summary =
+          "Measures target alignment: whether one update moves the prediction straight at "
+          "the target. "
+          "Over any grid of architectures, depths, widths, initialisations and batch "
+          "sizes, beside what "
+          "theory predicts.",
+      .examples = {"# predictive coding against backpropagation at four depths",
+                   "--set rule=[bp,pc] --set hidden_layers=[1,2,4,8] --set init=norm_preserving",
+                   "# a batch too large for the plain rules, and the rescaling that mends it",
+                   "--set rule=pc --set rescaling=[none,decorrelation] --set batch_size=[1,64,256]",
+                   "# an experiment of the paper", "--config configs/fig4a_alignment.toml"},
+      .schema = schema(),
+      .works = true,
+      .plot_script = "alignment",
+      .run = [](Run& run) { AlignmentRun{run}(); }};
+}

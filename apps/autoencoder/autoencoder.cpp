@@ -1,0 +1,108 @@
+#include <ATen/ATen.h>
+#include <pcxx/core/error.h>
+#include <pcxx/train/experiment.h>
+#include <pcxx/train/image_training.h>
+#include <pcxx/train/program.h>
+#include <pcxx/train/table.h>
+
+#include <algorithm>
+
+#include "picture.h"
+#include "programs.h"
+
+namespace {
+
+using namespace pcxx;
+using train::Config;
+using train::Run;
+
+// Images are their own targets.
+class Autoencoding final : public train::ImageTask {
+ public:
+  std::string_view name() const override { return "autoencoder"; }
+
+  void check(const Config& model, const train::ImageSets& sets) const override {
+    const auto n = train::widths(model);
+    for (const auto* images : {&sets.train, &sets.test}) {
+      if (images->features() != n.front() || n.front() != n.back()) {
+        user_error("widths goes from {} to {}, but the images have {} pixels", n.front(), n.back(),
+                   images->features());
+      }
+    }
+  }
+
+  data::Batch batch(const data::Images& images, const at::Tensor& index,
+                    at::TensorOptions options) const override {
+    return data::autoencoding_batch(images, index, options);
+  }
+
+  std::optional<metrics::BestRate> best_rate(
+      const std::vector<std::vector<train::ImageTraining>>& runs,
+      const std::vector<double>& rates) const override {
+    return metrics::best_rate(train::test_curves(runs, "test_error"), rates);
+  }
+};
+
+// Test images above what the first network of each model makes of them.
+void write_reconstructions(Run& run, const train::ImageSweep& sweep,
+                           const std::vector<train::ImageModel>& results) {
+  constexpr std::int64_t kPictures = 12;
+  const auto& images = sweep.sets().test;
+  const auto originals = [&](const Config& model) {
+    return sweep.test_batch(model).input.narrow(0, 0, std::min(kPictures, images.size())).cpu();
+  };
+  auto names = nlohmann::json::array({"original"});
+  std::vector<at::Tensor> rows{originals(results.front().model)};
+  for (const auto& result : results) {
+    if (result.networks.empty()) continue;
+    rows.push_back(result.networks.front()->forward(originals(result.model)).detach());
+    names.push_back(result.summary["model"]);
+  }
+  write_picture(run.folder().file("reconstructions.pgm"), rows, images.rows, images.columns);
+  run.summary()["picture_rows"] = names;
+}
+
+void run_autoencoders(Run& run) {
+  const Autoencoding task;
+  train::ImageSweep sweep(run, task);
+  const auto results = sweep.train();
+  if (results.empty()) return;
+  write_reconstructions(run, sweep, results);
+  run.print("dataset: {}", run.config().text("dataset"));
+  run.print("{}", train::image_table(run, results, {{"test error", "final_error"}}).text());
+}
+
+train::Schema schema() {
+  auto keys = train::image_schema();
+  keys.initial("architecture", "\"autoencoder\"");
+  keys.initial("widths", "[784, 128, 32, 128, 784]");
+  keys.initial("steps", "200");
+  keys.initial("learning_rate", "{ from = 1e-4, to = 10, points = 11, scale = \"log\" }");
+  return keys;
+}
+
+}  // namespace
+
+train::Program pcxx::programs::autoencoder() {
+  return {
+      .name = "pcxx-autoencoder",
+      .summary =
+          "Trains autoencoders on MNIST, Fashion-MNIST, any IDX files or drawn digits with "
+          "any set of models, measures the test error step by step, and keeps weights "
+          "and reconstructions of each model's best learning rate.",
+      .examples =
+          {"# predictive coding with and without projection, on drawn digits",
+           "--set rule=pc --set rescaling=[none,projection] --set learning_rate=[0.3,1] "
+           "--set seeds=1 --set dataset=digits",
+           "# MNIST from a folder that has mnist/",
+           "--data data --set dataset=mnist --set learning_rate=1",
+           "# the test error of saved weights, without training",
+           "--load runs/a/weights1-pc-none-seed0.safetensors --set steps=0 --set learning_rate=1 "
+           "--set seeds=1",
+           "# an experiment of the paper", "--config configs/fig4d_autoencoder.toml"},
+      .schema = schema(),
+      .loads = true,
+      .works = true,
+      .plot_script = "autoencoder",
+      .run = run_autoencoders};
+}

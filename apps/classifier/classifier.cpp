@@ -1,0 +1,128 @@
+#include <ATen/ATen.h>
+#include <pcxx/core/error.h>
+#include <pcxx/metrics/accuracy.h>
+#include <pcxx/train/experiment.h>
+#include <pcxx/train/image_training.h>
+#include <pcxx/train/program.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "programs.h"
+
+namespace {
+
+using namespace pcxx;
+using train::Config;
+using train::Run;
+
+// The part of wrong answers, infinite at the end of a run whose squared error diverged. It stays
+// above what would make a few wrong answers after none look like divergence.
+metrics::Curve wrong_answers(const train::ImageTraining& training) {
+  auto curve = training.tests.at("test_accuracy");
+  for (auto& value : curve) value = std::max(1 - value, 1 / metrics::kDivergence);
+  if (metrics::diverged(training.tests.at("test_error"))) {
+    curve.back() = std::numeric_limits<double>::infinity();
+  }
+  return curve;
+}
+
+// The target of an image is 1 at its label and 0 elsewhere.
+class Classification final : public train::ImageTask {
+ public:
+  explicit Classification(std::int64_t classes) : classes_(classes) {}
+
+  std::string_view name() const override { return "classifier"; }
+  std::string_view criterion() const override { return "test_accuracy"; }
+
+  void check(const Config& model, const train::ImageSets& sets) const override {
+    const auto inputs = train::widths(model).front();
+    for (const auto* images : {&sets.train, &sets.test}) {
+      if (images->features() != inputs) {
+        user_error("widths starts with {}, but the images have {} pixels", inputs,
+                   images->features());
+      }
+      const auto highest = images->labels.max().item<std::int64_t>();
+      if (highest >= classes_) {
+        user_error("widths ends with {}, which is too few outputs for labels up to {}", classes_,
+                   highest);
+      }
+    }
+  }
+
+  data::Batch batch(const data::Images& images, const at::Tensor& index,
+                    at::TensorOptions options) const override {
+    return data::classification_batch(images, index, classes_, options);
+  }
+
+  std::map<std::string, double> test(const nn::NetworkImpl& network,
+                                     const data::Batch& batch) const override {
+    const auto labels = batch.target.argmax(-1);
+    return {{"test_accuracy", metrics::accuracy(network, batch.input, labels).item<double>()}};
+  }
+
+  // The fewest wrong answers at the end. Rates that are close in error are far apart in accuracy,
+  // so none are tied but those that are equal.
+  std::optional<metrics::BestRate> best_rate(
+      const std::vector<std::vector<train::ImageTraining>>& runs,
+      const std::vector<double>& rates) const override {
+    std::vector<std::vector<metrics::Curve>> curves;
+    for (const auto& seeds : runs) {
+      auto& wrong = curves.emplace_back();
+      for (const auto& training : seeds) wrong.push_back(wrong_answers(training));
+    }
+    return metrics::best_rate(curves, rates, /*tie_factor=*/1);
+  }
+
+ private:
+  std::int64_t classes_;
+};
+
+void run_classifiers(Run& run) {
+  const Classification task(train::widths(run.config()).back());
+  train::ImageSweep sweep(run, task);
+  const auto results = sweep.train();
+  if (results.empty()) return;
+  run.print("dataset: {}", run.config().text("dataset"));
+  const auto table = train::image_table(
+      run, results, {{"test accuracy", "final_accuracy"}, {"test error", "final_error"}});
+  run.print("{}", table.text());
+}
+
+train::Schema schema() {
+  auto keys = train::image_schema({"train_labels", "test_labels"});
+  keys.initial("architecture", "\"relu\"");
+  keys.initial("widths", "[784, 256, 256, 10]");
+  keys.initial("bias", "true");
+  keys.initial("batch_size", "128");
+  keys.initial("steps", "469");
+  keys.initial("test_every", "67");
+  keys.initial("inference_steps", "10");
+  keys.initial("learning_rate", "[0.1, 0.2, 0.3, 0.5]");
+  return keys;
+}
+
+}  // namespace
+
+train::Program pcxx::programs::classifier() {
+  return {.name = "pcxx-classifier",
+          .summary =
+              "Trains classifiers with one output a class and squared error on MNIST, "
+              "Fashion-MNIST, any IDX files with labels or drawn digits, with any set of "
+              "models; measures test error and accuracy, and keeps the weights of the "
+              "learning rate with which each model ends most accurate.",
+          .examples = {"# predictive coding and backpropagation on drawn digits",
+                       "--set dataset=digits --set rule=[bp,pc] --set seeds=1",
+                       "# five epochs of MNIST with Adam, from a folder that has mnist/",
+                       "--data data --set dataset=mnist --set optimizer=adam --set epochs=5 "
+                       "--set learning_rate=1e-3",
+                       "# the test accuracy of saved weights, without training",
+                       "--load runs/a/weights1-pc-none-seed0.safetensors --set steps=0 "
+                       "--set learning_rate=1 --set seeds=1",
+                       "# MNIST to 98 %", "--config configs/classifier_mnist.toml"},
+          .schema = schema(),
+          .loads = true,
+          .works = true,
+          .plot_script = "classifier",
+          .run = run_classifiers};
+}
