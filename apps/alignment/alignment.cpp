@@ -86,11 +86,13 @@ Measurements measure(const Config& model, const nn::NetworkImpl& network, const 
 }
 
 struct Mean {
+  std::vector<double> values;  // NaN where there is none
   double sum = 0;
   double squares = 0;
   int count = 0;
 
   void add(double value) {
+    values.push_back(value);
     if (!std::isfinite(value)) return;
     sum += value;
     squares += value * value;
@@ -218,7 +220,9 @@ class AlignmentRun {
     table_.row(row);
     for (const auto& [metric, mean] : means) {
       if (mean.count == 0) continue;
-      json[metric] = {{"mean", mean.mean()}, {"standard_error", mean.standard_error()}};
+      json[metric] = {{"mean", mean.mean()},
+                      {"standard_error", mean.standard_error()},
+                      {"values", mean.values}};
     }
     run_.summary()["cells"].push_back(std::move(json));
   }

@@ -86,6 +86,13 @@ nlohmann::json diverged_runs(const Sweep& sweep) {
   return runs;
 }
 
+// Of a metric that every update has, [steps + 1, seeds]: the mean of each seed.
+std::vector<double> means_over_steps(const at::Tensor& values) {
+  const auto means = values.nanmean(0).contiguous();
+  const auto* first = means.const_data_ptr<double>();
+  return {first, first + means.numel()};
+}
+
 struct Result {
   nlohmann::json summary;
   std::vector<Curve> best_curves;  // one per seed; empty when every rate diverged
@@ -108,9 +115,19 @@ Result summarise(const Run& run, const Config& model, const Sweep& sweep, const 
   json["best_rate"] = best->rate;
   json["best_rate_at_edge"] = best->at_low_edge ? "low" : best->at_high_edge ? "high" : "none";
   json["rates_tied"] = best->tied;
+  if (const auto found = sweep.curves.find("target_alignment"); found != sweep.curves.end()) {
+    json["mean_alignments"] =
+        means_over_steps(found->second.select(1, static_cast<std::int64_t>(best->index)));
+  }
   json["final_error"] = best->final_error;
   json["final_error_standard_error"] = standard_error(result.best_curves, best->final_error);
   json["log_area"] = best->area;
+  json["final_errors"] = nlohmann::json::array();
+  json["log_areas"] = nlohmann::json::array();
+  for (const auto& curve : result.best_curves) {
+    json["final_errors"].push_back(curve.back());
+    json["log_areas"].push_back(metrics::area_under_log_curve(curve));
+  }
   json["threshold"] = threshold;
   json["steps_to_threshold"] = steps;
   json["samples_to_threshold"] =

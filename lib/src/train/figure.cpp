@@ -136,8 +136,13 @@ std::string find_python(const fs::path& plots) {
   return {};
 }
 
-// Empty when the figure is there, otherwise why not.
-std::string attempt(const fs::path& script, const fs::path& folder, const fs::path& figure) {
+fs::path script_path(const std::string& script) {
+  const auto chosen = variable("PCXX_PLOTS");
+  return fs::path(chosen.empty() ? PCXX_PLOTS : chosen) / (script + ".py");
+}
+
+// Empty when the script has done its work, otherwise why not.
+std::string fault_of(const fs::path& script, const std::vector<std::string>& arguments) {
   std::error_code error;
   if (!fs::exists(script, error)) {
     return fmt::format("'{}' is not there (PCXX_PLOTS names the folder of the scripts)",
@@ -147,13 +152,20 @@ std::string attempt(const fs::path& script, const fs::path& folder, const fs::pa
   if (python.empty()) {
     return "no Python with numpy and matplotlib was found (PCXX_PYTHON names one)";
   }
+  std::vector<std::string> command{python, script};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  const auto outcome = run(command);
+  if (outcome.code == 0) return "";
+  const auto fault = last_line(outcome.errors);
+  return fault.empty() ? python + " failed" : fault;
+}
+
+// Empty when the figure is there, otherwise why not.
+std::string attempt(const fs::path& script, const fs::path& folder, const fs::path& figure) {
+  std::error_code error;
   const auto unfinished = folder / fmt::format(".figure.{}.png", ::getpid());
-  const auto outcome = run({python, script, folder, "--out", unfinished});
-  std::string fault;
-  if (outcome.code != 0) {
-    fault = last_line(outcome.errors);
-    if (fault.empty()) fault = python + " failed";
-  } else {
+  auto fault = fault_of(script, {folder, "--out", unfinished});
+  if (fault.empty()) {
     fs::rename(unfinished, figure, error);
     if (error) fault = "the script wrote none";
   }
@@ -164,13 +176,21 @@ std::string attempt(const fs::path& script, const fs::path& folder, const fs::pa
 }  // namespace
 
 Drawing draw(const fs::path& folder, const std::string& script) {
-  const auto chosen = variable("PCXX_PLOTS");
-  const auto path = fs::path(chosen.empty() ? PCXX_PLOTS : chosen) / (script + ".py");
+  const auto path = script_path(script);
   const auto figure = folder / "figure.png";
   const auto fault = attempt(path, folder, figure);
   if (fault.empty()) return {true, "figure: " + figure.string()};
   return {false, fmt::format("no figure: {}; to draw it later: {}", fault,
                              shell_line({"python3", path, folder, "--out", figure}))};
+}
+
+Drawing run_plot_script(const std::string& script, const std::vector<std::string>& arguments) {
+  const auto path = script_path(script);
+  const auto fault = fault_of(path, arguments);
+  if (fault.empty()) return {true, ""};
+  std::vector<std::string> command{"python3", path};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return {false, fmt::format("{}; to try again: {}", fault, shell_line(command))};
 }
 
 }  // namespace pcxx::train

@@ -434,6 +434,13 @@ void ImageSweep::summarise(ImageModel& result) const {
   json["final_error"] = best.final_error;
   json["log_area"] = best.area;
   const auto& runs = result.runs[best.index];
+  json["final_errors"] = nlohmann::json::array();
+  json["log_areas"] = nlohmann::json::array();
+  for (const auto& training : runs) {
+    const auto& curve = training.tests.at("test_error");
+    json["final_errors"].push_back(curve.back());
+    json["log_areas"].push_back(metrics::area_under_log_curve(curve));
+  }
   const auto mean = [&](auto value) {
     double sum = 0;
     for (const auto& training : runs) sum += value(training);

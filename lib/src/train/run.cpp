@@ -151,7 +151,8 @@ int Run::inner_threads() const {
 }
 
 Progress Run::progress(std::string label, std::int64_t total) const {
-  return {std::move(label), total, quiet()};
+  const bool alone = program_.progress.empty();
+  return {program_.progress + std::move(label), total, alone && quiet()};
 }
 
 void Run::check_interrupted() const {

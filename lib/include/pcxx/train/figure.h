@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace pcxx::train {
 
@@ -15,5 +16,8 @@ struct Drawing {
 /// matplotlib: PCXX_PYTHON, the project's .venv, .venv in the current folder, python3. Scripts are
 /// taken from PCXX_PLOTS or the source tree. Never throws: a run without Python keeps its CSV.
 Drawing draw(const std::filesystem::path& folder, const std::string& script);
+
+/// Runs `plots/<script>.py` with these arguments by the same Python. The message is why it failed.
+Drawing run_plot_script(const std::string& script, const std::vector<std::string>& arguments);
 
 }  // namespace pcxx::train

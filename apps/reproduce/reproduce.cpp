@@ -1,0 +1,206 @@
+#include "reproduce/reproduce.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <pcxx/core/error.h>
+#include <pcxx/core/files.h>
+#include <pcxx/data/image_dataset.h>
+#include <pcxx/train/figure.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cxxopts.hpp>
+#include <optional>
+
+#include "reproduce/figures.h"
+#include "reproduce/panels.h"
+
+namespace pcxx::reproduce {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kName = "pcxx-reproduce";
+
+constexpr const char* kHelp =
+    R"(Runs the experiments of the paper, draws its figures and judges its claims.
+
+Usage: pcxx-reproduce --all | --figure LIST [options]
+
+Examples:
+  # the whole paper in a few minutes, with fewer rates and seeds
+  pcxx-reproduce --all --profile quick --data data
+  # one panel, and a whole figure, as in the paper
+  pcxx-reproduce --figure 4B,2
+  # what there is, and what a panel would run
+  pcxx-reproduce --list
+  # without MNIST, on digits that the program draws itself
+  pcxx-reproduce --figure 4 --profile quick --set dataset=digits
+
+Options:
+  --all             every figure of the paper, and those beyond it
+  --figure LIST     figures and panels by name, such as 1B,2,3A; beyond: those of our own
+  --profile P       quick (fewer rates and seeds), paper (the paper's; the default), more (100 seeds
+                    where they are cheap)
+  --out DIR         folder of the results; runs/paper-<profile> otherwise. Panels that are finished
+                    there are not run again unless their config has changed
+  --set KEY=VALUE   set a key of every panel that has it, over the figures' files; may be repeated
+  --data DIR        folder that has mnist/ and fashion-mnist/; PCXX_DATA_DIR, else ./data
+  --threads N       runs side by side; the processors at hand otherwise
+  --list            print figures and panels with their commands, and end
+  --quiet           print errors only
+  --version         print the version, and end
+  --help            print this, and end
+
+Results: figures/*.png and *.pdf, and panels/<name>/, each a run of one program that its config.toml
+repeats. The figures are described in configs/paper/ (PCXX_CONFIGS names another folder of configs).
+Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted; the same command goes on
+)";
+
+struct CommandLine {
+  std::string figures;
+  Profile profile = Profile::kPaper;
+  Setting setting;
+  bool list = false;
+};
+
+cxxopts::ParseResult parse(int argc, const char* const* argv) {
+  cxxopts::Options parser(kName);
+  for (const char* name : {"all", "list", "quiet", "version", "help"}) {
+    parser.add_options()(name, "", cxxopts::value<bool>());
+  }
+  for (const char* name : {"figure", "profile", "out", "set", "data", "threads"}) {
+    parser.add_options()(name, "", cxxopts::value<std::vector<std::string>>());
+  }
+  try {
+    const auto parsed = parser.parse(argc, argv);
+    if (!parsed.unmatched().empty()) {
+      user_error("'{}' belongs to no option; --help shows the options", parsed.unmatched().front());
+    }
+    return parsed;
+  } catch (const cxxopts::exceptions::exception& error) {
+    user_error("{}; --help shows the options", error.what());
+  }
+}
+
+std::optional<std::string> value_of(const cxxopts::ParseResult& parsed, const std::string& name) {
+  if (parsed.count(name) == 0) return std::nullopt;
+  const auto& values = parsed[name].as<std::vector<std::string>>();
+  if (values.size() > 1) user_error("--{} was given twice", name);
+  if (values.front().empty() || values.front().starts_with("--")) {
+    user_error("--{} needs a value, not '{}'", name, values.front());
+  }
+  return values.front();
+}
+
+CommandLine read(const cxxopts::ParseResult& parsed) {
+  CommandLine line;
+  line.list = parsed.count("list") > 0;
+  const auto figures = value_of(parsed, "figure");
+  const bool all = parsed.count("all") > 0;
+  if (all == figures.has_value() && !line.list) {
+    user_error("say either --all or --figure LIST; --list shows what there is");
+  }
+  line.figures = figures.value_or("");
+  if (const auto profile = value_of(parsed, "profile")) line.profile = profile_from(*profile);
+  line.setting.quiet = parsed.count("quiet") > 0;
+  line.setting.out =
+      value_of(parsed, "out").value_or(fmt::format("runs/paper-{}", name(line.profile)));
+  if (parsed.count("set") > 0) line.setting.set = parsed["set"].as<std::vector<std::string>>();
+  for (const char* key : {"data", "threads"}) {
+    if (const auto value = value_of(parsed, key)) {
+      line.setting.set.push_back(fmt::format("{}={}", key, *value));
+    }
+  }
+  return line;
+}
+
+fs::path configs_folder() {
+  const char* folder = std::getenv("PCXX_CONFIGS");
+  return fs::path(folder != nullptr && *folder != '\0' ? folder : PCXX_CONFIGS) / "paper";
+}
+
+// What the plots and the report know of the run.
+nlohmann::json describe(const std::vector<Figure>& figures, Profile profile) {
+  nlohmann::json json{
+      {"profile", name(profile)}, {"version", PCXX_VERSION}, {"figures", nlohmann::json::array()}};
+  for (const auto& figure : figures) {
+    nlohmann::json entry{{"id", figure.id},       {"title", figure.title},
+                         {"plot", figure.plot},   {"columns", figure.columns},
+                         {"notes", figure.notes}, {"panels", nlohmann::json::array()}};
+    for (const auto& panel : figure.panels) {
+      entry["panels"].push_back({{"id", panel.id},
+                                 {"title", panel.title},
+                                 {"program", panel.program},
+                                 {"folder", fmt::format("panels/{}", panel.id)}});
+    }
+    json["figures"].push_back(std::move(entry));
+  }
+  return json;
+}
+
+void list(const std::vector<Figure>& figures, const Setting& setting) {
+  for (const auto& figure : figures) {
+    fmt::print("figure {}: {}\n", figure.id, figure.title);
+    for (const auto& panel : figure.panels) {
+      fmt::print("  {:<14}{}\n", panel.id, fmt::join(command_of(panel, setting), " "));
+    }
+  }
+}
+
+int draw(const Setting& setting) {
+  const auto drawing = train::run_plot_script("paper", {setting.out.string()});
+  if (!drawing.drawn) {
+    fmt::print(stderr, "{}: no figures: {}\n", kName, drawing.message);
+    return 1;
+  }
+  if (!setting.quiet) fmt::print("figures: {}\n", (setting.out / "figures").string());
+  return 0;
+}
+
+int reproduce(const CommandLine& line) {
+  const auto figures = select_figures(read_figures(configs_folder(), line.profile), line.figures);
+  const auto panels = distinct_panels(figures);
+  check(panels, line.setting);
+  if (line.list) {
+    list(figures, line.setting);
+    return 0;
+  }
+  switch (run_panels(panels, line.setting)) {
+    case Ending::kInterrupted:
+      return 130;
+    case Ending::kFailed:
+      return 1;
+    case Ending::kDone:
+      break;
+  }
+  write_file(line.setting.out / "paper.json", describe(figures, line.profile).dump(2) + "\n");
+  return draw(line.setting);
+}
+
+}  // namespace
+
+int run(int argc, const char* const* argv) {
+  try {
+    const auto parsed = parse(argc, argv);
+    if (parsed.count("help") > 0) {
+      fmt::print("{}", kHelp);
+      return 0;
+    }
+    if (parsed.count("version") > 0) {
+      fmt::print("{} {}\n", kName, PCXX_VERSION);
+      return 0;
+    }
+    return reproduce(read(parsed));
+  } catch (const UserError& error) {
+    fmt::print(stderr, "{}: {}\n", kName, error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}: {}\n", kName, error.what());
+    return 1;
+  }
+}
+
+}  // namespace pcxx::reproduce
