@@ -10,5 +10,6 @@ train::Program autoencoder();
 train::Program classifier();
 train::Program inference();
 train::Program regression();
+train::Program trajectory();
 
 }  // namespace pcxx::programs

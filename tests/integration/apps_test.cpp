@@ -197,6 +197,8 @@ TEST_F(Apps, RefuseBadInput) {
       {"pcxx-inference",
        {"--set", "task=labels", "--set", "dataset=idx", "--set", "train_images=images"},
        "train_labels"},
+      {"pcxx-trajectory", {"--set", "target=[1]"}, "2 outputs"},
+      {"pcxx-trajectory", {"--set", "widths=[2]"}, "widths"},
       {"pcxx-autoencoder", {"--set", "dataset=idx"}, "train_images"},
       {"pcxx-autoencoder", {"--set", "dataset=mnist", "--data", "nowhere"}, "nowhere"},
       {"pcxx-autoencoder",
@@ -238,7 +240,9 @@ TEST_F(Apps, RefuseBadInput) {
 
 // The examples of --help, as bash takes them.
 TEST_F(Apps, TheExamplesOfTheHelpAreRight) {
-  for (const auto& program : kPrograms) {
+  auto programs = kPrograms;
+  programs.emplace_back("pcxx-trajectory");
+  for (const auto& program : programs) {
     std::istringstream help(run(program, {"--help"}).out);
     int examples = 0;
     for (std::string line; std::getline(help, line);) {
@@ -316,6 +320,72 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
     EXPECT_NEAR(model["final_accuracy"].get<double>(), best, 1e-12);
     EXPECT_NE(outcome.out.find(fmt::format("{:.3g}", best)), std::string::npos) << outcome.out;
   }
+}
+
+// Rows "model,step,metric" of a run and their values.
+std::map<std::string, double> predictions(const fs::path& metrics) {
+  std::map<std::string, double> found;
+  std::istringstream rows(read_file(metrics));
+  std::string row;
+  std::getline(rows, row);
+  while (std::getline(rows, row)) {
+    Words words;
+    std::istringstream stream(row);
+    for (std::string word; std::getline(stream, word, ',');) words.push_back(word);
+    const auto n = words.size();
+    found[fmt::format("{},{},{}", words[0], words[n - 3], words[n - 2])] = std::stod(words[n - 1]);
+  }
+  return found;
+}
+
+// Oracle: by hand. All weights are 1, x = 1, y = (-1, 1), so that yhat = (1, 1) and r = (-2, 0). BP
+// moves W_1 by -2 and W_2 by (-2, 0). For PC, S = [[2, 1], [1, 2]], S^-1 r = (-4, 2) / 3, the
+// hidden activity 1 - 2/3, W_1 moves by -2/3 and W_2 by (-4, 2) / 9. Target alignment is the cosine
+// of (-2, 0) with (-4, -2) and with (-10, -4) / 9.
+TEST_F(Apps, TrajectoriesStartAsComputedByHand) {
+  ASSERT_EQ(run("pcxx-trajectory", {"--quiet", "--out", "a"}).code, 0);
+  const auto found = predictions("a/metrics.csv");
+  const double rate = 0.02;
+  for (const auto* start : {"bp,0,prediction1", "pc,0,prediction1", "bp,0,prediction2"}) {
+    EXPECT_EQ(found.at(start), 1.0) << start;
+  }
+  EXPECT_NEAR(found.at("bp,1,prediction1"), (1 - 2 * rate) * (1 - 2 * rate), 1e-14);
+  EXPECT_NEAR(found.at("bp,1,prediction2"), 1 - 2 * rate, 1e-14);
+  EXPECT_NEAR(found.at("pc,1,prediction1"), (1 - rate * 4 / 9) * (1 - rate * 2 / 3), 1e-14);
+  EXPECT_NEAR(found.at("pc,1,prediction2"), (1 + rate * 2 / 9) * (1 - rate * 2 / 3), 1e-14);
+  EXPECT_NEAR(found.at("bp,0,target_alignment"), 4 / std::sqrt(20.0), 1e-14);
+  EXPECT_NEAR(found.at("pc,0,target_alignment"), 10 / std::sqrt(116.0), 1e-14);
+}
+
+// Oracle: figure 1B. Both reach the target; PC goes there more directly than BP and disturbs the
+// output that is right less.
+TEST_F(Apps, PredictiveCodingGoesMoreDirectly) {
+  const auto outcome = run("pcxx-trajectory", {"--out", "a"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  const auto models = nlohmann::json::parse(read_file("a/summary.json"))["models"];
+  ASSERT_EQ(models.size(), 2U);
+  const auto& bp = models[0];
+  const auto& pc = models[1];
+  EXPECT_EQ(bp["rule"], "bp");
+  EXPECT_TRUE(bp["reached"].get<bool>() && pc["reached"].get<bool>());
+  const auto number = [](const nlohmann::json& model, const char* name) {
+    return model.at(name).get<double>();
+  };
+  EXPECT_GT(number(pc, "path_excess"), 1);
+  EXPECT_LT(number(pc, "path_excess"), number(bp, "path_excess") - 0.01);
+  EXPECT_LT(number(pc, "largest_change_of_right_output"),
+            0.9 * number(bp, "largest_change_of_right_output"));
+}
+
+// Contract: a path that diverges ends there and is told.
+TEST_F(Apps, DivergedTrajectoriesAreTold) {
+  const auto outcome =
+      run("pcxx-trajectory", {"--set", "rule=bp", "--set", "learning_rate=5", "--out", "a"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  EXPECT_NE(outcome.out.find("diverged"), std::string::npos) << outcome.out;
+  const auto model = nlohmann::json::parse(read_file("a/summary.json"))["models"][0];
+  EXPECT_FALSE(model["reached"].get<bool>());
+  EXPECT_LT(model["steps_taken"].get<int>(), 2000);
 }
 
 // Contract: a model that diverges beside one that does not is a row of the table, also where a key

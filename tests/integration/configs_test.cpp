@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 
 // The program is a word of the name.
 std::string program_of(const std::string& stem) {
-  for (const std::string name : {"alignment", "regression", "autoencoder", "classifier"}) {
+  for (const std::string name :
+       {"alignment", "regression", "autoencoder", "classifier", "trajectory"}) {
     if (stem.find(name) != std::string::npos) return "pcxx-" + name;
   }
   return "";

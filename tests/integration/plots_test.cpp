@@ -15,7 +15,8 @@ struct Program {
 };
 
 std::vector<Program> programs() {
-  return {{"alignment", {"width=8", "batch_size=[1,4]", "seeds=2"}},
+  return {{"trajectory", {"rescaling=[none,alpha]"}},
+          {"alignment", {"width=8", "batch_size=[1,4]", "seeds=2"}},
           {"regression", {"width=5", "learning_rate=[0.1,0.3]", "steps=5", "seeds=2"}},
           {"regression", {"width=5", "steps=5", "noise=[0,0.1]", "bias=[true,false]"}},
           {"autoencoder",
