@@ -24,7 +24,8 @@ constexpr int kInterruptedCode = 130;
 const std::vector<std::string> kFree{"threads", "data", "checkpoint_every"};
 
 train::Program program_of(const Panel& panel) {
-  for (auto make : {programs::alignment, programs::autoencoder, programs::regression}) {
+  for (auto make :
+       {programs::alignment, programs::autoencoder, programs::regression, programs::trajectory}) {
     auto program = make();
     if (program.name != panel.program) continue;
     program.plot_script.clear();  // the figure has all panels

@@ -15,6 +15,7 @@
 
 #include "reproduce/figures.h"
 #include "reproduce/panels.h"
+#include "reproduce/report.h"
 
 namespace pcxx::reproduce {
 
@@ -54,8 +55,8 @@ Options:
   --version         print the version, and end
   --help            print this, and end
 
-Results: figures/*.png and *.pdf, and panels/<name>/, each a run of one program that its config.toml
-repeats. The figures are described in configs/paper/ (PCXX_CONFIGS names another folder of configs).
+Results: report.html and report.md with the verdicts on every claim, verdicts.json, summary.csv,
+figures/*.png and *.pdf, and panels/<name>/, each a run of one program that its config.toml repeats. The figures are described in configs/paper/ (PCXX_CONFIGS names another folder of configs).
 Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted; the same command goes on
 )";
 
@@ -64,6 +65,7 @@ struct CommandLine {
   Profile profile = Profile::kPaper;
   Setting setting;
   bool list = false;
+  std::string text;  // as typed
 };
 
 cxxopts::ParseResult parse(int argc, const char* const* argv) {
@@ -177,7 +179,12 @@ int reproduce(const CommandLine& line) {
       break;
   }
   write_file(line.setting.out / "paper.json", describe(figures, line.profile).dump(2) + "\n");
-  return draw(line.setting);
+  const int code = draw(line.setting);
+  write_report(figures, line.profile, line.setting, line.text);
+  if (!line.setting.quiet) {
+    fmt::print("report: {}\n", (line.setting.out / "report.html").string());
+  }
+  return code;
 }
 
 }  // namespace
@@ -193,7 +200,9 @@ int run(int argc, const char* const* argv) {
       fmt::print("{} {}\n", kName, PCXX_VERSION);
       return 0;
     }
-    return reproduce(read(parsed));
+    auto line = read(parsed);
+    line.text = fmt::format("{}", fmt::join(argv, argv + argc, " "));
+    return reproduce(line);
   } catch (const UserError& error) {
     fmt::print(stderr, "{}: {}\n", kName, error.what());
     return 2;
