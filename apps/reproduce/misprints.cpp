@@ -90,7 +90,8 @@ Misprint equilibrium() {
       const auto weights = product(*network, l - 1, k);
       factor += weights.matmul(weights.t());
     }
-    printed[l] += v.matmul(product(*network, network->size() - 1, l)).matmul(factor.t());
+    printed[l] =
+        printed[l] + v.matmul(product(*network, network->size() - 1, l)).matmul(factor.t());
   }
   const double scale = energy_gradient(*network, start);
   return {"eq. 33",

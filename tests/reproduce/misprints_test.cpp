@@ -25,7 +25,7 @@ struct Expected {
 // being below 2.5 (||W||^2 < 4/3 for this initialisation). The map error has the expectation
 // 1/20 + 1/180. The floor of alpha is 1/2.
 const Expected kExpected[] = {
-    {"eq. 33", "gradient", 0, 1e-12, 0.1, 10},
+    {"eq. 33", "gradient", 0, 1e-12, 1.5, 10},
     {"eq. 30", "condition number", 100, 1e-9, 500, 1e12},
     {"Theorem 2, eq. 27 and 50", "target alignment", 1, 1e-9, -1, 0.99},
     {"Theorems 1 and 2", "target alignment", 1, 1e-9, -1, 0.99},
