@@ -107,12 +107,13 @@ def draw_curves(ax, models, metric):
         if trained.curves is None:
             everywhere.append(f"{style.label(trained.model)}: diverged at every rate")
             continue
-        logs = np.log10(np.maximum(trained.curves, FLOOR))
+        shown = style.thinned(len(trained.steps))
+        steps, logs = trained.steps[shown], np.log10(np.maximum(trained.curves[shown], FLOOR))
         mean, spread = logs.mean(axis=1), logs.std(axis=1, ddof=1 if logs.shape[1] > 1 else 0)
-        style.band(ax, trained.steps, 10 ** (mean - spread), 10 ** (mean + spread), trained.model)
+        style.band(ax, steps, 10 ** (mean - spread), 10 ** (mean + spread), trained.model)
         every = max(1, len(mean) // 8)
         start = k * every // len(models)
-        ax.plot(trained.steps, 10**mean, markevery=(start, every), **style.line(trained.model))
+        ax.plot(steps, 10**mean, markevery=(start, every), **style.line(trained.model))
     if everywhere:
         text = "\n".join(everywhere)
         ax.text(0.98, 0.02, text, transform=ax.transAxes, ha="right", fontsize=6.5, color="0.3")
