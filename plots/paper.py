@@ -5,7 +5,6 @@ have and where the runs lie. Writes OUT/figures/figure<id>.png and .pdf, and pri
 import argparse
 import io
 import json
-import math
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from records import FigureError
 DPI = 150
 WIDE = 12.0  # inches: four axes or more beside each other
 NARROW = 4.8  # only one
+MOST_ACROSS = 4  # cells of a panel beside each other
 IDEAL = {"color": "0.6", "linestyle": "--", "linewidth": 1, "zorder": 1}
 TRAJECTORY_NOTE = "From the dot to the star, the target. Grey dashes: the straight way."
 
@@ -33,19 +33,20 @@ class Unit:
     """What has one title: one axes, or a sweep beside the training curves."""
 
     panel: dict
-    title: str
+    title: list  # its parts: the panel's, the cell's
     draw: object = None  # draw(axes), a list; None where the panel was not run
     axes_count: int = 1
     kind: str = "missing"
     everything: records.Records | None = None
-    rows: tuple = ()  # first and one past the last, of the grid
-    place: int = 0  # of `across`
-    across: int = 1
     axes: tuple = ()
 
     @property
     def labels(self):
         return [ax.get_xlabel() for ax in self.axes], self.axes[0].get_ylabel()
+
+    def clear_x(self):
+        for ax in self.axes:
+            ax.set_xlabel("")
 
 
 # ---- what there is to draw
@@ -82,7 +83,7 @@ def units_of(out, figure, panel):
     """A unit for every cell of the panel's experiment."""
     folder = Path(out) / panel["folder"]
     if not (folder / "metrics.csv").is_file():
-        return [Unit(panel, panel["title"])]
+        return [Unit(panel, [panel["title"]])]
     make = {
         "pcxx-alignment": alignment_units,
         "pcxx-regression": training_units,
@@ -97,7 +98,7 @@ def units_of(out, figure, panel):
 
 def title(panel, values, several):
     words = [panel["title"]] if several or not values else []
-    return ", ".join(words + ([style.describe(values)] if values else []))
+    return words + ([style.describe(values)] if values else [])
 
 
 def alignment_units(folder, panel, several, _):
@@ -194,38 +195,46 @@ def evenly(way):
 
 
 def arrange(panels, columns):
-    """Gives the units their places, and returns the number of rows. Panels with many cells have rows
-    of their own; others lie beside each other with their cells below each other."""
-    rows = 0
-    if max(len(units) for units in panels) >= columns:
-        for units in panels:
-            for row in chunks(units, columns):
-                for place, unit in enumerate(row):
-                    unit.rows, unit.place, unit.across = (rows, rows + 1), place, len(row)
-                rows += 1
-        return rows
-    for beside in chunks(panels, columns):
-        height = max(len(units) for units in beside)
-        for place, units in enumerate(beside):
-            for k, unit in enumerate(units):
-                ends = (rows + height * i // len(units) for i in (k, k + 1))
-                unit.rows, unit.place, unit.across = tuple(ends), place, len(beside)
-        rows += height
-    return rows
+    """The figure as bands below each other; a band is a list of columns, a column a list of units
+    below each other. Panels with many cells have bands of their own; others lie beside each other."""
+    most = max(len(units) for units in panels)
+    if most < columns:
+        return chunks(panels, columns)
+    across = columns if len(panels) == 1 else max(columns, min(most, MOST_ACROSS))
+    return [[[unit] for unit in row] for units in panels for row in chunks(units, across)]
 
 
 def chunks(values, size):
     return [values[i : i + size] for i in range(0, len(values), size)]
 
 
-def add_axes(fig, grid, unit, columns):
-    width = columns // unit.across // unit.axes_count
-    left = unit.place * (columns // unit.across)
-    axes = []
+def height_of(band):
+    return max(len(column) for column in band)
+
+
+def add_axes(fig, bands):
+    """One or two axes for every unit; a column of fewer units than its neighbours has larger ones."""
+    outer = fig.add_gridspec(len(bands), 1, height_ratios=[height_of(band) for band in bands])
+    split = axes_of_units(bands)
+    for place, band in zip(outer, bands):
+        height = height_of(band)
+        grid = place.subgridspec(height, len(band) * split)
+        for j, column in enumerate(band):
+            for i, unit in enumerate(column):
+                rows = slice(height * i // len(column), height * (i + 1) // len(column))
+                add_unit(fig, grid, rows, j * split, unit, split)
+
+
+def axes_of_units(bands):
+    return max(unit.axes_count for band in bands for column in band for unit in column)
+
+
+def add_unit(fig, grid, rows, left, unit, split):
+    width = split // unit.axes_count
     for k in range(unit.axes_count):
-        place = grid[slice(*unit.rows), left + k * width : left + (k + 1) * width]
-        axes.append(fig.add_subplot(place, sharey=axes[0] if axes else None))
-    unit.axes = tuple(axes)
+        place = grid[rows, left + k * width : left + (k + 1) * width]
+        shared = unit.axes[0] if unit.axes else None
+        unit.axes += (fig.add_subplot(place, sharey=shared),)
 
 
 def note_missing(ax):
@@ -237,39 +246,31 @@ def note_missing(ax):
     ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", va="center", color="0.4")
 
 
-def letters(figure):
-    """What stands beside each panel's title, by id: "A" for figure 2's 2A, "3D" elsewhere."""
-    result = {}
-    for panel in figure["panels"]:
-        text = panel["id"].removeprefix(figure["id"]).partition("-")[0]
-        while text in result.values() and text:
-            text += "′"
-        result[panel["id"]] = text
-    return result
-
-
-def tidy_labels(units):
+def tidy_labels(bands):
     """Words that a neighbour says as well are left out."""
-    labels = {id(unit): unit.labels for unit in units}
-    at = {(row, u.place, u.across): u for u in units for row in range(*u.rows)}
-    for unit in units:
-        x, y = labels[id(unit)]
-        left = at.get((unit.rows[0], unit.place - 1, unit.across))
-        below = at.get((unit.rows[1], unit.place, unit.across))
-        if left and labels[id(left)][1] == y:
-            unit.axes[0].set_ylabel("")
-            unit.axes[0].tick_params(labelleft=unit.kind != "alignment")
-        if below and labels[id(below)][0] == x:
-            for ax in unit.axes:
-                ax.set_xlabel("")
+    before = {id(u): u.labels for band in bands for column in band for u in column}
+    for band, following in zip(bands, bands[1:] + [[]]):
+        for j, column in enumerate(band):
+            beneath = following[j][0] if len(following) == len(band) else None
+            left = band[j - 1] if j else []
+            for i, unit in enumerate(column):
+                x, y = before[id(unit)]
+                below = column[i + 1] if i + 1 < len(column) else beneath
+                if below and before[id(below)][0] == x:
+                    unit.clear_x()
+                if i < len(left) and before[id(left[i])][1] == y:
+                    unit.axes[0].set_ylabel("")
 
 
-def same_range(units):
-    axes = [unit.axes[0] for unit in units if unit.kind == "alignment"]
-    bottom = min((ax.get_ylim()[0] for ax in axes), default=0)
-    for ax in axes:
-        ax.set_ylim(bottom=bottom)
-        alignment.frame(ax)
+def same_ranges(panels):
+    """One range of alignment for all cells of a panel."""
+    for units in panels:
+        if units[0].kind == "alignment":
+            axes = [unit.axes[0] for unit in units]
+            bottom = min(ax.get_ylim()[0] for ax in axes)
+            for ax in axes:
+                ax.set_ylim(bottom=bottom)
+                alignment.frame(ax)
 
 
 # ---- figures
@@ -313,46 +314,69 @@ def draw(out, figure, profile):
     if not panels:
         raise FigureError(f"figure {figure['id']} of paper.json has no panels")
     units = [unit for of_panel in panels for unit in of_panel]
-    rows = arrange(panels, max(1, int(figure.get("columns", 2))))
-    count = max(unit.across * unit.axes_count for unit in units)
+    bands = arrange(panels, max(1, int(figure.get("columns", 2))))
+    across = max(len(band) for band in bands)
+    count = across * axes_of_units(bands)
     width = WIDE if count > 3 else style.WIDTH if count > 1 else NARROW
     note = explanation(units, profile)
-    fig = style.figure(row_height(count, units) * rows + 1.25 + 0.13 * note.count("\n"), width)
+    fig = style.figure(height_of_figure(bands, count, note), width)
     fig.suptitle(heading(figure, width), x=0.01, ha="left", fontsize=9.5, weight="bold")
-    columns = 2 * math.lcm(*(unit.across for unit in units))
-    grid = fig.add_gridspec(rows, columns)
-    names = letters(figure)
+    add_axes(fig, bands)
     for unit in units:
-        add_axes(fig, grid, unit, columns)
-        draw_unit(unit, int(18 * 0.8 * width / unit.across))
-    for of_panel in panels:
-        if names[of_panel[0].panel["id"]]:
-            style.letter(of_panel[0].axes[0], names[of_panel[0].panel["id"]])
-    same_range(units)
-    tidy_labels(units)
+        draw_unit(unit)
+    set_titles(units, int(14.5 * width / across))
+    set_letters(figure, panels)
+    same_ranges(panels)
+    tidy_labels(bands)
+    for band in bands:
+        fig.align_xlabels([ax for column in band for ax in column[-1].axes])
     models = [model for unit in units if unit.everything for model in unit.everything.models()]
     if models:
         style.legend(fig, models, note)
     return fig
 
 
-def row_height(count, units):
-    if count == 1:
-        return 3.6
-    return 2.6 if count < 3 else 2.15
+def height_of_figure(bands, count, note):
+    rows = sum(height_of(band) for band in bands)
+    kinds = {unit.kind for band in bands for column in band for unit in column}
+    height = 2.6 if count < 3 else 2.15
+    if kinds == {"trajectory"}:
+        height = 1.9
+    return height * rows + 1.25 + 0.13 * note.count("\n")
 
 
 def heading(figure, width):
     name = figure["id"] if figure["id"].startswith("beyond") else f"Figure {figure['id']}"
-    return textwrap.fill(f"{name}. {figure['title']}", int(15 * width))
+    return textwrap.fill(f"{name}. {figure['title']}", int(11 * width))
 
 
-def draw_unit(unit, characters):
+def draw_unit(unit):
     if unit.draw:
         unit.draw(unit.axes)
     else:
         note_missing(unit.axes[0])
-    unit.axes[0].set_title(textwrap.fill(unit.title, characters), loc="left")
+
+
+def set_titles(units, characters):
+    """The parts of the titles on one line, or below each other where one would be too long."""
+    several = [", ".join(unit.title) for unit in units if len(unit.title) > 1]
+    between = "\n" if any(len(text) > characters for text in several) else ", "
+    for unit in units:
+        lines = between.join(unit.title).split("\n")
+        folded = [textwrap.fill(text, characters, break_on_hyphens=False) for text in lines]
+        unit.axes[0].set_title("\n".join(folded), loc="left")
+
+
+def set_letters(figure, panels):
+    """Beside each panel's title: "A" for 2A in figure 2, "3D" in another; none for a panel "7"."""
+    seen = set()
+    for units in panels:
+        text = units[0].panel["id"].removeprefix(figure["id"]).partition("-")[0]
+        while text in seen:
+            text += "′"
+        if text:
+            seen.add(text)
+            style.letter(units[0].axes[0], text)
 
 
 # ---- command line

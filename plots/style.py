@@ -200,7 +200,7 @@ def legend(fig, models, note, show=True):
     if not show:
         fig.get_layout_engine().set(rect=(0, foot / height, 1, 1 - foot / height))
         return
-    columns = min(int(width / 2.3), len({rescaling for _, rescaling in models}))
+    columns = columns_of_legend(models, width)
     top = foot + 0.1 + 0.19 * math.ceil(len(models) / columns)
     handles = [Line2D([], [], label=label(model), **line(model)) for model in models]
     fig.legend(
@@ -214,6 +214,15 @@ def legend(fig, models, note, show=True):
         columnspacing=1.6,
     )
     fig.get_layout_engine().set(rect=(0, top / height, 1, 1 - top / height))
+
+
+def columns_of_legend(models, width):
+    """One for each rescaling where they fit."""
+    longest = {}
+    for model in models:
+        longest[model[1]] = max(longest.get(model[1], 0), len(label(model)))
+    inches = sum(0.6 + 0.062 * characters for characters in longest.values())
+    return len(longest) if inches < width else min(int(width / 2.3), len(longest))
 
 
 # ---- command line
