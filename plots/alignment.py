@@ -12,6 +12,7 @@ import records
 import style
 
 AXES = ("hidden_layers", "width", "condition_number", "batch_size")
+X_LABELS = {"width": "width (units)", "batch_size": "batch size (samples)"}
 PREDICTED = {"color": "black", "linestyle": (0, (2, 2)), "linewidth": 0.7, "zorder": 3}
 
 
@@ -20,6 +21,14 @@ def main_axis(measured):
     counts = [(len(measured.distinct(axis)), axis) for axis in AXES]
     most = max(counts, key=lambda pair: pair[0])
     return most[1] if most[0] > 1 else None
+
+
+def cells(everything):
+    """The main axis, the columns that vary beside it, and (values, rows) of each of their cells."""
+    measured = everything.measured("target_alignment")
+    axis = main_axis(measured)
+    facets = measured.varied(leave_out=(*records.MODEL, "learning_rate", "seed", axis))
+    return axis, facets, everything.split(facets)
 
 
 def mean_and_spread(values):
@@ -61,7 +70,7 @@ def draw_lines(ax, cell, axis):
 
 
 def set_axis(ax, x, axis):
-    ax.set_xlabel(style.name(axis))
+    ax.set_xlabel(X_LABELS.get(axis, style.name(axis)))
     if axis == "hidden_layers":
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif x[0] > 0:
@@ -95,20 +104,18 @@ def layout(measured, facets):
 def draw(folders):
     everything = records.read(folders)
     measured = everything.measured("target_alignment")
-    axis = main_axis(measured)
-    facets = measured.varied(leave_out=(*records.MODEL, "learning_rate", "seed", axis))
-    cells = everything.split(facets)
+    axis, facets, parts = cells(everything)
     rows, columns = layout(measured, facets)
     fig = style.figure(0.8 + (3.4 if columns == 1 else 2.4) * rows, 9.6 if columns > 3 else style.WIDTH)
     axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for ax, (values, cell) in zip(axes.flat, cells):
+    for ax, (values, cell) in zip(axes.flat, parts):
         draw_panel(ax, cell, axis)
         ax.set_title(style.describe(values))
         ax.label_outer()
     frame(axes[0, 0])
     for ax in axes[:, 0]:
         ax.set_ylabel("target alignment")
-    for ax in list(axes.flat)[len(cells) :]:
+    for ax in list(axes.flat)[len(parts) :]:
         ax.set_visible(False)
     note = f"Mean and one standard deviation over {style.seeds_text(measured)}."
     if axis and len(everything.where(metric="predicted_alignment")):

@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -10,12 +11,14 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from records import FigureError
 
 WIDTH = 7.2  # inches: two columns of a paper
+MOST_POINTS = 200  # of a line: more are not seen, and make large files
 FORMATS = (".png", ".pdf", ".svg")
 
 plt.rcParams.update(
@@ -169,6 +172,11 @@ def band(ax, x, low, high, model):
     ax.fill_between(x, low, high, color=line(model)["color"], alpha=0.15, linewidth=0)
 
 
+def thinned(count):
+    """Which of `count` points of a line to draw: all, or MOST_POINTS of them with both ends."""
+    return np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int)
+
+
 def letter(ax, text):
     ax.text(-0.02, 1.04, text, transform=ax.transAxes, ha="right", fontsize=11, weight="bold")
 
@@ -186,12 +194,13 @@ def legend(fig, models, note, show=True):
     if any(rescaling in OURS for _, rescaling in models):
         note += " (ours): not in the paper."
     width, height = fig.get_size_inches()
+    note = "\n".join(textwrap.fill(text, int(19 * width)) for text in note.split("\n"))
     foot = 0.2 + 0.13 * note.count("\n")
     fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=7, color="0.3")
     if not show:
         fig.get_layout_engine().set(rect=(0, foot / height, 1, 1 - foot / height))
         return
-    columns = min(int(width / 2.3), len({rescaling for _, rescaling in models}))
+    columns = columns_of_legend(models, width)
     top = foot + 0.1 + 0.19 * math.ceil(len(models) / columns)
     handles = [Line2D([], [], label=label(model), **line(model)) for model in models]
     fig.legend(
@@ -205,6 +214,15 @@ def legend(fig, models, note, show=True):
         columnspacing=1.6,
     )
     fig.get_layout_engine().set(rect=(0, top / height, 1, 1 - top / height))
+
+
+def columns_of_legend(models, width):
+    """One for each rescaling where they fit."""
+    longest = {}
+    for model in models:
+        longest[model[1]] = max(longest.get(model[1], 0), len(label(model)))
+    inches = sum(0.6 + 0.062 * characters for characters in longest.values())
+    return len(longest) if inches < width else min(int(width / 2.3), len(longest))
 
 
 # ---- command line

@@ -105,17 +105,18 @@ def draw_curves(ax, models, metric):
     everywhere = []
     for k, trained in enumerate(models):
         if trained.curves is None:
-            everywhere.append(f"{style.label(trained.model)}: diverged at every rate")
+            everywhere.append(f"{style.label(trained.model)}:\ndiverged at every rate")
             continue
-        logs = np.log10(np.maximum(trained.curves, FLOOR))
+        shown = style.thinned(len(trained.steps))
+        steps, logs = trained.steps[shown], np.log10(np.maximum(trained.curves[shown], FLOOR))
         mean, spread = logs.mean(axis=1), logs.std(axis=1, ddof=1 if logs.shape[1] > 1 else 0)
-        style.band(ax, trained.steps, 10 ** (mean - spread), 10 ** (mean + spread), trained.model)
+        style.band(ax, steps, 10 ** (mean - spread), 10 ** (mean + spread), trained.model)
         every = max(1, len(mean) // 8)
         start = k * every // len(models)
-        ax.plot(trained.steps, 10**mean, markevery=(start, every), **style.line(trained.model))
+        ax.plot(steps, 10**mean, markevery=(start, every), **style.line(trained.model))
     if everywhere:
         text = "\n".join(everywhere)
-        ax.text(0.98, 0.02, text, transform=ax.transAxes, ha="right", fontsize=6.5, color="0.3")
+        ax.text(0.03, 0.03, text, transform=ax.transAxes, fontsize=6.5, color="0.3")
     ax.set_yscale("log")
     style.log_axis(ax.yaxis, *ax.get_ylim())
     ax.set_xlabel("steps")
@@ -163,14 +164,14 @@ def _draw_best(ax, trained, look, error):
     rate = trained.rates[trained.best]
     ax.plot([rate], [error], **look | {"linestyle": "", "markersize": 7, "zorder": 4})
     if trained.at_edge:
-        text = "◂ edge" if trained.at_edge < 0 else "edge ▸"
         ax.annotate(
-            text,
+            "◂" if trained.at_edge < 0 else "▸",
             (rate, error),
-            xytext=(6 * -trained.at_edge, 5),
+            xytext=(5 * trained.at_edge, 0),
             textcoords="offset points",
-            ha="left" if trained.at_edge < 0 else "right",
-            fontsize=6.5,
+            ha="right" if trained.at_edge < 0 else "left",
+            va="center",
+            fontsize=9,
             color=look["color"],
         )
 
@@ -179,7 +180,8 @@ NOTE = (
     "Curves: mean of the logarithm and one standard deviation over {seeds}, at each model's best rate."
 )
 SWEEP_NOTE = (
-    "\nSweep: mean over seeds; large markers: best rate; crosses on top: diverged in some seed."
+    "\nSweep: final error, mean over seeds; large markers: best rate, with an arrow at an end of the range;"
+    "\ncrosses on top: diverged in some seed."
 )
 
 
