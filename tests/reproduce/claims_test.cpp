@@ -139,6 +139,21 @@ TEST_F(Claims, AreUndecidedWhereOneCellIs) {
   EXPECT_EQ(found.p, std::max(found.comparisons[0].p, found.comparisons[1].p));
 }
 
+// Oracle: by hand, 10 differences -0.858 +- 1 in turn have t = -2.574, two-sided p 0.030: below
+// 0.05 alone, not below 0.05 / 2 beside a second cell.
+TEST_F(Claims, AreReversedOnlyBeyondTheNumberOfCells) {
+  const Alignment worse_at_8 = [](double depth, bool pc, int s) {
+    if (!pc) return 0.7;
+    return 0.7 + 0.01 * (depth == 8 ? -0.858 + (s % 2 == 0 ? 1 : -1) : 5 + scatter(s, 1));
+  };
+  write_alignments("2A", "hidden_layers", {8}, worse_at_8);
+  const auto alone = verdict("a", "Kaiming, depth, B = 1");
+  EXPECT_NEAR(alone.comparisons[0].p_reversed, 0.030, 0.001);
+  EXPECT_EQ(alone.outcome, Outcome::kNotSupported);
+  write_alignments("2A", "hidden_layers", {1, 8}, worse_at_8);
+  EXPECT_EQ(verdict("a", "Kaiming, depth, B = 1").outcome, Outcome::kUndecided);
+}
+
 // Oracle: the alignments were made to fall by 0.02 a layer and to scatter in proportion to depth.
 TEST_F(Claims, SeeSlopesAndScatter) {
   write_alignments("2A", "hidden_layers", {1, 2, 4, 8}, [](double depth, bool pc, int s) {
@@ -199,6 +214,20 @@ TEST_F(Claims, CheckExactness) {
   const auto fails = verdict("e", "PC + alpha");
   EXPECT_EQ(fails.outcome, Outcome::kNotSupported);
   EXPECT_NE(fails.text.find("condition number 10"), std::string::npos) << fails.text;
+}
+
+// Oracle: by hand, the mirror image has one-sided p 0.015, too much beside three more such claims.
+TEST_F(Claims, AreCorrectedForTheirNumber) {
+  std::vector<double> lower;
+  for (int s = 0; s < 10; ++s) lower.push_back(std::pow(10, -0.858 + (s % 2 == 0 ? 1 : -1)));
+  const std::vector<json> models{trained("bp", "none", std::vector<double>(10, 1)),
+                                 trained("pc", "none", lower)};
+  write_models("2E", models);
+  EXPECT_EQ(verdict("d", "Kaiming, 1 hidden").outcome, Outcome::kSupported);
+  for (const char* id : {"2F", "2G", "2H"}) write_models(id, models);
+  const auto found = verdict("d", "Kaiming, 1 hidden");
+  EXPECT_NEAR(found.p_corrected, 4 * found.p, 1e-12);
+  EXPECT_EQ(found.outcome, Outcome::kUndecided);
 }
 
 // Oracle: errors made of powers of ten, two decades apart.
