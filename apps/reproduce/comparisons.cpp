@@ -1,0 +1,223 @@
+#include "reproduce/comparisons.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "reproduce/statistics.h"
+
+namespace pcxx::reproduce {
+namespace {
+
+using Values = std::vector<double>;
+
+std::string name_of(const Identity& model) {
+  const nlohmann::json json(model);
+  return Entry(json).name();
+}
+
+std::string against(const Identity& better, const Identity& worse) {
+  return fmt::format("{} against {}", name_of(better), name_of(worse));
+}
+
+Comparison open(std::string what, std::string why) {
+  return {.what = std::move(what), .notes = {std::move(why)}};
+}
+
+// False when too few are left.
+bool keep_finite(Values& values, Comparison& comparison) {
+  const auto all = values.size();
+  std::erase_if(values, [](double value) { return !std::isfinite(value); });
+  if (values.size() < all) {
+    comparison.notes.push_back(
+        fmt::format("{} of {} seeds without a value", all - values.size(), all));
+  }
+  if (values.size() >= 2) return true;
+  comparison.notes.emplace_back("fewer than two seeds");
+  return false;
+}
+
+Values minus(const Values& a, const Values& b) {
+  Values result;
+  for (std::size_t s = 0; s < std::min(a.size(), b.size()); ++s) result.push_back(a[s] - b[s]);
+  return result;
+}
+
+Values scaled(Values values, double factor, double offset = 0) {
+  for (double& value : values) value = factor * value + offset;
+  return values;
+}
+
+void fill(Comparison& comparison, const PairedTest& test) {
+  comparison.direction = Direction::kTested;
+  comparison.effect = test.mean;
+  comparison.low = test.low;
+  comparison.high = test.high;
+  comparison.p = test.p_greater;
+  comparison.p_reversed = test.mean < 0 ? test.p_two_sided : 1;
+  comparison.d = test.d;
+}
+
+// log10 of errors, tied below the floor.
+Values decades(Values errors) {
+  for (double& error : errors) error = std::log10(std::max(error, kErrorFloor));
+  return errors;
+}
+
+Values trained(const Entry& entry, const std::string& metric) {
+  const auto values = entry.seeds(metric);
+  return metric == "log_areas" ? values : decades(values);
+}
+
+void note_edges(Comparison& comparison, const std::vector<Entry>& entries) {
+  for (const auto& entry : entries) {
+    if (entry.diverged()) {
+      comparison.notes.push_back(fmt::format("{} diverged at every rate", entry.name()));
+    } else if (entry.edge() != "none") {
+      comparison.notes.push_back(
+          fmt::format("{}: best rate at the {} edge of its range", entry.name(), entry.edge()));
+    }
+  }
+}
+
+void note_ties(Comparison& comparison, const Values& one, const Values& other) {
+  std::size_t tied = 0;
+  const double floor = std::log10(kErrorFloor);
+  for (std::size_t s = 0; s < std::min(one.size(), other.size()); ++s) {
+    tied += one[s] <= floor && other[s] <= floor ? 1 : 0;
+  }
+  if (tied > 0) {
+    comparison.notes.push_back(fmt::format("{} of {} seeds tied at the floor", tied, one.size()));
+  }
+}
+
+void note_steps(Comparison& comparison, const Entry& better, const Entry& worse) {
+  const auto text = [](const Entry& entry) {
+    const auto steps = entry.number("steps_to_plain_bp");
+    return steps ? fmt::format("{:.0f}", *steps) : std::string("never");
+  };
+  comparison.notes.push_back(fmt::format("steps to where BP ends: {} {}, {} {}", better.name(),
+                                         text(better), worse.name(), text(worse)));
+}
+
+// Excess errors where both have them.
+std::string measured(const std::string& metric, const Entry& one, const Entry& other) {
+  if (metric != "final_excess_errors") return metric;
+  return one.seeds(metric).empty() || other.seeds(metric).empty() ? "final_errors" : metric;
+}
+
+Comparison compare_training(const Entry& better, const Entry& worse, const std::string& wanted,
+                            std::string what) {
+  Comparison comparison{.what = std::move(what)};
+  note_edges(comparison, {better, worse});
+  if (better.diverged() && worse.diverged()) return comparison;
+  if (better.diverged() || worse.diverged()) {
+    comparison.direction = better.diverged() ? Direction::kReversed : Direction::kHolds;
+    return comparison;
+  }
+  const auto metric = measured(wanted, better, worse);
+  if (metric != wanted) comparison.notes.emplace_back("error, not excess error");
+  const auto low = trained(better, metric);
+  const auto high = trained(worse, metric);
+  if (metric == "log_areas") note_steps(comparison, better, worse);
+  if (metric != "log_areas") note_ties(comparison, low, high);
+  auto differences = minus(high, low);
+  if (keep_finite(differences, comparison)) fill(comparison, paired_t_test(differences));
+  return comparison;
+}
+
+Comparison equivalent(Comparison comparison, const Values& differences, double margin) {
+  fill(comparison, paired_t_test(differences));
+  const auto below = paired_t_test(scaled(differences, -1, margin));
+  const auto above = paired_t_test(scaled(differences, 1, margin));
+  const auto& nearer = below.mean < above.mean ? below : above;
+  comparison.p = std::max(below.p_greater, above.p_greater);
+  comparison.p_reversed = nearer.mean < 0 ? nearer.p_two_sided : 1;
+  return comparison;
+}
+
+}  // namespace
+
+Identity model(const std::string& rule, const std::string& rescaling) {
+  return {{"rule", rule}, {"rescaling", rescaling}};
+}
+
+Comparison test_above_zero(std::string what, Values differences) {
+  Comparison comparison{.what = std::move(what)};
+  if (keep_finite(differences, comparison)) fill(comparison, paired_t_test(differences));
+  return comparison;
+}
+
+Comparison test_equivalence(std::string what, Values differences, double margin) {
+  Comparison comparison{.what = std::move(what)};
+  if (!keep_finite(differences, comparison)) return comparison;
+  return equivalent(std::move(comparison), differences, margin);
+}
+
+Comparison check_exactness(std::string what, const Values& values) {
+  Comparison comparison{.what = std::move(what)};
+  auto finite = values;
+  if (!keep_finite(finite, comparison)) return comparison;
+  comparison.effect = 0;
+  for (const double value : finite) {
+    comparison.effect = std::max(comparison.effect, std::abs(1 - value));
+  }
+  comparison.direction = comparison.effect <= kExactness ? Direction::kHolds : Direction::kReversed;
+  return comparison;
+}
+
+Measure more_aligned(const Identity& better, const Identity& worse) {
+  return {against(better, worse), [=](const Panel& panel, const Identity& cell, std::string what) {
+            return test_above_zero(std::move(what), minus(alignments(panel, with(cell, better)),
+                                                          alignments(panel, with(cell, worse))));
+          }};
+}
+
+Measure aligned_above(const Identity& model, double threshold) {
+  return {fmt::format("{} above {}", name_of(model), threshold),
+          [=](const Panel& panel, const Identity& cell, std::string what) {
+            return test_above_zero(std::move(what),
+                                   scaled(alignments(panel, with(cell, model)), 1, -threshold));
+          }};
+}
+
+Measure aligned_below_one(const Identity& model) {
+  return {name_of(model) + " below 1",
+          [=](const Panel& panel, const Identity& cell, std::string what) {
+            return test_above_zero(std::move(what),
+                                   scaled(alignments(panel, with(cell, model)), -1, 1));
+          }};
+}
+
+Measure exact(const Identity& model, const std::string& metric) {
+  return {fmt::format("{} of {}", metric, name_of(model)),
+          [=](const Panel& panel, const Identity& cell, std::string what) {
+            return check_exactness(std::move(what), alignments(panel, with(cell, model), metric));
+          }};
+}
+
+Measure trains_better(const Identity& better, const Identity& worse, const std::string& metric) {
+  return {against(better, worse), [=](const Panel& panel, const Identity& cell, std::string what) {
+            const auto low = panel.find(with(cell, better));
+            const auto high = panel.find(with(cell, worse));
+            if (!low || !high) return open(std::move(what), "not in the results");
+            return compare_training(*low, *high, metric, std::move(what));
+          }};
+}
+
+Measure trains_alike(const Identity& one, const Identity& other) {
+  return {against(one, other), [=](const Panel& panel, const Identity& cell, std::string what) {
+            auto compared = trains_better(one, other).compare(panel, cell, std::move(what));
+            if (compared.direction == Direction::kHolds) compared.direction = Direction::kReversed;
+            if (compared.direction != Direction::kTested) return compared;
+            const auto difference = [&](const Identity& who) {
+              return decades(panel.find(with(cell, who))->seeds("final_errors"));
+            };
+            auto differences = minus(difference(other), difference(one));
+            std::erase_if(differences, [](double d) { return !std::isfinite(d); });
+            return equivalent(std::move(compared), differences, kHalfADecade);
+          }};
+}
+
+}  // namespace pcxx::reproduce

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "reproduce/claims.h"
+
+/// What the claims are built from.
+namespace pcxx::reproduce {
+
+constexpr double kErrorFloor = 1e-28;  ///< errors below it are tied
+constexpr double kExactness = 1e-6;    ///< largest |1 - TA| that passes for 1
+constexpr double kHalfADecade = 0.5;   ///< what counts as little help
+
+Identity model(const std::string& rule, const std::string& rescaling = "none");
+
+/// An alignment of a model, per seed; empty where the model is missing.
+std::vector<double> alignments(const Panel& panel, const Identity& model,
+                               const std::string& metric = "target_alignment");
+
+/// Where NaN, a seed is left out. Fewer than two: open.
+Comparison test_above_zero(std::string what, std::vector<double> differences);
+
+/// Two one-sided tests of |mean| < margin; reversed when it is beyond.
+Comparison test_equivalence(std::string what, std::vector<double> differences, double margin);
+
+/// Largest |1 - value| <= kExactness, without a test.
+Comparison check_exactness(std::string what, const std::vector<double>& values);
+
+/// A comparison at one cell of a panel: `cell` is added to the models' identities.
+struct Measure {
+  std::string label;
+  std::function<Comparison(const Panel&, const Identity& cell, std::string what)> compare;
+};
+
+/// Target alignment of one model above another's.
+Measure more_aligned(const Identity& better, const Identity& worse);
+
+/// Target alignment above a number, and below 1.
+Measure aligned_above(const Identity& model, double threshold);
+Measure aligned_below_one(const Identity& model);
+
+/// target_alignment or batch_alignment is 1.
+Measure exact(const Identity& model, const std::string& metric = "target_alignment");
+
+/// Lower error after training: "final_errors", as log10 ratio; or faster: "log_areas". With
+/// "final_excess_errors", what no map of that width can fit is left out where it was measured.
+Measure trains_better(const Identity& better, const Identity& worse,
+                      const std::string& metric = "final_errors");
+
+/// Final errors of two models within half a decade.
+Measure trains_alike(const Identity& one, const Identity& other);
+
+using Compare = std::function<std::vector<Comparison>(const Panel&)>;
+
+/// The cells of a panel: the values of a key among the models of an identity.
+struct Cells {
+  std::string key = {};  ///< empty: one cell
+  Identity base = {};
+  double from = -std::numeric_limits<double>::infinity();
+  double to = std::numeric_limits<double>::infinity();
+
+  std::vector<double> values(const Panel& panel) const;
+};
+
+/// Every measure at every cell.
+Compare each(const Cells& cells, const std::vector<Measure>& measures);
+
+enum class Scale { kLinear, kLog2, kLog10 };
+
+/// Per seed, `sign` x the slope of target alignment over the cells, of one model.
+Compare trend(const Cells& cells, Scale scale, double sign, const Identity& model);
+
+/// The same of the gap between two models.
+Compare gap_trend(const Cells& cells, Scale scale, double sign, const Identity& better,
+                  const Identity& worse);
+
+/// The slope of one model is within +- margin.
+Compare flat(const Cells& cells, Scale scale, double margin, const Identity& model);
+
+/// Target alignment deviates more from its mean over seeds at the last cell than at the first.
+Compare scatters_more(const Cells& cells, const Identity& model);
+
+/// A claim in one reading, to be judged by one panel.
+struct Reading {
+  std::string claim;
+  std::string reading;
+  std::string statement;
+  std::string unit;
+  std::string panel;
+  Compare compare;
+};
+
+std::vector<Reading> alignment_readings();
+std::vector<Reading> training_readings();
+
+}  // namespace pcxx::reproduce

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What the panels of a reproduction left behind: their summary.json.
+namespace pcxx::reproduce {
+
+/// Some keys of an identity and their values: {{"rule", "pc"}, {"width", 20}}.
+using Identity = std::map<std::string, nlohmann::json>;
+
+/// `identity` and more of it; what comes later wins.
+Identity with(Identity identity, const Identity& more);
+
+/// One model of a panel: who it is, and what was measured of it.
+class Entry {
+ public:
+  explicit Entry(const nlohmann::json& json) : json_(&json) {}
+
+  /// Whether every key of the identity is here with that value.
+  bool is(const Identity& identity) const;
+
+  /// "PC + alpha".
+  std::string name() const;
+
+  /// Of every seed, NaN where it is not finite: of an alignment, "target_alignment"; of a training,
+  /// "final_errors". Empty when it was not measured.
+  std::vector<double> seeds(const std::string& metric) const;
+
+  /// Every learning rate diverged.
+  bool diverged() const;
+
+  /// "none", "low" or "high".
+  std::string edge() const;
+
+  /// A number, or nullopt where there is none: "steps_to_plain_bp" of a model that never got there.
+  std::optional<double> number(const std::string& key) const;
+
+ private:
+  const nlohmann::json* json_;
+};
+
+/// A panel that has run.
+class Panel {
+ public:
+  explicit Panel(nlohmann::json summary) : summary_(std::move(summary)) {}
+
+  /// The first that fits.
+  std::optional<Entry> find(const Identity& identity) const;
+
+  /// The values of a numeric key among those that fit, ascending.
+  std::vector<double> values(const std::string& key, const Identity& identity) const;
+
+ private:
+  std::vector<Entry> entries() const;
+
+  nlohmann::json summary_;
+};
+
+/// The panels in folder/panels/<id>/.
+class Results {
+ public:
+  explicit Results(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  /// nullopt when it has not run. UserError names a summary that cannot be read.
+  std::optional<Panel> panel(std::string_view id) const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+}  // namespace pcxx::reproduce
