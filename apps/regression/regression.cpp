@@ -247,10 +247,11 @@ train::Schema schema() {
   keys.add({.name = "measure",
             .kind = train::Kind::kText,
             .initial = "[]",
-            .doc = "what to record at every step beside the error; inference is how an iterative "
-                   "one went",
+            .doc = "what to record at every step beside the error; held_out_alignment is the "
+                   "update's with the errors of 64 samples that no run trains on, inference how an "
+                   "iterative one went",
             .shape = train::Shape::kList,
-            .choices = {"target_alignment", "inference", "excess_map_error",
+            .choices = {"target_alignment", "held_out_alignment", "inference", "excess_map_error",
                         "map_error_squared_frobenius"}});
   keys.add({.name = "curves",
             .kind = train::Kind::kText,

@@ -144,6 +144,30 @@ TEST(LinearTeacher, BatchesDiffer) {
   EXPECT_FALSE(at::equal(first, second));
 }
 
+// Oracle: y = W x without the noise, and contract. Held-out samples are the same at every call and
+// no batch's, and the batches go on as if they had not been drawn.
+TEST(LinearTeacher, HoldsSamplesOut) {
+  LinearTeacher teacher(LinearTeacherOptions(30, 20).noise(0.3), 3);
+  LinearTeacher undisturbed(LinearTeacherOptions(30, 20).noise(0.3), 3);
+  const auto samples = teacher.held_out(400);
+  EXPECT_EQ(samples.input.sizes(), Shape({400, 30}));
+  expect_normal(samples.input, 1);
+  const auto expected = (samples.input.unsqueeze(1) * teacher.map()).sum(-1);
+  EXPECT_LT(relative_difference(samples.target, expected), 1e-14);
+  const auto batch = teacher.next(400);
+  EXPECT_TRUE(same(batch, undisturbed.next(400)));
+  EXPECT_TRUE(same(samples, teacher.held_out(400)));
+  const auto overlap = at::matmul(samples.input, batch.input.t()) / 30;
+  EXPECT_LT(overlap.abs().max().item<double>(), 7.5 / std::sqrt(30.0));
+
+  const auto unrelated = LinearTeacher(independent(30, 20), 3).held_out(400);
+  EXPECT_TRUE(at::equal(unrelated.input, samples.input));
+  expect_normal(unrelated.target, 1);
+  const auto correlations = at::matmul(unrelated.target.t(), unrelated.input) / 400;
+  EXPECT_LT(correlations.abs().max().item<double>(), 6 / std::sqrt(400.0));
+  EXPECT_THROW(teacher.held_out(0), c10::Error);
+}
+
 // Oracle: the float64 teacher, cast.
 TEST(LinearTeacher, IsComputedInFloat64AndCast) {
   for (const auto& options : {LinearTeacherOptions(6, 4).noise(0.1), independent(6, 4)}) {

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/metrics/target_alignment.h>
+#include <pcxx/train/experiment.h>
 #include <pcxx/train/sweep.h>
 
 #include <algorithm>
@@ -285,6 +287,48 @@ TEST(Engine, LanesAreRefusedWithTheReason) {
   refuses({"inference=state_descent", "inference_step_size=0.05"}, "inference is by state_descent");
   refuses({"rescaling=projection", "regularisation=0"}, "pseudo-inverse");
   refuses({"rescaling=decorrelation", "spectrum=singular"}, "singular");
+  test::expect_user_error(
+      [] { SweepPlan({config({"engine=lanes", "rule=pc"})}, {"held_out_alignment"}, at::kCPU); },
+      "alignment is measured on held-out samples");
+}
+
+// Oracle: the first update by hand, and its alignment with the errors of the first 64 of the
+// teacher's held-out samples.
+TEST(HeldOutAlignment, IsThatOfTheFirstUpdateByHand) {
+  for (const auto* task : {"architecture=relu", "architecture=dln", "targets=independent"}) {
+    for (const auto* rescaling : {"rescaling=none", "rescaling=projection"}) {
+      SCOPED_TRACE(fmt::format("{} {}", task, rescaling));
+      const auto model = config({"rule=pc", task, rescaling, "hidden_layers=2", "noise=0.2",
+                                 "learning_rate=[0.01,0.1]", "seeds=[5,7]", "steps=3"});
+      const auto curve =
+          run_sweep(model, {"held_out_alignment"}, at::kCPU).curves.at("held_out_alignment");
+      ASSERT_EQ(curve.sizes(), (std::vector<std::int64_t>{4, 2, 2}));
+      EXPECT_TRUE(curve[3].isnan().all().item<bool>());
+      for (std::int64_t s = 0; s < 2; ++s) {
+        const std::int64_t seed = s == 0 ? 5 : 7;
+        const auto network = draw_network(model, seed, at::kCPU);
+        auto teacher = make_teacher(model, seed, at::kCPU);
+        const auto factors = make_rule(model)->factors(*network, teacher.next(16));
+        const auto update = metrics::make_update(make_rescaling(model)->directions(factors.layers));
+        const auto all = teacher.held_out(1000);
+        const data::Batch samples{all.input.slice(0, 0, 64), all.target.slice(0, 0, 64)};
+        const auto expected = metrics::target_alignment(*network, samples, update).mean;
+        for (std::int64_t k = 0; k < 2; ++k) {
+          EXPECT_NEAR(curve[0][k][s].item<double>(), expected.item<double>(), 1e-9);
+        }
+      }
+    }
+  }
+}
+
+// Oracle: the projection's change of the whole map goes straight to a teacher without noise when
+// the batch is no smaller than the input, so that every sample's error is pointed at.
+TEST(HeldOutAlignment, IsOneWhereTheUpdateSolvesForTheTeacher) {
+  const auto model = config({"rule=pc", "rescaling=projection", "regularisation=0",
+                             "hidden_layers=1", "learning_rate=1e-3", "steps=10"});
+  const auto curve =
+      run_sweep(model, {"held_out_alignment"}, at::kCPU).curves.at("held_out_alignment");
+  EXPECT_LT((curve.slice(0, 0, 10) - 1).abs().max().item<double>(), 1e-8) << curve;
 }
 
 // Oracle: the tensor engine's two models alone. A key of one model only is swept like any other.
@@ -336,7 +380,8 @@ TEST(SweepPlan, ATensorJobGoesOnFromACheckpoint) {
       const auto relu = config({"rule=pc", fmt::format("rescaling={}", rescaling),
                                 fmt::format("optimizer={}", optimizer), "architecture=relu",
                                 "noise=0.1", "learning_rate=[0.01,0.1]", "steps=5"});
-      const SweepPlan plan({relu}, {"inference", "target_alignment"}, at::kCPU);
+      const SweepPlan plan({relu}, {"inference", "target_alignment", "held_out_alignment"},
+                           at::kCPU);
       const auto work = plan.work("");
       std::vector<Part> states;
       const auto keep = [&](std::int64_t, const Part& state) {

@@ -22,6 +22,7 @@ std::string_view name(Targets targets) {
 LinearTeacher::LinearTeacher(LinearTeacherOptions options, std::uint64_t seed,
                              at::TensorOptions tensor_options)
     : options_(std::move(options)),
+      seed_(seed),
       tensor_options_(tensor_options),
       inputs_(make_generator(seed, Purpose::kInputs)),
       targets_(make_generator(seed, Purpose::kTargets)),
@@ -48,6 +49,17 @@ Batch LinearTeacher::next(std::int64_t batch_size) {
     target = at::matmul(input, exact_map_.mT());
     if (options_.noise() > 0) target.add_(normal(target.sizes(), options_.noise(), noise_));
   }
+  return {input.to(tensor_options_), target.to(tensor_options_)};
+}
+
+Batch LinearTeacher::held_out(std::int64_t count) const {
+  TORCH_CHECK(count > 0, "LinearTeacher: the held-out samples must be some, not ", count);
+  const at::NoGradGuard no_grad;
+  auto generator = make_generator(seed_, Purpose::kHeldOut);
+  const auto input = normal({count, options_.inputs()}, 1, generator);
+  const auto target = options_.targets() == Targets::kIndependent
+                          ? normal({count, options_.outputs()}, 1, generator)
+                          : at::matmul(input, exact_map_.mT());
   return {input.to(tensor_options_), target.to(tensor_options_)};
 }
 

@@ -158,7 +158,8 @@ Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobConte
   return part;
 }
 
-std::string no_lanes(const Config& model, at::Device device) {
+std::string no_lanes(const Config& model, const std::vector<std::string>& measure,
+                     at::Device device) {
   const auto& architecture = model.text("architecture");
   if (device.is_cuda()) return "lanes are of the CPU";
   if (architecture != "dln" && architecture != "residual") {
@@ -171,6 +172,9 @@ std::string no_lanes(const Config& model, at::Device device) {
   const auto& inference = model.text("inference");
   if (model.text("rule") != "bp" && inference != "auto" && inference != "closed_form") {
     return fmt::format("inference is by {}", inference);
+  }
+  if (std::find(measure.begin(), measure.end(), "held_out_alignment") != measure.end()) {
+    return "alignment is measured on held-out samples";
   }
   ensemble::Members members;
   members.regularisation = at::tensor({model.real("regularisation")}, at::kDouble);

@@ -54,6 +54,10 @@ class LinearTeacher {
   /// The next batch: input [B, n_0], target [B, n_L].
   Batch next(std::int64_t batch_size);
 
+  /// Samples that no batch has, from a stream of their own: the same at every call. The teacher's
+  /// targets are without noise.
+  Batch held_out(std::int64_t count) const;
+
   /// W_data [n_L, n_0]. With independent targets it is drawn all the same and plays no part.
   const at::Tensor& map() const { return map_; }
   const LinearTeacherOptions& options() const { return options_; }
@@ -64,6 +68,7 @@ class LinearTeacher {
 
  private:
   LinearTeacherOptions options_;
+  std::uint64_t seed_;
   at::TensorOptions tensor_options_;
   at::Tensor exact_map_;
   at::Tensor map_;

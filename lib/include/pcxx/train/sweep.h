@@ -17,9 +17,10 @@ namespace pcxx::train {
 ///
 ///   curves   by metric name, float64 on the CPU, [steps + 1, rates, seeds]; entry 0 is the network
 ///            as drawn. Always the error metric; where asked `map_error_squared_frobenius` and
-///            `excess_map_error` (linear networks), and `target_alignment` (at step t: of the
-///            update that follows; the last entry is NaN), and how iterative inference went
-///            (inference/report.h, `measurements`)
+///            `excess_map_error` (linear networks), and `target_alignment` and
+///            `held_out_alignment` (at step t: of the update that follows, with the errors of its
+///            batch and of the first 64 held-out samples; the last entry is NaN), and how iterative
+///            inference went (inference/report.h, `measurements`)
 ///   left_at  [rates, seeds], int64: the step at which a run diverged, its error non-finite or more
 ///            than 1e6 times the first one; -1 for one that did not. The error of that step is
 ///            recorded, whatever follows is NaN
