@@ -119,6 +119,7 @@ TEXTS = {
     "lecun": "LeCun",
     "unit_orthogonal": "unit orthogonal",
     "teacher": "teacher",
+    "relu_teacher": "ReLU teacher",
     "independent": "independent targets",
 }
 

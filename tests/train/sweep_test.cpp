@@ -283,6 +283,7 @@ TEST(Engine, LanesAreRefusedWithTheReason) {
   };
   refuses({"architecture=relu"}, "engine = 'lanes' cannot train pc: relu networks are not linear");
   refuses({"bias=true"}, "there are biases");
+  refuses({"targets=relu_teacher"}, "the teacher is not linear");
   refuses({"optimizer=rmsprop"}, "the optimizer is rmsprop");
   refuses({"inference=state_descent", "inference_step_size=0.05"}, "inference is by state_descent");
   refuses({"rescaling=projection", "regularisation=0"}, "pseudo-inverse");
@@ -317,6 +318,24 @@ TEST(HeldOutAlignment, IsThatOfTheFirstUpdateByHand) {
           EXPECT_NEAR(curve[0][k][s].item<double>(), expected.item<double>(), 1e-9);
         }
       }
+    }
+  }
+}
+
+// Oracle: the mean squared error on the teacher's held-out samples by hand, for linear networks and
+// others.
+TEST(ReluTeacher, IsJudgedOnHeldOutSamples) {
+  for (const auto* architecture : {"architecture=relu", "architecture=dln"}) {
+    const auto model = config({"rule=bp", "targets=relu_teacher", architecture, "noise=0.2",
+                               "learning_rate=0.01", "seeds=[5,7]", "steps=2"});
+    ASSERT_EQ(error_metric(model), "test_error");
+    const auto curve = run_sweep(model, {}, at::kCPU).curves.at("test_error");
+    for (std::int64_t s = 0; s < 2; ++s) {
+      const std::int64_t seed = s == 0 ? 5 : 7;
+      const auto samples = make_teacher(model, seed, at::kCPU).held_out(1000);
+      const auto prediction = draw_network(model, seed, at::kCPU)->forward(samples.input);
+      const auto expected = (samples.target - prediction).square().mean();
+      EXPECT_NEAR(curve[0][0][s].item<double>(), expected.item<double>(), 1e-12);
     }
   }
 }

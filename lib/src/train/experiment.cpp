@@ -28,6 +28,15 @@ void condition_(nn::NetworkImpl& network, const Config& config) {
   if (kappa > 0) nn::set_condition_number_(network, kappa);
 }
 
+data::Targets targets(const Config& config) {
+  using data::Targets;
+  const auto& wanted = config.text("targets");
+  for (const auto one : {Targets::kTeacher, Targets::kReluTeacher, Targets::kIndependent}) {
+    if (data::name(one) == wanted) return one;
+  }
+  user_error("targets = '{}' are none", wanted);
+}
+
 inference::DescentOptions descent_options(const Config& config) {
   return {.max_steps = config.integer("inference_steps"),
           .step_size = config.real("inference_step_size"),
@@ -167,11 +176,10 @@ at::TensorOptions tensor_options(const Config& config, at::Device device) {
 
 data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::Device device) {
   const auto n = widths(config);
-  const auto targets = config.text("targets") == "independent" ? data::Targets::kIndependent
-                                                               : data::Targets::kTeacher;
-  return {
-      data::LinearTeacherOptions(n.front(), n.back()).targets(targets).noise(config.real("noise")),
-      static_cast<std::uint64_t>(seed), tensor_options(config, device)};
+  return {data::LinearTeacherOptions(n.front(), n.back())
+              .targets(targets(config))
+              .noise(config.real("noise")),
+          static_cast<std::uint64_t>(seed), tensor_options(config, device)};
 }
 
 std::vector<data::LinearTeacher> make_teachers(const Config& config,

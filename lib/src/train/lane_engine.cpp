@@ -166,6 +166,7 @@ std::string no_lanes(const Config& model, const std::vector<std::string>& measur
     return fmt::format("{} networks are not linear", architecture);
   }
   if (model.boolean("bias")) return "there are biases";
+  if (model.text("targets") == "relu_teacher") return "the teacher is not linear";
   if (model.text("optimizer") != "sgd") {
     return fmt::format("the optimizer is {}", model.text("optimizer"));
   }

@@ -48,10 +48,11 @@ std::string range_text(std::string_view name, const std::string& first, const st
 }  // namespace
 
 std::string error_metric(const Config& model) {
-  if (model.text("targets") == "independent") return "train_error";
+  const auto& targets = model.text("targets");
+  if (targets == "independent") return "train_error";
   const bool linear =
       model.text("architecture") == "dln" || model.text("architecture") == "residual";
-  return linear && !model.boolean("bias") ? "map_error" : "test_error";
+  return linear && targets == "teacher" && !model.boolean("bias") ? "map_error" : "test_error";
 }
 
 // Groups members that train side by side, and cuts the groups into jobs.

@@ -180,9 +180,11 @@ std::vector<Key> task_keys() {
       {.name = "targets",
        .kind = Kind::kText,
        .initial = R"("teacher")",
-       .doc = "of a random linear map of the inputs, or drawn independently of them",
+       .doc =
+           "of a random linear map of the inputs, of a random ReLU network with one hidden layer "
+           "of 5 units an input, or drawn independently of them",
        .shape = Shape::kSweep,
-       .choices = {"teacher", "independent"}},
+       .choices = {"teacher", "relu_teacher", "independent"}},
       {.name = "noise",
        .kind = Kind::kReal,
        .initial = "0",

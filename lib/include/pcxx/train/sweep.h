@@ -33,19 +33,19 @@ struct Sweep {
 };
 
 /// The metric that a sweep's best rate is chosen by: `map_error`; `test_error` on 1,000 held-out
-/// samples where the network is not one linear map; `train_error` on the next batch with
-/// independent targets.
+/// samples where the network or the teacher is not one linear map; `train_error` on the next batch
+/// with independent targets.
 std::string error_metric(const Config& model);
 
-/// A sweep of any models over learning rates and seeds on the linear teacher, as independent jobs.
+/// A sweep of any models over learning rates and seeds on a teacher, as independent jobs.
 ///
 ///   SweepPlan plan(config.models(), {}, at::kCPU);
 ///   const auto parts = run.work(plan.work("regression")).read();
 ///   for (const Sweep& sweep : plan.collect(parts)) ...          // one per model
 ///
 /// Models of the same seed see the same weights and batches, whatever their rule and rates. In
-/// linear networks without bias they train on compressed batches (the same updates), unless the
-/// alignment per sample is measured.
+/// linear networks without bias they train on a linear teacher's compressed batches (the same
+/// updates), unless the alignment per sample is measured.
 ///
 /// Networks that differ only in rate, seed, initialisation, condition number, regularisation or
 /// noise train side by side where the engine `lanes` can train them (ensemble/ensemble.h); on
