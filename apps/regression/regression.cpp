@@ -122,9 +122,8 @@ Result summarise(const Run& run, const Config& model, const Sweep& sweep, const 
 
 // Steps each model needs to get where plain backpropagation ends, on the same task.
 void compare_with_backpropagation(std::vector<Result>& results) {
-  const auto plain = std::find_if(results.begin(), results.end(), [](const Result& r) {
-    return r.summary["rule"] == "bp" && r.summary["rescaling"] == "none";
-  });
+  const auto plain = std::find_if(results.begin(), results.end(),
+                                  [](const Result& r) { return r.summary["model"] == "bp"; });
   if (plain == results.end() || plain->best_curves.empty()) return;
   const double goal = plain->summary["final_error"].get<double>();
   for (auto& result : results) {
@@ -215,6 +214,7 @@ train::Schema schema() {
                       "outputs",
                       "condition_number",
                       "bias",
+                      "collapsed",
                       "batch_size",
                       "learning_rate",
                       "targets",

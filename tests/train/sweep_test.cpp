@@ -4,6 +4,7 @@
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/train/experiment.h>
+#include <pcxx/train/records.h>
 #include <pcxx/train/sweep.h>
 
 #include <algorithm>
@@ -16,7 +17,7 @@
 namespace pcxx::train {
 namespace {
 
-Config config(const std::vector<std::string>& assignments) {
+Config config(const std::vector<std::string>& assignments, const std::string& toml = "") {
   const Schema schema({"rule",
                        "rescaling",
                        "architecture",
@@ -27,6 +28,7 @@ Config config(const std::vector<std::string>& assignments) {
                        "outputs",
                        "condition_number",
                        "bias",
+                       "collapsed",
                        "batch_size",
                        "learning_rate",
                        "targets",
@@ -51,7 +53,7 @@ Config config(const std::vector<std::string>& assignments) {
   std::vector<std::string> all{"width=6", "batch_size=16", "init=norm_preserving",
                                "seeds=3", "steps=12",      "regularisation=1e-3"};
   all.insert(all.end(), assignments.begin(), assignments.end());
-  return Config::read(schema, std::nullopt, all);
+  return Config::parse(schema, toml, "", all);
 }
 
 std::vector<Config> all_models(const Config& config) {
@@ -95,6 +97,7 @@ TEST(Engines, MeasureTheSame) {
       {"batch_size=4", "architecture=residual", "hidden_layers=2"},
       {"inputs=3", "outputs=9", "hidden_layers=2", "noise=[0,0.3]"},
       {"targets=independent"},
+      {"collapsed=true", "architecture=residual", "hidden_layers=2"},
       {"condition_number=[0,5]", "regularisation=[1e-3,1e-1]"},
       {"alpha_floor=0.5", "alpha_denominator=presynaptic", "as_printed=true"},
       {"dtype=float32"}};
@@ -320,6 +323,64 @@ TEST(HeldOutAlignment, IsThatOfTheFirstUpdateByHand) {
       }
     }
   }
+}
+
+// Oracle: the network whose layers it multiplies, in both engines. A collapsed network starts from
+// the same map, and is named apart.
+TEST(Collapsed, StartsFromTheSameMap) {
+  const std::string toml =
+      "[[models]]\nrule = 'bp'\n[[models]]\nrule = 'bp'\nrescaling = 'projection'\n"
+      "collapsed = true\n";
+  for (const std::string engine : {"lanes", "tensor"}) {
+    for (const std::string task : {"inputs=4", "architecture=residual", "condition_number=9"}) {
+      SCOPED_TRACE(engine + " " + task);
+      const auto both = config(
+          {task, "hidden_layers=3", "learning_rate=0.1", "steps=1", "engine=" + engine}, toml);
+      const auto models = both.models();
+      ASSERT_EQ(models.size(), 2U);
+      EXPECT_EQ(model_name(models[0]), "bp");
+      EXPECT_EQ(model_name(models[1]), "bp + projection, collapsed");
+      const SweepPlan plan(models, {}, at::kCPU);
+      const auto sweeps = plan.collect(run_all(plan));
+      EXPECT_EQ(plan.engine(1), engine);
+      const auto deep = sweeps[0].curves.at("map_error");
+      const auto collapsed = sweeps[1].curves.at("map_error");
+      EXPECT_LT(difference(collapsed[0], deep[0], 0), 1e-12);
+      EXPECT_GT(difference(collapsed[1], deep[1], 0), 1e-3);
+
+      const auto names = columns(both);
+      const auto column = std::find(names.begin(), names.end(), "collapsed");
+      ASSERT_NE(column, names.end());
+      EXPECT_NE(Cell(models[0], names).text(), Cell(models[1], names).text());
+    }
+  }
+}
+
+// Oracle: the natural gradient of the whole map with a teacher without noise and a batch no smaller
+// than the input: the map error is e_0 (1 - rate)^(2t), at any rate.
+TEST(Collapsed, ProjectionFollowsTheNaturalGradient) {
+  const auto model = config({"rule=bp", "rescaling=projection", "regularisation=0",
+                             "collapsed=true", "hidden_layers=3", "learning_rate=[0.05,0.3]"});
+  const auto curve = run_sweep(model, {}, at::kCPU).curves.at("map_error");
+  for (std::int64_t k = 0; k < 2; ++k) {
+    const double rate = model.reals("learning_rate")[static_cast<std::size_t>(k)];
+    for (std::int64_t t = 0; t <= 12; ++t) {
+      const auto expected = curve[0][k] * std::pow(1 - rate, 2 * static_cast<double>(t));
+      EXPECT_LT(difference(curve[t][k], expected, 0), 1e-8) << rate << " " << t;
+    }
+  }
+}
+
+// Contract: only a linear network without bias is one matrix.
+TEST(Collapsed, NeedsALinearNetwork) {
+  const auto refuses = [](const std::string& assignment, const std::string& part) {
+    test::expect_user_error(
+        [&] { SweepPlan({config({"rule=bp", "collapsed=true", assignment})}, {}, at::kCPU); },
+        part);
+  };
+  refuses("architecture=relu",
+          "collapsed = true needs a linear network, not architecture = 'relu'");
+  refuses("bias=true", "collapsed = true needs a network without bias");
 }
 
 // Oracle: the mean squared error on the teacher's held-out samples by hand, for linear networks and

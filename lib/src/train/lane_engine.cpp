@@ -30,7 +30,7 @@ ensemble::Rescaling rescaling_of(const Config& model) {
 ensemble::Problem problem_of(const Config& model, bool aligned) {
   ensemble::Problem problem;
   problem.widths = widths(model);
-  problem.residual = model.text("architecture") == "residual";
+  problem.residual = model.text("architecture") == "residual" && !is_collapsed(model);
   problem.rule = model.text("rule") == "bp" ? ensemble::Rule::kBackpropagation
                                             : ensemble::Rule::kPredictiveCoding;
   problem.rescaling = rescaling_of(model);
@@ -205,7 +205,7 @@ std::string lane_key(const Config& model) {
     return joined;
   };
   return fmt::format(
-      "{} {}", fmt::join(widths(model), " "),
+      "{} {} {}", is_collapsed(model), fmt::join(widths(model), " "),
       text({"architecture", "rule", "rescaling", "alpha_denominator", "alpha_floor", "spectrum",
             "as_printed", "forgetting", "delta", "targets", "batch_size", "steps", "dtype"}));
 }

@@ -166,6 +166,13 @@ std::vector<Key> network_keys() {
        .initial = "false",
        .doc = "whether layers have biases; they start at 0",
        .shape = Shape::kSweep},
+      {.name = "collapsed",
+       .kind = Kind::kBoolean,
+       .initial = "false",
+       .doc = "linear networks: whether the layers are multiplied into one matrix before training; "
+              "bp + projection then makes natural-gradient steps of the whole map",
+       .shape = Shape::kSweep,
+       .per_model = true},
   };
 }
 
