@@ -122,6 +122,7 @@ TEXTS = {
     "lecun": "LeCun",
     "unit_orthogonal": "unit orthogonal",
     "teacher": "teacher",
+    "relu_teacher": "ReLU teacher",
     "independent": "independent targets",
 }
 

@@ -374,7 +374,7 @@ train::Schema schema() {
             .kind = train::Kind::kText,
             .initial = "\"images\"",
             .doc = "what the batch asks for: images (to be reproduced), their labels (one-hot), or "
-                   "a linear teacher's targets",
+                   "a teacher's targets",
             .choices = {"images", "labels", "teacher"}});
   keys.choices("rule", {"pc"});
   keys.choices("rescaling", {"none"});

@@ -139,9 +139,8 @@ Result summarise(const Run& run, const Config& model, const Sweep& sweep, const 
 
 // Steps each model needs to get where plain backpropagation ends, on the same task.
 void compare_with_backpropagation(std::vector<Result>& results) {
-  const auto plain = std::find_if(results.begin(), results.end(), [](const Result& r) {
-    return r.summary["rule"] == "bp" && r.summary["rescaling"] == "none";
-  });
+  const auto plain = std::find_if(results.begin(), results.end(),
+                                  [](const Result& r) { return r.summary["model"] == "bp"; });
   if (plain == results.end() || plain->best_curves.empty()) return;
   const double goal = plain->summary["final_error"].get<double>();
   for (auto& result : results) {
@@ -232,6 +231,7 @@ train::Schema schema() {
                       "outputs",
                       "condition_number",
                       "bias",
+                      "collapsed",
                       "batch_size",
                       "learning_rate",
                       "targets",
@@ -264,10 +264,11 @@ train::Schema schema() {
   keys.add({.name = "measure",
             .kind = train::Kind::kText,
             .initial = "[]",
-            .doc = "what to record at every step beside the error; inference is how an iterative "
-                   "one went",
+            .doc = "what to record at every step beside the error; held_out_alignment is the "
+                   "update's with the errors of 64 samples that no run trains on, inference how an "
+                   "iterative one went",
             .shape = train::Shape::kList,
-            .choices = {"target_alignment", "inference", "excess_map_error",
+            .choices = {"target_alignment", "held_out_alignment", "inference", "excess_map_error",
                         "map_error_squared_frobenius"}});
   keys.add({.name = "curves",
             .kind = train::Kind::kText,

@@ -18,6 +18,10 @@ LinearTeacherOptions independent(std::int64_t inputs, std::int64_t outputs) {
   return LinearTeacherOptions(inputs, outputs).targets(Targets::kIndependent);
 }
 
+LinearTeacherOptions relu(std::int64_t inputs, std::int64_t outputs) {
+  return LinearTeacherOptions(inputs, outputs).targets(Targets::kReluTeacher);
+}
+
 bool same(const Batch& a, const Batch& b) {
   return at::equal(a.input, b.input) && at::equal(a.target, b.target);
 }
@@ -33,6 +37,7 @@ void expect_normal(const at::Tensor& x, double variance) {
 // Oracle: the header's list.
 TEST(Targets, HaveNames) {
   EXPECT_EQ(name(Targets::kTeacher), "teacher");
+  EXPECT_EQ(name(Targets::kReluTeacher), "relu_teacher");
   EXPECT_EQ(name(Targets::kIndependent), "independent");
 }
 
@@ -100,16 +105,60 @@ TEST(LinearTeacher, IndependentTargetsAreNormalAndUnrelated) {
   EXPECT_TRUE(at::equal(teacher.map(), LinearTeacher(LinearTeacherOptions(20, 30), 1).map()));
 }
 
+// Oracle: f(x) = W_2 relu(W_1 x). Then f(a x) = a f(x) for a > 0, and f(x) - f(-x) = W_2 W_1 x, a
+// linear map with entries of variance 2/n_0, whereas f itself is none: its mean square is 1, and
+// the targets of many samples have the rank of its 5 n_0 hidden units. Tolerances are 5 standard
+// errors.
+TEST(ReluTeacher, IsARandomReluNetwork) {
+  LinearTeacher teacher(relu(100, 200), 1);
+  const auto x = teacher.next(2000).input;
+  const auto y = teacher.targets_of(x);
+  EXPECT_LT(relative_difference(teacher.targets_of(3 * x), 3 * y), 1e-14);
+  const auto identity = at::eye(100, at::kDouble);
+  const auto map = (teacher.targets_of(identity) - teacher.targets_of(-identity)).t();
+  EXPECT_LT(relative_difference(y - teacher.targets_of(-x), at::matmul(x, map.t())), 1e-13);
+  EXPECT_NEAR(map.square().mean().item<double>() * 100 / 2, 1, 0.07);
+  EXPECT_NEAR(y.square().mean().item<double>(), 1, 0.2);
+
+  LinearTeacher narrow(relu(4, 50), 1);
+  EXPECT_EQ(at::linalg_matrix_rank(narrow.next(300).target).item<std::int64_t>(), 20);
+}
+
+// Oracle: contract. Targets are the teacher's function of the inputs, in held-out samples without
+// the noise; the linear teacher's map, inputs and noise are what they are without it.
+TEST(ReluTeacher, HasTheTargetsOfItsFunction) {
+  LinearTeacher noisy(relu(20, 30).noise(0.1), 1);
+  LinearTeacher again(relu(20, 30).noise(0.1), 1);
+  LinearTeacher linear(LinearTeacherOptions(20, 30).noise(0.1), 1);
+  const LinearTeacher other(relu(20, 30), 2);
+  EXPECT_TRUE(at::equal(noisy.map(), linear.map()));
+  const auto batch = noisy.next(4000);
+  EXPECT_TRUE(same(again.next(4000), batch));
+  const auto noise = batch.target - noisy.targets_of(batch.input);
+  expect_normal(noise, 0.01);
+  const auto of_linear = linear.next(4000);
+  EXPECT_LT(relative_difference(noise, of_linear.target - linear.targets_of(of_linear.input)),
+            1e-12);
+  EXPECT_GT(relative_difference(other.targets_of(batch.input), noisy.targets_of(batch.input)), 0.5);
+
+  const auto held_out = noisy.held_out(100);
+  EXPECT_TRUE(at::equal(held_out.input, linear.held_out(100).input));
+  EXPECT_TRUE(at::equal(held_out.target, noisy.targets_of(held_out.input)));
+  EXPECT_THROW(LinearTeacher(independent(3, 5), 1).targets_of(at::ones({1, 3})), c10::Error);
+}
+
 // Oracle: contract. Batch t of a seed has the same inputs for every kind of targets.
 TEST(LinearTeacher, InputsDoNotDependOnTheTargets) {
   LinearTeacher clean(LinearTeacherOptions(3, 5), 4);
   LinearTeacher noisy(LinearTeacherOptions(3, 5).noise(0.3), 4);
   LinearTeacher other(independent(3, 5), 4);
+  LinearTeacher bent(relu(3, 5).noise(0.3), 4);
   LinearTeacher wider(LinearTeacherOptions(3, 9), 4);
   for (const std::int64_t size : {1, 4, 1, 30}) {
     const auto input = clean.next(size).input;
     EXPECT_TRUE(at::equal(noisy.next(size).input, input));
     EXPECT_TRUE(at::equal(other.next(size).input, input));
+    EXPECT_TRUE(at::equal(bent.next(size).input, input));
     EXPECT_TRUE(at::equal(wider.next(size).input, input));
   }
 }
@@ -144,9 +193,34 @@ TEST(LinearTeacher, BatchesDiffer) {
   EXPECT_FALSE(at::equal(first, second));
 }
 
+// Oracle: y = W x without the noise, and contract. Held-out samples are the same at every call and
+// no batch's, and the batches go on as if they had not been drawn.
+TEST(LinearTeacher, HoldsSamplesOut) {
+  LinearTeacher teacher(LinearTeacherOptions(30, 20).noise(0.3), 3);
+  LinearTeacher undisturbed(LinearTeacherOptions(30, 20).noise(0.3), 3);
+  const auto samples = teacher.held_out(400);
+  EXPECT_EQ(samples.input.sizes(), Shape({400, 30}));
+  expect_normal(samples.input, 1);
+  const auto expected = (samples.input.unsqueeze(1) * teacher.map()).sum(-1);
+  EXPECT_LT(relative_difference(samples.target, expected), 1e-14);
+  const auto batch = teacher.next(400);
+  EXPECT_TRUE(same(batch, undisturbed.next(400)));
+  EXPECT_TRUE(same(samples, teacher.held_out(400)));
+  const auto overlap = at::matmul(samples.input, batch.input.t()) / 30;
+  EXPECT_LT(overlap.abs().max().item<double>(), 7.5 / std::sqrt(30.0));
+
+  const auto unrelated = LinearTeacher(independent(30, 20), 3).held_out(400);
+  EXPECT_TRUE(at::equal(unrelated.input, samples.input));
+  expect_normal(unrelated.target, 1);
+  const auto correlations = at::matmul(unrelated.target.t(), unrelated.input) / 400;
+  EXPECT_LT(correlations.abs().max().item<double>(), 6 / std::sqrt(400.0));
+  EXPECT_THROW(teacher.held_out(0), c10::Error);
+}
+
 // Oracle: the float64 teacher, cast.
 TEST(LinearTeacher, IsComputedInFloat64AndCast) {
-  for (const auto& options : {LinearTeacherOptions(6, 4).noise(0.1), independent(6, 4)}) {
+  for (const auto& options :
+       {LinearTeacherOptions(6, 4).noise(0.1), relu(6, 4).noise(0.1), independent(6, 4)}) {
     LinearTeacher exact(options, 2);
     LinearTeacher cast(options, 2, at::kFloat);
     EXPECT_TRUE(at::equal(cast.map(), exact.map().to(at::kFloat)));
@@ -163,8 +237,8 @@ TEST(LinearTeacher, IsComputedInFloat64AndCast) {
 // Oracle: the batches of the first time, of few and of many numbers (single normal numbers are
 // drawn in pairs, of which one may be left over).
 TEST(LinearTeacher, ContinuesFromItsState) {
-  for (const auto& options :
-       {LinearTeacherOptions(3, 5).noise(0.1), independent(3, 5), LinearTeacherOptions(3, 5)}) {
+  for (const auto& options : {LinearTeacherOptions(3, 5).noise(0.1), relu(3, 5).noise(0.1),
+                              independent(3, 5), LinearTeacherOptions(3, 5)}) {
     LinearTeacher teacher(options, 3);
     teacher.next(1);
     const auto state = teacher.state();

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "support/environment.h"
+#include "support/idx_files.h"
 #include "support/process.h"
 #include "support/temporary_folder.h"
 
@@ -386,6 +387,41 @@ TEST_F(Apps, DivergedTrajectoriesAreTold) {
   const auto model = nlohmann::json::parse(read_file("a/summary.json"))["models"][0];
   EXPECT_FALSE(model["reached"].get<bool>());
   EXPECT_LT(model["steps_taken"].get<int>(), 2000);
+}
+
+// Oracle: the alignment with the batch's own errors, where the first 64 test images are the whole
+// batch: they agree at every step but for the order of the sum.
+TEST_F(Apps, HeldOutAlignmentIsThatOfTheFirstTestImages) {
+  write_file("images", test::idx_file({100, 28, 28}));
+  const auto outcome =
+      run("pcxx-autoencoder", {"--out", "a",
+                               "--set", "dataset=idx",
+                               "--set", "train_images=images",
+                               "--set", "test_images=images",
+                               "--set", "samples=64",
+                               "--set", "batch_size=64",
+                               "--set", "rule=pc",
+                               "--set", "steps=3",
+                               "--set", "seeds=1",
+                               "--set", "learning_rate=1",
+                               "--set", "dtype=float64",
+                               "--set", "measure=[target_alignment,held_out_alignment]"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  std::map<std::string, std::vector<double>> curves;
+  std::istringstream rows(read_file("a/metrics.csv"));
+  for (std::string row; std::getline(rows, row);) {
+    const auto value = row.rfind(',');
+    const auto metric = row.rfind(',', value - 1);
+    const auto name = row.substr(metric + 1, value - metric - 1);
+    if (name.ends_with("alignment")) curves[name].push_back(std::stod(row.substr(value + 1)));
+  }
+  const auto& held_out = curves["held_out_alignment"];
+  ASSERT_EQ(held_out.size(), 3U);
+  ASSERT_EQ(curves["target_alignment"].size(), 3U);
+  for (std::size_t t = 0; t < 3; ++t) {
+    EXPECT_NEAR(held_out[t], curves["target_alignment"][t], 1e-9);
+    EXPECT_GT(held_out[t], 0);
+  }
 }
 
 // Contract: a model that diverges beside one that does not is a row of the table, also where a key

@@ -153,5 +153,17 @@ TEST(Sweep, ReluNetworksLearnToo) {
   EXPECT_LT(curve[100].max().item<double>(), 0.5 * curve[0].min().item<double>());
 }
 
+// Claim: a ReLU network learns a ReLU teacher. The best linear map leaves the even half of the
+// function, f(x) + f(-x), which is half of its mean square: the ReLU network passes below it.
+TEST(Sweep, ReluNetworksLearnAReluTeacher) {
+  const auto config = make_config({"rule=[bp,pc]", "architecture=relu", "targets=relu_teacher",
+                                   "hidden_layers=1", "width=100", "inputs=10", "outputs=5",
+                                   "steps=300", "seeds=2", "learning_rate=0.05"});
+  for (const auto& model : config.models()) {
+    const auto curve = run(model).curves.at("test_error");
+    EXPECT_LT(curve[300].max().item<double>(), 0.25 * curve[0].min().item<double>()) << curve;
+  }
+}
+
 }  // namespace
 }  // namespace pcxx::train

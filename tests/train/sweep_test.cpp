@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/metrics/target_alignment.h>
+#include <pcxx/train/experiment.h>
+#include <pcxx/train/records.h>
 #include <pcxx/train/sweep.h>
 
 #include <algorithm>
@@ -14,7 +17,7 @@
 namespace pcxx::train {
 namespace {
 
-Config config(const std::vector<std::string>& assignments) {
+Config config(const std::vector<std::string>& assignments, const std::string& toml = "") {
   const Schema schema({"rule",
                        "rescaling",
                        "architecture",
@@ -25,6 +28,7 @@ Config config(const std::vector<std::string>& assignments) {
                        "outputs",
                        "condition_number",
                        "bias",
+                       "collapsed",
                        "batch_size",
                        "learning_rate",
                        "targets",
@@ -49,7 +53,7 @@ Config config(const std::vector<std::string>& assignments) {
   std::vector<std::string> all{"width=6", "batch_size=16", "init=norm_preserving",
                                "seeds=3", "steps=12",      "regularisation=1e-3"};
   all.insert(all.end(), assignments.begin(), assignments.end());
-  return Config::read(schema, std::nullopt, all);
+  return Config::parse(schema, toml, "", all);
 }
 
 std::vector<Config> all_models(const Config& config) {
@@ -93,6 +97,7 @@ TEST(Engines, MeasureTheSame) {
       {"batch_size=4", "architecture=residual", "hidden_layers=2"},
       {"inputs=3", "outputs=9", "hidden_layers=2", "noise=[0,0.3]"},
       {"targets=independent"},
+      {"collapsed=true", "architecture=residual", "hidden_layers=2"},
       {"condition_number=[0,5]", "regularisation=[1e-3,1e-1]"},
       {"alpha_floor=0.5", "alpha_denominator=presynaptic", "as_printed=true"},
       {"dtype=float32"}};
@@ -281,10 +286,129 @@ TEST(Engine, LanesAreRefusedWithTheReason) {
   };
   refuses({"architecture=relu"}, "engine = 'lanes' cannot train pc: relu networks are not linear");
   refuses({"bias=true"}, "there are biases");
+  refuses({"targets=relu_teacher"}, "the teacher is not linear");
   refuses({"optimizer=rmsprop"}, "the optimizer is rmsprop");
   refuses({"inference=state_descent", "inference_step_size=0.05"}, "inference is by state_descent");
   refuses({"rescaling=projection", "regularisation=0"}, "pseudo-inverse");
   refuses({"rescaling=decorrelation", "spectrum=singular"}, "singular");
+  test::expect_user_error(
+      [] { SweepPlan({config({"engine=lanes", "rule=pc"})}, {"held_out_alignment"}, at::kCPU); },
+      "alignment is measured on held-out samples");
+}
+
+// Oracle: the first update by hand, and its alignment with the errors of the first 64 of the
+// teacher's held-out samples.
+TEST(HeldOutAlignment, IsThatOfTheFirstUpdateByHand) {
+  for (const auto* task : {"architecture=relu", "architecture=dln", "targets=independent"}) {
+    for (const auto* rescaling : {"rescaling=none", "rescaling=projection"}) {
+      SCOPED_TRACE(fmt::format("{} {}", task, rescaling));
+      const auto model = config({"rule=pc", task, rescaling, "hidden_layers=2", "noise=0.2",
+                                 "learning_rate=[0.01,0.1]", "seeds=[5,7]", "steps=3"});
+      const auto curve =
+          run_sweep(model, {"held_out_alignment"}, at::kCPU).curves.at("held_out_alignment");
+      ASSERT_EQ(curve.sizes(), (std::vector<std::int64_t>{4, 2, 2}));
+      EXPECT_TRUE(curve[3].isnan().all().item<bool>());
+      for (std::int64_t s = 0; s < 2; ++s) {
+        const std::int64_t seed = s == 0 ? 5 : 7;
+        const auto network = draw_network(model, seed, at::kCPU);
+        auto teacher = make_teacher(model, seed, at::kCPU);
+        const auto factors = make_rule(model)->factors(*network, teacher.next(16));
+        const auto update = metrics::make_update(make_rescaling(model)->directions(factors.layers));
+        const auto all = teacher.held_out(1000);
+        const data::Batch samples{all.input.slice(0, 0, 64), all.target.slice(0, 0, 64)};
+        const auto expected = metrics::target_alignment(*network, samples, update).mean;
+        for (std::int64_t k = 0; k < 2; ++k) {
+          EXPECT_NEAR(curve[0][k][s].item<double>(), expected.item<double>(), 1e-9);
+        }
+      }
+    }
+  }
+}
+
+// Oracle: the network whose layers it multiplies, in both engines. A collapsed network starts from
+// the same map, and is named apart.
+TEST(Collapsed, StartsFromTheSameMap) {
+  const std::string toml =
+      "[[models]]\nrule = 'bp'\n[[models]]\nrule = 'bp'\nrescaling = 'projection'\n"
+      "collapsed = true\n";
+  for (const std::string engine : {"lanes", "tensor"}) {
+    for (const std::string task : {"inputs=4", "architecture=residual", "condition_number=9"}) {
+      SCOPED_TRACE(engine + " " + task);
+      const auto both = config(
+          {task, "hidden_layers=3", "learning_rate=0.1", "steps=1", "engine=" + engine}, toml);
+      const auto models = both.models();
+      ASSERT_EQ(models.size(), 2U);
+      EXPECT_EQ(model_name(models[0]), "bp");
+      EXPECT_EQ(model_name(models[1]), "bp + projection, collapsed");
+      const SweepPlan plan(models, {}, at::kCPU);
+      const auto sweeps = plan.collect(run_all(plan));
+      EXPECT_EQ(plan.engine(1), engine);
+      const auto deep = sweeps[0].curves.at("map_error");
+      const auto collapsed = sweeps[1].curves.at("map_error");
+      EXPECT_LT(difference(collapsed[0], deep[0], 0), 1e-12);
+      EXPECT_GT(difference(collapsed[1], deep[1], 0), 1e-3);
+
+      const auto names = columns(both);
+      const auto column = std::find(names.begin(), names.end(), "collapsed");
+      ASSERT_NE(column, names.end());
+      EXPECT_NE(Cell(models[0], names).text(), Cell(models[1], names).text());
+    }
+  }
+}
+
+// Oracle: the natural gradient of the whole map with a teacher without noise and a batch no smaller
+// than the input: the map error is e_0 (1 - rate)^(2t), at any rate.
+TEST(Collapsed, ProjectionFollowsTheNaturalGradient) {
+  const auto model = config({"rule=bp", "rescaling=projection", "regularisation=0",
+                             "collapsed=true", "hidden_layers=3", "learning_rate=[0.05,0.3]"});
+  const auto curve = run_sweep(model, {}, at::kCPU).curves.at("map_error");
+  for (std::int64_t k = 0; k < 2; ++k) {
+    const double rate = model.reals("learning_rate")[static_cast<std::size_t>(k)];
+    for (std::int64_t t = 0; t <= 12; ++t) {
+      const auto expected = curve[0][k] * std::pow(1 - rate, 2 * static_cast<double>(t));
+      EXPECT_LT(difference(curve[t][k], expected, 0), 1e-8) << rate << " " << t;
+    }
+  }
+}
+
+// Contract: only a linear network without bias is one matrix.
+TEST(Collapsed, NeedsALinearNetwork) {
+  const auto refuses = [](const std::string& assignment, const std::string& part) {
+    test::expect_user_error(
+        [&] { SweepPlan({config({"rule=bp", "collapsed=true", assignment})}, {}, at::kCPU); },
+        part);
+  };
+  refuses("architecture=relu",
+          "collapsed = true needs a linear network, not architecture = 'relu'");
+  refuses("bias=true", "collapsed = true needs a network without bias");
+}
+
+// Oracle: the mean squared error on the teacher's held-out samples by hand, for linear networks and
+// others.
+TEST(ReluTeacher, IsJudgedOnHeldOutSamples) {
+  for (const auto* architecture : {"architecture=relu", "architecture=dln"}) {
+    const auto model = config({"rule=bp", "targets=relu_teacher", architecture, "noise=0.2",
+                               "learning_rate=0.01", "seeds=[5,7]", "steps=2"});
+    ASSERT_EQ(error_metric(model), "test_error");
+    const auto curve = run_sweep(model, {}, at::kCPU).curves.at("test_error");
+    for (std::int64_t s = 0; s < 2; ++s) {
+      const std::int64_t seed = s == 0 ? 5 : 7;
+      const auto samples = make_teacher(model, seed, at::kCPU).held_out(1000);
+      const auto prediction = draw_network(model, seed, at::kCPU)->forward(samples.input);
+      const auto expected = (samples.target - prediction).square().mean();
+      EXPECT_NEAR(curve[0][0][s].item<double>(), expected.item<double>(), 1e-12);
+    }
+  }
+}
+
+// Oracle: the projection's change of the whole map goes straight to a teacher without noise when
+// the batch is no smaller than the input, so that every sample's error is pointed at.
+TEST(HeldOutAlignment, IsOneWhereTheUpdateSolvesForTheTeacher) {
+  const auto model = config({"rule=pc", "rescaling=projection", "regularisation=0",
+                             "hidden_layers=1", "learning_rate=1e-3", "steps=10"});
+  const auto curve =
+      run_sweep(model, {"held_out_alignment"}, at::kCPU).curves.at("held_out_alignment");
+  EXPECT_LT((curve.slice(0, 0, 10) - 1).abs().max().item<double>(), 1e-8) << curve;
 }
 
 // Oracle: the tensor engine's two models alone. A key of one model only is swept like any other.
@@ -336,7 +460,8 @@ TEST(SweepPlan, ATensorJobGoesOnFromACheckpoint) {
       const auto relu = config({"rule=pc", fmt::format("rescaling={}", rescaling),
                                 fmt::format("optimizer={}", optimizer), "architecture=relu",
                                 "noise=0.1", "learning_rate=[0.01,0.1]", "steps=5"});
-      const SweepPlan plan({relu}, {"inference", "target_alignment"}, at::kCPU);
+      const SweepPlan plan({relu}, {"inference", "target_alignment", "held_out_alignment"},
+                           at::kCPU);
       const auto work = plan.work("");
       std::vector<Part> states;
       const auto keep = [&](std::int64_t, const Part& state) {

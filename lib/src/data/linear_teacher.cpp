@@ -9,6 +9,8 @@
 namespace pcxx::data {
 namespace {
 
+constexpr std::int64_t kHiddenPerInput = 5;
+
 at::Tensor normal(at::IntArrayRef sizes, double deviation, at::Generator& generator) {
   return at::empty(sizes, at::kDouble).normal_(0, deviation, generator);
 }
@@ -16,12 +18,21 @@ at::Tensor normal(at::IntArrayRef sizes, double deviation, at::Generator& genera
 }  // namespace
 
 std::string_view name(Targets targets) {
-  return targets == Targets::kTeacher ? "teacher" : "independent";
+  switch (targets) {
+    case Targets::kTeacher:
+      return "teacher";
+    case Targets::kReluTeacher:
+      return "relu_teacher";
+    case Targets::kIndependent:
+      return "independent";
+  }
+  TORCH_CHECK(false, "not a kind of targets");
 }
 
 LinearTeacher::LinearTeacher(LinearTeacherOptions options, std::uint64_t seed,
                              at::TensorOptions tensor_options)
     : options_(std::move(options)),
+      seed_(seed),
       tensor_options_(tensor_options),
       inputs_(make_generator(seed, Purpose::kInputs)),
       targets_(make_generator(seed, Purpose::kTargets)),
@@ -35,6 +46,20 @@ LinearTeacher::LinearTeacher(LinearTeacherOptions options, std::uint64_t seed,
   auto generator = make_generator(seed, Purpose::kTeacher);
   exact_map_ = normal({n_L, n_0}, 1 / std::sqrt(static_cast<double>(n_0)), generator);
   map_ = exact_map_.to(tensor_options_);
+  if (options_.targets() == Targets::kReluTeacher) {
+    const auto n_h = kHiddenPerInput * n_0;
+    auto relu = make_generator(seed, Purpose::kReluTeacher);
+    hidden_ = normal({n_h, n_0}, std::sqrt(2 / static_cast<double>(n_0)), relu);
+    readout_ = normal({n_L, n_h}, 1 / std::sqrt(static_cast<double>(n_h)), relu);
+  }
+}
+
+at::Tensor LinearTeacher::targets_of(const at::Tensor& input) const {
+  TORCH_CHECK(options_.targets() != Targets::kIndependent,
+              "LinearTeacher: independent targets are no function of the inputs");
+  const auto x = input.to(at::kCPU, at::kDouble);
+  if (options_.targets() == Targets::kTeacher) return at::matmul(x, exact_map_.mT());
+  return at::matmul(at::matmul(x, hidden_.mT()).relu_(), readout_.mT());
 }
 
 Batch LinearTeacher::next(std::int64_t batch_size) {
@@ -45,9 +70,20 @@ Batch LinearTeacher::next(std::int64_t batch_size) {
   if (options_.targets() == Targets::kIndependent) {
     target = normal({batch_size, options_.outputs()}, 1, targets_);
   } else {
-    target = at::matmul(input, exact_map_.mT());
+    target = targets_of(input);
     if (options_.noise() > 0) target.add_(normal(target.sizes(), options_.noise(), noise_));
   }
+  return {input.to(tensor_options_), target.to(tensor_options_)};
+}
+
+Batch LinearTeacher::held_out(std::int64_t count) const {
+  TORCH_CHECK(count > 0, "LinearTeacher: the held-out samples must be some, not ", count);
+  const at::NoGradGuard no_grad;
+  auto generator = make_generator(seed_, Purpose::kHeldOut);
+  const auto input = normal({count, options_.inputs()}, 1, generator);
+  const auto target = options_.targets() == Targets::kIndependent
+                          ? normal({count, options_.outputs()}, 1, generator)
+                          : targets_of(input);
   return {input.to(tensor_options_), target.to(tensor_options_)};
 }
 

@@ -19,8 +19,7 @@ std::string_view trim(std::string_view text) {
 
 // For messages.
 std::string on_one_line(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   return text;
 }
 
@@ -271,9 +270,16 @@ bool operator==(const Config& a, const Config& b) {
   return same_values(a.settings_, b.settings_) && same_models(a.models_, b.models_);
 }
 
+bool is_collapsed(const Config& model) {
+  return model.has("collapsed") && model.boolean("collapsed");
+}
+
 std::string model_name(const Config& model) {
+  auto name = model.text("rule");
   const auto& rescaling = model.text("rescaling");
-  return rescaling == "none" ? model.text("rule") : model.text("rule") + " + " + rescaling;
+  if (rescaling != "none") name += " + " + rescaling;
+  if (is_collapsed(model)) name += ", collapsed";
+  return name;
 }
 
 }  // namespace pcxx::train

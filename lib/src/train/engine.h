@@ -13,6 +13,7 @@
 ///
 ///   <error metric>     [steps + 1, R]
 ///   target_alignment   [steps + 1, R], where measured
+///   held_out_alignment [steps + 1, R], where measured (tensors only)
 ///   inference_<name>   [steps + 1, R], where measured and there is any (tensors only)
 ///   least_map_error    [R], of any map through the narrowest layer, where the metric is map_error
 ///   left_at            [R], the step at which a run diverged, or -1
@@ -35,8 +36,9 @@ Part train_tensors(const std::vector<SweepMember>& members, const std::vector<st
 /// ensemble::run. Members are of models with the same `lane_key`.
 Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobContext& job);
 
-/// Why lanes cannot train a model: the end of a sentence; empty when they can.
-std::string no_lanes(const Config& model, at::Device device);
+/// Why lanes cannot train a model and measure this: the end of a sentence; empty when they can.
+std::string no_lanes(const Config& model, const std::vector<std::string>& measure,
+                     at::Device device);
 
 /// Why tensors are the faster engine for a model that both can train; empty when lanes are.
 std::string tensors_are_faster(const Config& model);

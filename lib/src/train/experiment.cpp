@@ -7,6 +7,7 @@
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
+#include <pcxx/metrics/map_error.h>
 #include <pcxx/nn/conditioning.h>
 #include <pcxx/train/experiment.h>
 
@@ -26,6 +27,59 @@ nn::init::Scheme scheme(const Config& config) {
 void condition_(nn::NetworkImpl& network, const Config& config) {
   const double kappa = config.real("condition_number");
   if (kappa > 0) nn::set_condition_number_(network, kappa);
+}
+
+std::vector<std::int64_t> drawn_widths(const Config& config) {
+  const bool listed = config.has("widths");
+  if (listed && !(config.has("width") && config.integers("widths").empty())) {
+    auto given = config.integers("widths");
+    if (given.size() < 2) user_error("widths needs at least two numbers, of inputs and outputs");
+    return given;
+  }
+  const auto width = config.integer("width");
+  const auto or_width = [&](std::int64_t n) { return n == 0 ? width : n; };
+  std::vector<std::int64_t> result(static_cast<std::size_t>(config.integer("hidden_layers")) + 2,
+                                   width);
+  result.front() = or_width(config.integer("inputs"));
+  result.back() = or_width(config.integer("outputs"));
+  return result;
+}
+
+// Of the network as it is drawn, with all its layers.
+nn::NetworkOptions drawn_options(const Config& config) {
+  using nn::Activation;
+  const auto& architecture = config.text("architecture");
+  const auto n = drawn_widths(config);
+  auto options = architecture == "autoencoder" ? nn::mlp(n, Activation::kReLU, Activation::kSigmoid)
+                 : architecture == "relu"      ? nn::mlp(n, Activation::kReLU)
+                                               : nn::mlp(n);
+  if (architecture == "residual") {
+    for (const auto width : n) {
+      if (width != n.front()) {
+        user_error("architecture = 'residual' needs layers of one width, not {} and {}", n.front(),
+                   width);
+      }
+    }
+    options = nn::linear_residual(n.front(), static_cast<std::int64_t>(n.size()) - 1);
+  }
+  return config.boolean("bias") ? options.with_bias() : options;
+}
+
+// One layer that is the whole map.
+nn::Network collapse(const nn::NetworkImpl& drawn, nn::NetworkOptions options) {
+  nn::Network network(std::move(options));
+  network->to(at::kDouble);
+  network->layer(1).weight.copy_(metrics::effective_map(drawn));
+  return network;
+}
+
+data::Targets targets(const Config& config) {
+  using data::Targets;
+  const auto& wanted = config.text("targets");
+  for (const auto one : {Targets::kTeacher, Targets::kReluTeacher, Targets::kIndependent}) {
+    if (data::name(one) == wanted) return one;
+  }
+  user_error("targets = '{}' are none", wanted);
 }
 
 inference::DescentOptions descent_options(const Config& config) {
@@ -69,61 +123,47 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
 }
 
 std::vector<std::int64_t> widths(const Config& config) {
-  const bool listed = config.has("widths");
-  if (listed && !(config.has("width") && config.integers("widths").empty())) {
-    auto given = config.integers("widths");
-    if (given.size() < 2) user_error("widths needs at least two numbers, of inputs and outputs");
-    return given;
-  }
-  const auto width = config.integer("width");
-  const auto or_width = [&](std::int64_t n) { return n == 0 ? width : n; };
-  std::vector<std::int64_t> result(static_cast<std::size_t>(config.integer("hidden_layers")) + 2,
-                                   width);
-  result.front() = or_width(config.integer("inputs"));
-  result.back() = or_width(config.integer("outputs"));
-  return result;
+  auto n = drawn_widths(config);
+  if (is_collapsed(config)) n = {n.front(), n.back()};
+  return n;
 }
 
 nn::NetworkOptions network_options(const Config& config) {
-  using nn::Activation;
+  auto options = drawn_options(config);
+  if (!is_collapsed(config)) return options;
   const auto& architecture = config.text("architecture");
-  const auto n = widths(config);
-  auto options = architecture == "autoencoder" ? nn::mlp(n, Activation::kReLU, Activation::kSigmoid)
-                 : architecture == "relu"      ? nn::mlp(n, Activation::kReLU)
-                                               : nn::mlp(n);
-  if (architecture == "residual") {
-    for (const auto width : n) {
-      if (width != n.front()) {
-        user_error("architecture = 'residual' needs layers of one width, not {} and {}", n.front(),
-                   width);
-      }
-    }
-    options = nn::linear_residual(n.front(), static_cast<std::int64_t>(n.size()) - 1);
+  if (architecture != "dln" && architecture != "residual") {
+    user_error("collapsed = true needs a linear network, not architecture = '{}'", architecture);
   }
-  return config.boolean("bias") ? options.with_bias() : options;
+  if (config.boolean("bias")) user_error("collapsed = true needs a network without bias");
+  return nn::mlp(widths(config));
 }
 
 nn::Network draw_ensemble(const Config& config, const std::vector<std::int64_t>& seeds,
                           at::Device device) {
   const at::NoGradGuard no_grad;
-  nn::Network network(network_options(config).ensemble(static_cast<std::int64_t>(seeds.size())));
+  const auto options = network_options(config).ensemble(static_cast<std::int64_t>(seeds.size()));
+  nn::Network network(drawn_options(config).ensemble(static_cast<std::int64_t>(seeds.size())));
   network->to(at::kDouble);
   for (std::size_t s = 0; s < seeds.size(); ++s) {
     nn::init::draw_member_(*network, static_cast<std::int64_t>(s), scheme(config),
                            make_generator(static_cast<std::uint64_t>(seeds[s]), Purpose::kWeights));
   }
   condition_(*network, config);
+  if (is_collapsed(config)) network = collapse(*network, options);
   network->to(device, tensor_options(config, device).dtype().toScalarType());
   return network;
 }
 
 nn::Network draw_network(const Config& config, std::int64_t seed, at::Device device) {
   const at::NoGradGuard no_grad;
-  nn::Network network(network_options(config));
+  const auto options = network_options(config);
+  nn::Network network(drawn_options(config));
   network->to(at::kDouble);
   nn::init::draw_(*network, scheme(config),
                   make_generator(static_cast<std::uint64_t>(seed), Purpose::kWeights));
   condition_(*network, config);
+  if (is_collapsed(config)) network = collapse(*network, options);
   network->to(device, tensor_options(config, device).dtype().toScalarType());
   return network;
 }
@@ -167,11 +207,10 @@ at::TensorOptions tensor_options(const Config& config, at::Device device) {
 
 data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::Device device) {
   const auto n = widths(config);
-  const auto targets = config.text("targets") == "independent" ? data::Targets::kIndependent
-                                                               : data::Targets::kTeacher;
-  return {
-      data::LinearTeacherOptions(n.front(), n.back()).targets(targets).noise(config.real("noise")),
-      static_cast<std::uint64_t>(seed), tensor_options(config, device)};
+  return {data::LinearTeacherOptions(n.front(), n.back())
+              .targets(targets(config))
+              .noise(config.real("noise")),
+          static_cast<std::uint64_t>(seed), tensor_options(config, device)};
 }
 
 std::vector<data::LinearTeacher> make_teachers(const Config& config,

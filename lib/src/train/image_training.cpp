@@ -22,6 +22,7 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kDigitsTrain = 60000;
 constexpr std::int64_t kDigitsTest = 10000;
+constexpr std::int64_t kHeldOut = 64;  // test images, in the alignment
 
 data::Images limit(const data::Images& images, std::int64_t count) {
   return count > 0 ? images.first(count) : images;
@@ -117,6 +118,10 @@ class Trainer {
       return std::find(measured.begin(), measured.end(), name) != measured.end();
     };
     aligned_ = wanted("target_alignment");
+    if (wanted("held_out_alignment")) {
+      const auto count = std::min(kHeldOut, test_batch.input.size(0));
+      held_out_ = {test_batch.input.narrow(0, 0, count), test_batch.target.narrow(0, 0, count)};
+    }
     reported_ = wanted("inference");
   }
 
@@ -168,12 +173,16 @@ class Trainer {
       if (ended()) return;
     }
     optimizer_.write_gradients(update.layers);
-    if (aligned_) {
-      const auto made = metrics::update_of_gradients(*network_);
-      training_.updates["target_alignment"].push_back(
-          metrics::target_alignment(*network_, batch, made).mean.item<double>());
-    }
+    if (aligned_) record_alignment("target_alignment", batch);
+    if (held_out_) record_alignment("held_out_alignment", *held_out_);
     optimizer_.inner().step();
+  }
+
+  // Of the update that is about to be made.
+  void record_alignment(const std::string& name, const data::Batch& samples) {
+    const auto made = metrics::update_of_gradients(*network_);
+    training_.updates[name].push_back(
+        metrics::target_alignment(*network_, samples, made).mean.item<double>());
   }
 
   void report(const inference::Report& report) {
@@ -235,6 +244,7 @@ class Trainer {
   optim::Rescaled optimizer_;
   data::Minibatches minibatches_;
   bool aligned_ = false;
+  std::optional<data::Batch> held_out_;
   bool reported_ = false;
   bool warned_ = false;
   std::int64_t step_ = 0;
@@ -547,10 +557,11 @@ Schema image_schema(const std::vector<std::string>& more) {
   keys.add({.name = "measure",
             .kind = Kind::kText,
             .initial = "[\"inference\"]",
-            .doc = "what to record at every step beside the errors; inference is how an iterative "
-                   "one went",
+            .doc = "what to record at every step beside the errors; held_out_alignment is the "
+                   "update's with the errors of the first 64 test images, inference how an "
+                   "iterative one went",
             .shape = Shape::kList,
-            .choices = {"target_alignment", "inference"}});
+            .choices = {"target_alignment", "held_out_alignment", "inference"}});
   keys.initial("init", "\"lecun\"");
   keys.initial("batch_size", "64");
   keys.initial("dtype", "\"float32\"");

@@ -30,7 +30,7 @@ ensemble::Rescaling rescaling_of(const Config& model) {
 ensemble::Problem problem_of(const Config& model, bool aligned) {
   ensemble::Problem problem;
   problem.widths = widths(model);
-  problem.residual = model.text("architecture") == "residual";
+  problem.residual = model.text("architecture") == "residual" && !is_collapsed(model);
   problem.rule = model.text("rule") == "bp" ? ensemble::Rule::kBackpropagation
                                             : ensemble::Rule::kPredictiveCoding;
   problem.rescaling = rescaling_of(model);
@@ -158,19 +158,24 @@ Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobConte
   return part;
 }
 
-std::string no_lanes(const Config& model, at::Device device) {
+std::string no_lanes(const Config& model, const std::vector<std::string>& measure,
+                     at::Device device) {
   const auto& architecture = model.text("architecture");
   if (device.is_cuda()) return "lanes are of the CPU";
   if (architecture != "dln" && architecture != "residual") {
     return fmt::format("{} networks are not linear", architecture);
   }
   if (model.boolean("bias")) return "there are biases";
+  if (model.text("targets") == "relu_teacher") return "the teacher is not linear";
   if (model.text("optimizer") != "sgd") {
     return fmt::format("the optimizer is {}", model.text("optimizer"));
   }
   const auto& inference = model.text("inference");
   if (model.text("rule") != "bp" && inference != "auto" && inference != "closed_form") {
     return fmt::format("inference is by {}", inference);
+  }
+  if (std::find(measure.begin(), measure.end(), "held_out_alignment") != measure.end()) {
+    return "alignment is measured on held-out samples";
   }
   ensemble::Members members;
   members.regularisation = at::tensor({model.real("regularisation")}, at::kDouble);
@@ -200,7 +205,7 @@ std::string lane_key(const Config& model) {
     return joined;
   };
   return fmt::format(
-      "{} {}", fmt::join(widths(model), " "),
+      "{} {} {}", is_collapsed(model), fmt::join(widths(model), " "),
       text({"architecture", "rule", "rescaling", "alpha_denominator", "alpha_floor", "spectrum",
             "as_printed", "forgetting", "delta", "targets", "batch_size", "steps", "dtype"}));
 }

@@ -28,10 +28,11 @@ void check(const Config& model) {
 }
 
 // Why the model stays with tensors; empty when it trains in lanes.
-std::string tensor_reason(const Config& model, at::Device device) {
+std::string tensor_reason(const Config& model, const std::vector<std::string>& measure,
+                          at::Device device) {
   const auto& engine = model.has("engine") ? model.text("engine") : "auto";
   if (engine == "tensor") return "engine = 'tensor'";
-  auto reason = no_lanes(model, device);
+  auto reason = no_lanes(model, measure, device);
   if (engine == "lanes" && !reason.empty()) {
     user_error("engine = 'lanes' cannot train {}: {}", model_name(model), reason);
   }
@@ -47,10 +48,11 @@ std::string range_text(std::string_view name, const std::string& first, const st
 }  // namespace
 
 std::string error_metric(const Config& model) {
-  if (model.text("targets") == "independent") return "train_error";
+  const auto& targets = model.text("targets");
+  if (targets == "independent") return "train_error";
   const bool linear =
       model.text("architecture") == "dln" || model.text("architecture") == "residual";
-  return linear && !model.boolean("bias") ? "map_error" : "test_error";
+  return linear && targets == "teacher" && !model.boolean("bias") ? "map_error" : "test_error";
 }
 
 // Groups members that train side by side, and cuts the groups into jobs.
@@ -126,7 +128,7 @@ SweepPlan::SweepPlan(std::vector<Config> models, std::vector<std::string> measur
   seeds_ = models_.front().integers("seeds");
   for (const auto& model : models_) {
     check(model);
-    reasons_.push_back(tensor_reason(model, device));
+    reasons_.push_back(tensor_reason(model, measure_, device));
   }
   Builder(*this).build();
 }
@@ -176,8 +178,8 @@ Sweep SweepPlan::empty_sweep(const Config& model, const std::vector<std::int64_t
   const auto count = static_cast<std::int64_t>(seeds.size());
   const std::vector<std::int64_t> shape{model.integer("steps") + 1, rates, count};
   sweep.curves[error_metric(model)] = at::full(shape, kNaN, at::kDouble);
-  if (contains(measure_, "target_alignment")) {
-    sweep.curves["target_alignment"] = at::full(shape, kNaN, at::kDouble);
+  for (const auto* name : {"target_alignment", "held_out_alignment"}) {
+    if (contains(measure_, name)) sweep.curves[name] = at::full(shape, kNaN, at::kDouble);
   }
   sweep.left_at = at::full({rates, count}, -1, at::kLong);
   return sweep;

@@ -1,6 +1,5 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <pcxx/core/random.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/sample_efficiency.h>
@@ -21,7 +20,8 @@ namespace pcxx::train {
 namespace {
 
 constexpr std::int64_t kHeldOut = 1000;
-const std::string kCurve = "curve.";  // of a checkpoint's entries
+constexpr std::int64_t kAligned = 64;  // of them, in their alignment
+const std::string kCurve = "curve.";   // of a checkpoint's entries
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 bool contains(const std::vector<std::string>& names, std::string_view name) {
@@ -38,15 +38,16 @@ std::vector<std::int64_t> distinct_seeds(const std::vector<SweepMember>& members
   return seeds;
 }
 
-// Samples no run trains on, [S, kHeldOut, n], with noise-free targets.
-data::Batch held_out_batch(const std::vector<std::int64_t>& seeds, const at::Tensor& map) {
+// Samples no run trains on, [S, kHeldOut, n].
+data::Batch held_out_batch(const std::vector<data::LinearTeacher>& teachers) {
   std::vector<at::Tensor> inputs;
-  for (const auto seed : seeds) {
-    auto generator = make_generator(static_cast<std::uint64_t>(seed), Purpose::kHeldOut);
-    inputs.push_back(at::empty({kHeldOut, map.size(-1)}, at::kDouble).normal_(0, 1, generator));
+  std::vector<at::Tensor> targets;
+  for (const auto& teacher : teachers) {
+    auto samples = teacher.held_out(kHeldOut);
+    inputs.push_back(std::move(samples.input));
+    targets.push_back(std::move(samples.target));
   }
-  const auto x = at::stack(inputs).to(map.options());
-  return {x, at::matmul(x, map.mT())};
+  return {at::stack(inputs), at::stack(targets)};
 }
 
 // Networks trained side by side, as one ensemble.
@@ -72,7 +73,14 @@ class TensorEnsemble {
       part_["least_map_error"] = of_members(
           metrics::least_map_error(maps, metrics::narrowest_width(*network_)).to(device));
     }
-    if (error_metric_ == "test_error") held_out_ = of_members(held_out_batch(seeds_, maps));
+    const bool aligned = contains(measure, "held_out_alignment");
+    if (error_metric_ != "test_error" && !aligned) return;
+    const auto samples = of_members(held_out_batch(teachers_));
+    if (error_metric_ == "test_error") held_out_ = samples;
+    if (aligned) {
+      aligned_held_out_ = {samples.input.narrow(-2, 0, kAligned),
+                           samples.target.narrow(-2, 0, kAligned)};
+    }
   }
 
   Part train(JobContext& job) {
@@ -137,12 +145,15 @@ class TensorEnsemble {
     const auto factors = rule_->factors(*network_, batch);
     if (factors.report) report(*factors.report, job);
     optimizer_.write_gradients(factors.layers);
-    if (aligned_) {
-      record("target_alignment",
-             metrics::target_alignment(*network_, batch, metrics::update_of_gradients(*network_))
-                 .mean);
-    }
+    if (aligned_) record_alignment("target_alignment", batch);
+    if (aligned_held_out_) record_alignment("held_out_alignment", *aligned_held_out_);
     optimizer_.inner().step();
+  }
+
+  // Of the update that is about to be made.
+  void record_alignment(const std::string& name, const data::Batch& samples) {
+    const auto update = metrics::update_of_gradients(*network_);
+    record(name, metrics::target_alignment(*network_, samples, update).mean);
   }
 
   void report(const inference::Report& report, JobContext& job) {
@@ -217,6 +228,7 @@ class TensorEnsemble {
   std::vector<data::LinearTeacher> teachers_;
   at::Tensor map_;  // W_data of every member, [R, n_L, n_0]
   std::optional<data::Batch> held_out_;
+  std::optional<data::Batch> aligned_held_out_;
   std::int64_t step_ = 0;
   std::map<std::string, std::vector<at::Tensor>> curves_;
   Part part_;

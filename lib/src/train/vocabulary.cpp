@@ -166,6 +166,13 @@ std::vector<Key> network_keys() {
        .initial = "false",
        .doc = "whether layers have biases; they start at 0",
        .shape = Shape::kSweep},
+      {.name = "collapsed",
+       .kind = Kind::kBoolean,
+       .initial = "false",
+       .doc = "linear networks: whether the layers are multiplied into one matrix before training; "
+              "bp + projection then makes natural-gradient steps of the whole map",
+       .shape = Shape::kSweep,
+       .per_model = true},
   };
 }
 
@@ -180,9 +187,11 @@ std::vector<Key> task_keys() {
       {.name = "targets",
        .kind = Kind::kText,
        .initial = R"("teacher")",
-       .doc = "of a random linear map of the inputs, or drawn independently of them",
+       .doc =
+           "of a random linear map of the inputs, of a random ReLU network with one hidden layer "
+           "of 5 units an input, or drawn independently of them",
        .shape = Shape::kSweep,
-       .choices = {"teacher", "independent"}},
+       .choices = {"teacher", "relu_teacher", "independent"}},
       {.name = "noise",
        .kind = Kind::kReal,
        .initial = "0",

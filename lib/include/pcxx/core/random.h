@@ -17,6 +17,7 @@ enum class Purpose : std::uint64_t {
   kShuffle = 6,
   kDigits = 7,
   kHeldOut = 8,
+  kReluTeacher = 9,
 };
 
 /// A CPU generator for one purpose of one run; streams of different (seed, purpose) pairs are

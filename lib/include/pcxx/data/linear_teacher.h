@@ -14,10 +14,11 @@ namespace pcxx::data {
 /// Where the targets of a regression task come from.
 enum class Targets {
   kTeacher,      ///< y = W_data x + noise
+  kReluTeacher,  ///< y = W_2 relu(W_1 x) + noise
   kIndependent,  ///< y ~ N(0, I), unrelated to x
 };
 
-/// "teacher", "independent".
+/// "teacher", "relu_teacher", "independent".
 std::string_view name(Targets targets);
 
 /// Options of a LinearTeacher: `LinearTeacherOptions(20, 20).noise(0.1)`.
@@ -29,7 +30,7 @@ struct LinearTeacherOptions {
   TORCH_ARG(std::int64_t, inputs);
   TORCH_ARG(std::int64_t, outputs);
   TORCH_ARG(Targets, targets) = Targets::kTeacher;
-  /// Standard deviation of the noise on the teacher's targets; independent targets have none.
+  /// Standard deviation of the noise on a teacher's targets; independent targets have none.
   TORCH_ARG(double, noise) = 0;
 };
 
@@ -40,10 +41,13 @@ struct LinearTeacherOptions {
 ///   Batch batch = teacher.next(64);      // fresh samples at every call
 ///   auto error = (teacher.map() - network_map).square().mean();
 ///
-/// Map, inputs, targets and noise are drawn from streams of their own, so that batch t of a seed is
-/// the same for every network and learning rule, and has the same inputs for every kind of targets.
-/// All is computed on the CPU in float64, then cast and moved. Batch t also depends on the sizes of
-/// the batches before it. Copies would share the streams, so a teacher can only be moved.
+/// The ReLU teacher asks for what no linear network can learn: W_1 [5 n_0, n_0] ~ N(0, 2/n_0) and
+/// W_2 [n_L, 5 n_0] ~ N(0, 1/(5 n_0)), so that targets have a mean square of 1.
+///
+/// Maps, inputs, targets and noise are drawn from streams of their own, so that batch t of a seed
+/// is the same for every network and learning rule, and has the same inputs for every kind of
+/// targets. All is computed on the CPU in float64, then cast and moved. Batch t also depends on the
+/// sizes of the batches before it. Copies would share the streams, so a teacher can only be moved.
 class LinearTeacher {
  public:
   LinearTeacher(LinearTeacherOptions options, std::uint64_t seed,
@@ -54,7 +58,15 @@ class LinearTeacher {
   /// The next batch: input [B, n_0], target [B, n_L].
   Batch next(std::int64_t batch_size);
 
-  /// W_data [n_L, n_0]. With independent targets it is drawn all the same and plays no part.
+  /// Samples that no batch has, from a stream of their own: the same at every call. The teacher's
+  /// targets are without noise.
+  Batch held_out(std::int64_t count) const;
+
+  /// The targets of inputs [B, n_0] without noise, [B, n_L], in float64 on the CPU. Throws
+  /// c10::Error for independent targets, which are no function of the inputs.
+  at::Tensor targets_of(const at::Tensor& input) const;
+
+  /// W_data [n_L, n_0]. With other targets it is drawn all the same and plays no part.
   const at::Tensor& map() const { return map_; }
   const LinearTeacherOptions& options() const { return options_; }
 
@@ -64,9 +76,12 @@ class LinearTeacher {
 
  private:
   LinearTeacherOptions options_;
+  std::uint64_t seed_;
   at::TensorOptions tensor_options_;
   at::Tensor exact_map_;
   at::Tensor map_;
+  at::Tensor hidden_;  // W_1 and W_2 of the ReLU teacher
+  at::Tensor readout_;
   at::Generator inputs_;
   at::Generator targets_;
   at::Generator noise_;

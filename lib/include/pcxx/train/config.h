@@ -128,7 +128,10 @@ class Config {
   std::vector<Settings> models_;
 };
 
-/// "pc + decorrelation" or "pc": a model's name for people.
+/// Whether the model's layers are multiplied into one before it trains: the key `collapsed`.
+bool is_collapsed(const Config& model);
+
+/// "pc + decorrelation", "pc" or "bp + projection, collapsed": a model's name for people.
 std::string model_name(const Config& model);
 
 }  // namespace pcxx::train

@@ -33,8 +33,9 @@ struct ImageTraining {
   std::vector<std::int64_t> tested_at;          ///< steps: 0, test_every, ... and the last
   std::map<std::string, metrics::Curve> tests;  ///< by metric, at each of them
   /// By metric, of every step: `train_error` of the batch that it learns from, before it does, and
-  /// where asked the `target_alignment` of its update with that batch's errors, and how inference
-  /// went (inference/report.h, `measurements`); its curvature of every tenth step, NaN elsewhere.
+  /// where asked the `target_alignment` of its update with that batch's errors, the
+  /// `held_out_alignment` with those of the first 64 test images, and how inference went
+  /// (inference/report.h, `measurements`); its curvature of every tenth step, NaN elsewhere.
   std::map<std::string, metrics::Curve> updates;
   /// Of the whole run: diagnostics of the rescaling; with predictive coding also
   /// `inference_passes`, the mean of each batch's slowest sample, `inference_converged`, the part

@@ -17,9 +17,10 @@ namespace pcxx::train {
 ///
 ///   curves   by metric name, float64 on the CPU, [steps + 1, rates, seeds]; entry 0 is the network
 ///            as drawn. Always the error metric; where asked `map_error_squared_frobenius` and
-///            `excess_map_error` (linear networks), and `target_alignment` (at step t: of the
-///            update that follows; the last entry is NaN), and how iterative inference went
-///            (inference/report.h, `measurements`)
+///            `excess_map_error` (linear networks), and `target_alignment` and
+///            `held_out_alignment` (at step t: of the update that follows, with the errors of its
+///            batch and of the first 64 held-out samples; the last entry is NaN), and how iterative
+///            inference went (inference/report.h, `measurements`)
 ///   left_at  [rates, seeds], int64: the step at which a run diverged, its error non-finite or more
 ///            than 1e6 times the first one; -1 for one that did not. The error of that step is
 ///            recorded, whatever follows is NaN
@@ -32,19 +33,19 @@ struct Sweep {
 };
 
 /// The metric that a sweep's best rate is chosen by: `map_error`; `test_error` on 1,000 held-out
-/// samples where the network is not one linear map; `train_error` on the next batch with
-/// independent targets.
+/// samples where the network or the teacher is not one linear map; `train_error` on the next batch
+/// with independent targets.
 std::string error_metric(const Config& model);
 
-/// A sweep of any models over learning rates and seeds on the linear teacher, as independent jobs.
+/// A sweep of any models over learning rates and seeds on a teacher, as independent jobs.
 ///
 ///   SweepPlan plan(config.models(), {}, at::kCPU);
 ///   const auto parts = run.work(plan.work("regression")).read();
 ///   for (const Sweep& sweep : plan.collect(parts)) ...          // one per model
 ///
 /// Models of the same seed see the same weights and batches, whatever their rule and rates. In
-/// linear networks without bias they train on compressed batches (the same updates), unless the
-/// alignment per sample is measured.
+/// linear networks without bias they train on a linear teacher's compressed batches (the same
+/// updates), unless the alignment per sample is measured.
 ///
 /// Networks that differ only in rate, seed, initialisation, condition number, regularisation or
 /// noise train side by side where the engine `lanes` can train them (ensemble/ensemble.h); on
