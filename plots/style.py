@@ -147,9 +147,13 @@ def _describe(column, value):
     return f"{name(column)} {value:g}"
 
 
-def seeds_text(records):
-    count = len(records.distinct("seed"))
-    return f"{count} seeds" if count > 1 else "1 seed"
+def seeds_text(*parts):
+    """How many seeds the records have: "10 seeds", or "3 to 10 seeds"."""
+    counts = [len(part.distinct("seed")) for part in parts]
+    low, high = min(counts), max(counts)
+    if low < high:
+        return f"{low} to {high} seeds"
+    return f"{high} seeds" if high > 1 else "1 seed"
 
 
 # ---- axes
@@ -163,7 +167,7 @@ def log_axis(axis, low, high, base=10):
         axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     elif base == 2:
-        axis.set_major_locator(LogLocator(base=2, numticks=9))
+        axis.set_major_locator(LogLocator(base=2, numticks=7))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
