@@ -67,8 +67,8 @@ def read_description(out):
                     panel[key]
     except ValueError as error:
         raise FigureError(f"{path} is not JSON: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise FigureError(f"{path} does not describe figures: {error} is missing") from None
+    except (KeyError, TypeError):
+        raise FigureError(f"{path} does not describe figures and their panels") from None
     return figures
 
 
