@@ -101,6 +101,15 @@ def layout(measured, facets):
     return math.ceil(math.prod(counts) / across), across
 
 
+def note(parts):
+    """What bands and dashes are, where these records are drawn."""
+    seeds = style.seeds_text(*(part.measured("target_alignment") for part in parts))
+    text = f"Alignment: mean and one standard deviation over {seeds}."
+    predicted = any(len(part.where(metric="predicted_alignment")) for part in parts)
+    swept = any(main_axis(part) for part in parts)
+    return text + (" Thin dashes: predicted by the theory." if predicted and swept else "")
+
+
 def draw(folders):
     everything = records.read(folders)
     measured = everything.measured("target_alignment")
@@ -117,10 +126,7 @@ def draw(folders):
         ax.set_ylabel("target alignment")
     for ax in list(axes.flat)[len(parts) :]:
         ax.set_visible(False)
-    note = f"Mean and one standard deviation over {style.seeds_text(measured)}."
-    if axis and len(everything.where(metric="predicted_alignment")):
-        note += " Thin dashes: predicted by the theory."
-    style.legend(fig, measured.models(), note, show=axis is not None)
+    style.legend(fig, measured.models(), note([everything]), show=axis is not None)
     return fig
 
 

@@ -21,10 +21,11 @@ import training
 from records import FigureError
 
 DPI = 150
+COLOURS = 128
 WIDE = 12.0  # inches: four axes or more beside each other
 NARROW = 4.8  # only one
 MOST_ACROSS = 4  # cells of a panel beside each other
-IDEAL = {"color": "0.6", "linestyle": "--", "linewidth": 1, "zorder": 1}
+IDEAL = {"color": "0.7", "linestyle": "--", "linewidth": 1, "zorder": 3.5}
 TRAJECTORY_NOTE = "From the dot to the star, the target. Grey dashes: the straight way."
 
 
@@ -66,8 +67,8 @@ def read_description(out):
                     panel[key]
     except ValueError as error:
         raise FigureError(f"{path} is not JSON: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise FigureError(f"{path} does not describe figures: {error} is missing") from None
+    except (KeyError, TypeError):
+        raise FigureError(f"{path} does not describe figures and their panels") from None
     return figures
 
 
@@ -174,7 +175,7 @@ def draw_trajectories(ax, everything, target):
     for model in style.in_order(everything.models()):
         way = np.stack([part.model(model).over_seeds("step")[1][:, 0] for part in (first, second)])
         way = evenly(way[:, np.isfinite(way).all(axis=0)])
-        ax.plot(*way, **style.line(model), markevery=0.12)
+        ax.plot(*way, **style.line(model), markevery=(0.06, 0.12))
         ax.plot(*np.stack([way[:, 0], target]).T, **IDEAL)
         ax.plot(*way[:, 0], "o", color="0.3", markersize=6, zorder=4)
     ax.plot(*target, "*", color="0.3", markersize=12, zorder=4)
@@ -262,11 +263,13 @@ def tidy_labels(bands):
                     unit.axes[0].set_ylabel("")
 
 
-def same_ranges(panels):
-    """One range of alignment for all cells of a panel."""
-    for units in panels:
-        if units[0].kind == "alignment":
-            axes = [unit.axes[0] for unit in units]
+def same_ranges(bands):
+    """One range of alignment for the cells of a panel that stand in one band."""
+    for band in bands:
+        panels = {}
+        for unit in (unit for column in band for unit in column if unit.kind == "alignment"):
+            panels.setdefault(unit.panel["id"], []).append(unit.axes[0])
+        for axes in panels.values():
             bottom = min(ax.get_ylim()[0] for ax in axes)
             for ax in axes:
                 ax.set_ylim(bottom=bottom)
@@ -278,35 +281,22 @@ def same_ranges(panels):
 
 def explanation(units, profile):
     """The lines below the legend."""
-    kinds = {unit.kind for unit in units}
-    counts = [len(unit.everything.distinct("seed")) for unit in units if unit.everything]
+    of_kind = {}
+    for unit in units:
+        of_kind.setdefault(unit.kind, []).append(unit)
     lines = []
-    seeds = seeds_text(counts)
-    if "alignment" in kinds:
-        text = f"Target alignment: mean and one standard deviation over {seeds}."
-        if any(
-            len(unit.everything.where(metric="predicted_alignment"))
-            for unit in units
-            if unit.kind == "alignment"
-        ):
-            text += " Thin dashes: predicted by the theory."
-        lines.append(text)
-    if "training" in kinds:
+    if "alignment" in of_kind:
+        lines.append(alignment.note([unit.everything for unit in of_kind["alignment"]]))
+    if "training" in of_kind:
+        seeds = style.seeds_text(*(unit.everything for unit in of_kind["training"]))
         lines.append(training.NOTE.format(seeds=seeds))
-        if any(unit.axes_count > 1 for unit in units):
+        if axes_of_units([[of_kind["training"]]]) > 1:
             lines.append(training.SWEEP_NOTE.strip())
-    if "trajectory" in kinds:
+    if "trajectory" in of_kind:
         lines.append(TRAJECTORY_NOTE)
     if profile:
         lines.append(f"Profile: {profile}.")
     return "\n".join(lines)
-
-
-def seeds_text(counts):
-    low, high = min(counts, default=0), max(counts, default=0)
-    if low < high:
-        return f"{low} to {high} seeds"
-    return f"{high} seeds" if high != 1 else "1 seed"
 
 
 def draw(out, figure, profile):
@@ -324,9 +314,10 @@ def draw(out, figure, profile):
     add_axes(fig, bands)
     for unit in units:
         draw_unit(unit)
-    set_titles(units, int(14.5 * width / across))
+    for band in bands:
+        set_titles([unit for column in band for unit in column], int(14.5 * width / len(band)))
     set_letters(figure, panels)
-    same_ranges(panels)
+    same_ranges(bands)
     tidy_labels(bands)
     for band in bands:
         fig.align_xlabels([ax for column in band for ax in column[-1].axes])
@@ -341,7 +332,7 @@ def height_of_figure(bands, count, note):
     kinds = {unit.kind for band in bands for column in band for unit in column}
     height = 2.6 if count < 3 else 2.15
     if kinds == {"trajectory"}:
-        height = 1.9
+        height = 1.6
     return height * rows + 1.25 + 0.13 * note.count("\n")
 
 
@@ -383,14 +374,14 @@ def set_letters(figure, panels):
 
 
 def write(fig, folder, name):
-    """PNG in 256 colours, a third of the size, and PDF."""
+    """PNG in few colours, a third of the size, and PDF."""
     picture = io.BytesIO()
     fig.savefig(picture, format="png", dpi=DPI)
     page = io.BytesIO()
     fig.savefig(page, format="pdf", metadata={"CreationDate": None})
     plt.close(fig)
     small = io.BytesIO()
-    Image.open(picture).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    Image.open(picture).convert("RGB").quantize(COLOURS).save(small, format="png", optimize=True)
     for suffix, content in ((".png", small), (".pdf", page)):
         temporary = folder / f".{name}{suffix}.tmp"
         temporary.write_bytes(content.getvalue())

@@ -48,6 +48,7 @@ plt.rcParams.update(
 # marker's filling; dashes and the marker's form are the rescaling. So the lines differ to a
 # colour-blind eye and in grey print as well.
 
+OURS_NOTE = "(ours): not in the paper."
 OURS = {"projection", "recursive_projection"}
 COLOURS = {  # plain, rescaled as in the paper, rescaled by projection
     "bp": ("#E69F00", "#D55E00", "#CC79A7"),
@@ -148,9 +149,13 @@ def _describe(column, value):
     return f"{name(column)} {value:g}"
 
 
-def seeds_text(records):
-    count = len(records.distinct("seed"))
-    return f"{count} seeds" if count > 1 else "1 seed"
+def seeds_text(*parts):
+    """How many seeds the records have: "10 seeds", or "3 to 10 seeds"."""
+    counts = [len(part.distinct("seed")) for part in parts]
+    low, high = min(counts), max(counts)
+    if low < high:
+        return f"{low} to {high} seeds"
+    return f"{high} seeds" if high > 1 else "1 seed"
 
 
 # ---- axes
@@ -164,7 +169,7 @@ def log_axis(axis, low, high, base=10):
         axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     elif base == 2:
-        axis.set_major_locator(LogLocator(base=2, numticks=9))
+        axis.set_major_locator(LogLocator(base=2, numticks=7))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
@@ -179,7 +184,17 @@ def thinned(count):
 
 
 def letter(ax, text):
-    ax.text(-0.02, 1.04, text, transform=ax.transAxes, ha="right", fontsize=11, weight="bold")
+    """A panel's letter, left of its title."""
+    ax.annotate(
+        text,
+        (0, 1),
+        xytext=(-3, 6),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        fontsize=11,
+        weight="bold",
+    )
 
 
 # ---- figures
@@ -192,10 +207,8 @@ def figure(height, width=WIDTH):
 def legend(fig, models, note, show=True):
     """The models under the panels, one rule below the other, and a few lines of explanation."""
     models = in_order(models)
-    if any(rescaling in OURS for _, rescaling in models):
-        note += " (ours): not in the paper."
     width, height = fig.get_size_inches()
-    note = "\n".join(textwrap.fill(text, int(19 * width)) for text in note.split("\n"))
+    note = fold_note(note, any(rescaling in OURS for _, rescaling in models), int(19 * width))
     foot = 0.2 + 0.13 * note.count("\n")
     fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=7, color="0.3")
     if not show:
@@ -215,6 +228,16 @@ def legend(fig, models, note, show=True):
         columnspacing=1.6,
     )
     fig.get_layout_engine().set(rect=(0, top / height, 1, 1 - top / height))
+
+
+def fold_note(note, ours, characters):
+    """Its lines, none longer than that, and that some models are ours."""
+    lines = [text for line in note.split("\n") for text in textwrap.wrap(line, characters)]
+    if ours and len(lines[-1]) + len(OURS_NOTE) < characters:
+        lines[-1] += " " + OURS_NOTE
+    elif ours:
+        lines.append(OURS_NOTE)
+    return "\n".join(lines)
 
 
 def columns_of_legend(models, width):

@@ -180,8 +180,8 @@ NOTE = (
     "Curves: mean of the logarithm and one standard deviation over {seeds}, at each model's best rate."
 )
 SWEEP_NOTE = (
-    "\nSweep: final error, mean over seeds; large markers: best rate, with an arrow at an end of the range;"
-    "\ncrosses on top: diverged in some seed."
+    "\nSweep: mean final error; large markers: best rate, with an arrow at an end of the range; "
+    "crosses on top: diverged in some seed."
 )
 
 

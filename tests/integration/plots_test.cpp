@@ -67,5 +67,123 @@ TEST(Plots, DrawWhatTheProgramsWrite) {
   }
 }
 
+// The run folder of BP and PC at two rates: one value of every metric, at steps 0 and 1.
+void write_run(const fs::path& folder, const std::vector<std::string>& metrics) {
+  std::string rows =
+      "rule,rescaling,architecture,init,hidden_layers,width,condition_number,batch_size,"
+      "learning_rate,targets,steps,dtype,seed,step,metric,value\n";
+  for (const std::string rule : {"bp", "pc"}) {
+    for (const std::string rate : {"0.1", "0.3"}) {
+      for (const std::string step : {"0", "1"}) {
+        for (const auto& metric : metrics) {
+          rows += rule + ",none,dln,kaiming,1,8,0,1," + rate + ",teacher,1,float64,0," + step;
+          rows += "," + metric + (step == "0" ? ",1\n" : ",0.5\n");
+        }
+      }
+    }
+  }
+  fs::create_directories(folder);
+  write_file(folder / "metrics.csv", rows);
+}
+
+// The run folder of target alignment over the depth, or of a trajectory, by BP.
+void write_rows(const fs::path& folder, const std::vector<std::string>& rows) {
+  std::string text =
+      "hidden_layers,seed,step,metric,value,rule,rescaling,architecture,init,width,"
+      "condition_number,batch_size,learning_rate,targets,steps,dtype\n";
+  for (const auto& row : rows) text += row + ",bp,none,dln,kaiming,8,0,1,0.1,teacher,1,float64\n";
+  fs::create_directories(folder);
+  write_file(folder / "metrics.csv", text);
+}
+
+// A reproduction of three figures; panel 2E was not run.
+void write_reproduction(const fs::path& out) {
+  const auto panels = out / "panels";
+  write_rows(panels / "1B", {"1,0,0,prediction1,1", "1,0,0,prediction2,1", "1,0,1,prediction1,0",
+                             "1,0,1,prediction2,0.8"});
+  write_file(panels / "1B" / "summary.json", R"({"target": [-1, 1]})");
+  write_rows(panels / "2A", {"1,0,1,target_alignment,0.9", "2,0,1,target_alignment,0.8"});
+  write_run(panels / "7", {"map_error"});
+  write_file(out / "paper.json", R"({"profile": "quick", "figures": [
+    {"id": "1B", "title": "One sample", "plot": "curves", "columns": 1, "panels": [
+      {"id": "1B", "title": "1-1-2", "program": "pcxx-trajectory", "folder": "panels/1B"}]},
+    {"id": "2", "title": "Alignment", "plot": "curves", "columns": 2, "panels": [
+      {"id": "2A", "title": "depth", "program": "pcxx-alignment", "folder": "panels/2A"},
+      {"id": "2E", "title": "errors", "program": "pcxx-regression", "folder": "panels/2E"}]},
+    {"id": "7", "title": "Rates", "plot": "curves_and_sweeps", "columns": 3, "panels": [
+      {"id": "7", "title": "batches", "program": "pcxx-regression", "folder": "panels/7"}]}]})");
+}
+
+std::ptrdiff_t lines_of(const std::string& text) {
+  return std::count(text.begin(), text.end(), '\n');
+}
+
+const std::string kPaper = PCXX_SOURCE_DIR "/plots/paper.py";
+
+// Contract: a PNG and a PDF of every figure, and nothing else, with a line for each figure.
+TEST(Plots, DrawTheFiguresOfThePaper) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const test::TemporaryFolder out;
+  write_reproduction(out.path());
+  std::string text;
+  ASSERT_EQ(run({interpreter, kPaper, out.path().string(), "--figure", "7"}, text), 0) << text;
+  EXPECT_EQ(lines_of(text), 1) << text;
+  EXPECT_FALSE(fs::exists(out / "figures/figure2.png"));
+
+  ASSERT_EQ(run({interpreter, kPaper, out.path().string()}, text), 0) << text;
+  EXPECT_EQ(lines_of(text), 3) << text;
+  for (const std::string name : {"figure1B", "figure2", "figure7"}) {
+    EXPECT_TRUE(read_file(out / ("figures/" + name + ".png")).starts_with("\x89PNG")) << name;
+    EXPECT_TRUE(read_file(out / ("figures/" + name + ".pdf")).starts_with("%PDF")) << name;
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(out / "figures"), fs::directory_iterator()), 6);
+}
+
+// By hand: of figure 2's panels A was run and E was not, and its folder is absent.
+TEST(Plots, NoteThePanelsThatWereNotRun) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const test::TemporaryFolder out;
+  write_reproduction(out.path());
+  const std::string script =
+      "import sys; sys.path.insert(0, sys.argv[1]); import paper\n"
+      "figure = paper.read_description(sys.argv[2])['figures'][1]\n"
+      "for ax in paper.draw(sys.argv[2], figure, '').axes:\n"
+      "    print(ax.get_title('left'), [t.get_text() for t in ax.texts], len(ax.lines))\n";
+  std::string text;
+  ASSERT_EQ(run({interpreter, "-c", script, PCXX_SOURCE_DIR "/plots", out.path().string()}, text),
+            0)
+      << text;
+  EXPECT_EQ(text, "depth ['A'] 1\nerrors ['not run', 'E'] 0\n");
+}
+
+// Contract: exit code 2 and one line that names what is wrong.
+TEST(Plots, RefuseWhatIsNoReproduction) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const test::TemporaryFolder out;
+  write_reproduction(out.path());
+  const auto expect_refused = [&](std::vector<std::string> arguments, const std::string& named) {
+    SCOPED_TRACE(named);
+    arguments.insert(arguments.begin(), {interpreter, kPaper});
+    std::string text;
+    EXPECT_EQ(run(arguments, text), 2) << text;
+    EXPECT_NE(text.find(named), std::string::npos) << text;
+    EXPECT_EQ(lines_of(text), 1) << text;
+  };
+  const auto folder = out.path().string();
+  expect_refused({(out / "absent").string()}, "absent");
+  expect_refused({folder, "--figure", "11"}, "no figure 11");
+  write_run(out / "panels/7", {"loss"});
+  expect_refused({folder, "--figure", "7"}, "map_error");
+  write_file(out / "panels/1B/summary.json", "{}");
+  expect_refused({folder, "--figure", "1B"}, "target");
+  write_file(out / "paper.json", "{\"figures\": [{}]}");
+  expect_refused({folder}, "paper.json");
+  write_file(out / "paper.json", "figures");
+  expect_refused({folder}, "not JSON");
+}
+
 }  // namespace
 }  // namespace pcxx
