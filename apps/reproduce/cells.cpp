@@ -25,7 +25,7 @@ double on(Scale scale, double value) {
 // Of every cell and seed, [cell][seed].
 using Table = std::vector<Values>;
 
-Table alignments_of(const Cells& cells, const Panel& panel, const Identity& model) {
+Table alignments_of(const Cells& cells, const PanelResults& panel, const Identity& model) {
   Table table;
   for (const double value : cells.values(panel)) {
     table.push_back(alignments(panel, with(with(cells.base, {{cells.key, value}}), model)));
@@ -40,7 +40,7 @@ std::size_t seeds_of(const Table& table) {
 }
 
 // Per seed; none where there are fewer than two cells.
-Values slopes(const Cells& cells, const Panel& panel, Scale scale, const Identity& model) {
+Values slopes(const Cells& cells, const PanelResults& panel, Scale scale, const Identity& model) {
   Values x;
   for (const double value : cells.values(panel)) x.push_back(on(scale, value));
   const auto table = alignments_of(cells, panel, model);
@@ -74,20 +74,20 @@ std::string over(const Cells& cells) {
 
 }  // namespace
 
-std::vector<double> alignments(const Panel& panel, const Identity& model,
+std::vector<double> alignments(const PanelResults& panel, const Identity& model,
                                const std::string& metric) {
   const auto entry = panel.find(model);
   return entry ? entry->seeds(metric) : Values{};
 }
 
-std::vector<double> Cells::values(const Panel& panel) const {
+std::vector<double> Cells::values(const PanelResults& panel) const {
   auto found = panel.values(key, base);
   std::erase_if(found, [&](double value) { return value < from || value > to; });
   return found;
 }
 
 Compare each(const Cells& cells, const std::vector<Measure>& measures) {
-  return [=](const Panel& panel) {
+  return [=](const PanelResults& panel) {
     std::vector<Comparison> result;
     if (cells.key.empty()) {
       for (const auto& [label, compare] : measures) {
@@ -106,7 +106,7 @@ Compare each(const Cells& cells, const std::vector<Measure>& measures) {
 }
 
 Compare trend(const Cells& cells, Scale scale, double sign, const Identity& model) {
-  return [=](const Panel& panel) -> std::vector<Comparison> {
+  return [=](const PanelResults& panel) -> std::vector<Comparison> {
     auto found = slopes(cells, panel, scale, model);
     for (double& value : found) value *= sign;
     return {test_above_zero(over(cells), std::move(found))};
@@ -115,7 +115,7 @@ Compare trend(const Cells& cells, Scale scale, double sign, const Identity& mode
 
 Compare gap_trend(const Cells& cells, Scale scale, double sign, const Identity& better,
                   const Identity& worse) {
-  return [=](const Panel& panel) -> std::vector<Comparison> {
+  return [=](const PanelResults& panel) -> std::vector<Comparison> {
     // The slope of a difference is the difference of the slopes.
     auto found = slopes(cells, panel, scale, better);
     const auto other = slopes(cells, panel, scale, worse);
@@ -126,13 +126,13 @@ Compare gap_trend(const Cells& cells, Scale scale, double sign, const Identity& 
 }
 
 Compare flat(const Cells& cells, Scale scale, double margin, const Identity& model) {
-  return [=](const Panel& panel) -> std::vector<Comparison> {
+  return [=](const PanelResults& panel) -> std::vector<Comparison> {
     return {test_equivalence(over(cells), slopes(cells, panel, scale, model), margin)};
   };
 }
 
 Compare scatters_more(const Cells& cells, const Identity& model) {
-  return [=](const Panel& panel) -> std::vector<Comparison> {
+  return [=](const PanelResults& panel) -> std::vector<Comparison> {
     const auto values = cells.values(panel);
     const auto table = alignments_of(cells, panel, model);
     const auto seeds = seeds_of(table);

@@ -168,7 +168,8 @@ Comparison check_exactness(std::string what, const Values& values) {
 }
 
 Measure more_aligned(const Identity& better, const Identity& worse) {
-  return {against(better, worse), [=](const Panel& panel, const Identity& cell, std::string what) {
+  return {against(better, worse),
+          [=](const PanelResults& panel, const Identity& cell, std::string what) {
             return test_above_zero(std::move(what), minus(alignments(panel, with(cell, better)),
                                                           alignments(panel, with(cell, worse))));
           }};
@@ -176,7 +177,7 @@ Measure more_aligned(const Identity& better, const Identity& worse) {
 
 Measure aligned_above(const Identity& model, double threshold) {
   return {fmt::format("{} above {}", name_of(model), threshold),
-          [=](const Panel& panel, const Identity& cell, std::string what) {
+          [=](const PanelResults& panel, const Identity& cell, std::string what) {
             return test_above_zero(std::move(what),
                                    scaled(alignments(panel, with(cell, model)), 1, -threshold));
           }};
@@ -184,7 +185,7 @@ Measure aligned_above(const Identity& model, double threshold) {
 
 Measure aligned_below_one(const Identity& model) {
   return {name_of(model) + " below 1",
-          [=](const Panel& panel, const Identity& cell, std::string what) {
+          [=](const PanelResults& panel, const Identity& cell, std::string what) {
             return test_above_zero(std::move(what),
                                    scaled(alignments(panel, with(cell, model)), -1, 1));
           }};
@@ -192,13 +193,14 @@ Measure aligned_below_one(const Identity& model) {
 
 Measure exact(const Identity& model, const std::string& metric) {
   return {fmt::format("{} of {}", metric, name_of(model)),
-          [=](const Panel& panel, const Identity& cell, std::string what) {
+          [=](const PanelResults& panel, const Identity& cell, std::string what) {
             return check_exactness(std::move(what), alignments(panel, with(cell, model), metric));
           }};
 }
 
 Measure trains_better(const Identity& better, const Identity& worse, const std::string& metric) {
-  return {against(better, worse), [=](const Panel& panel, const Identity& cell, std::string what) {
+  return {against(better, worse),
+          [=](const PanelResults& panel, const Identity& cell, std::string what) {
             const auto low = panel.find(with(cell, better));
             const auto high = panel.find(with(cell, worse));
             if (!low || !high) return open(std::move(what), "not in the results");
@@ -207,7 +209,8 @@ Measure trains_better(const Identity& better, const Identity& worse, const std::
 }
 
 Measure trains_alike(const Identity& one, const Identity& other) {
-  return {against(one, other), [=](const Panel& panel, const Identity& cell, std::string what) {
+  return {against(one, other),
+          [=](const PanelResults& panel, const Identity& cell, std::string what) {
             auto compared = trains_better(one, other).compare(panel, cell, std::move(what));
             if (compared.direction == Direction::kHolds) compared.direction = Direction::kReversed;
             if (compared.direction != Direction::kTested) return compared;

@@ -17,7 +17,7 @@ constexpr double kHalfADecade = 0.5;   ///< what counts as little help
 Identity model(const std::string& rule, const std::string& rescaling = "none");
 
 /// An alignment of a model, per seed; empty where the model is missing.
-std::vector<double> alignments(const Panel& panel, const Identity& model,
+std::vector<double> alignments(const PanelResults& panel, const Identity& model,
                                const std::string& metric = "target_alignment");
 
 /// Where NaN, a seed is left out. Fewer than two: open.
@@ -32,7 +32,7 @@ Comparison check_exactness(std::string what, const std::vector<double>& values);
 /// A comparison at one cell of a panel: `cell` is added to the models' identities.
 struct Measure {
   std::string label;
-  std::function<Comparison(const Panel&, const Identity& cell, std::string what)> compare;
+  std::function<Comparison(const PanelResults&, const Identity& cell, std::string what)> compare;
 };
 
 /// Target alignment of one model above another's.
@@ -53,7 +53,7 @@ Measure trains_better(const Identity& better, const Identity& worse,
 /// Final errors of two models within half a decade.
 Measure trains_alike(const Identity& one, const Identity& other);
 
-using Compare = std::function<std::vector<Comparison>(const Panel&)>;
+using Compare = std::function<std::vector<Comparison>(const PanelResults&)>;
 
 /// The cells of a panel: the values of a key among the models of an identity.
 struct Cells {
@@ -62,7 +62,7 @@ struct Cells {
   double from = -std::numeric_limits<double>::infinity();
   double to = std::numeric_limits<double>::infinity();
 
-  std::vector<double> values(const Panel& panel) const;
+  std::vector<double> values(const PanelResults& panel) const;
 };
 
 /// Every measure at every cell.

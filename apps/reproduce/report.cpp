@@ -76,8 +76,8 @@ void add_training(Document& document, const Json& models) {
     const auto edge = model.value("best_rate_at_edge", "none");
     const bool diverged = !model.contains("best_rate") || model["best_rate"].is_null();
     row.push_back(diverged ? "diverged at every rate"
-                           : number(model, "best_rate") +
-                                 (edge == "none" ? "" : fmt::format(" ({} edge)", edge)));
+                           : fmt::format("{}{}", number(model, "best_rate"),
+                                         edge == "none" ? "" : fmt::format(" ({} edge)", edge)));
     for (const char* name : {"final_error", "log_area", "steps_to_plain_bp"}) {
       row.push_back(number(model, name));
     }
@@ -210,10 +210,10 @@ void add_misprints(Document& document) {
 
 void add_rows(std::string& csv, const Panel& panel, const Json& entry, const char* metric,
               const Json& values) {
-  std::string start = train::csv_field(panel.id);
-  for (const char* key : {"model"}) start += "," + train::csv_field(entry.value(key, ""));
-  for (const auto& key : kKeys) start += "," + value_text(entry.value(key, Json("")));
-  start += "," + (entry.contains("best_rate") ? number(entry, "best_rate") : "");
+  auto start =
+      fmt::format("{},{}", train::csv_field(panel.id), train::csv_field(entry.value("model", "")));
+  for (const auto& key : kKeys) start += fmt::format(",{}", value_text(entry.value(key, Json(""))));
+  start += fmt::format(",{}", entry.contains("best_rate") ? number(entry, "best_rate") : "");
   for (std::size_t s = 0; s < values.size(); ++s) {
     const auto value = values[s].is_number() ? fmt::format("{}", values[s].get<double>()) : "";
     csv += fmt::format("{},{},{},{}\n", start, s, metric, value);

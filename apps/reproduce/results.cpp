@@ -54,7 +54,7 @@ std::optional<double> Entry::number(const std::string& key) const {
   return found->get<double>();
 }
 
-std::vector<Entry> Panel::entries() const {
+std::vector<Entry> PanelResults::entries() const {
   std::vector<Entry> result;
   for (const char* list : {"cells", "models"}) {
     const auto found = summary_.find(list);
@@ -64,14 +64,14 @@ std::vector<Entry> Panel::entries() const {
   return result;
 }
 
-std::optional<Entry> Panel::find(const Identity& identity) const {
+std::optional<Entry> PanelResults::find(const Identity& identity) const {
   for (const auto& entry : entries()) {
     if (entry.is(identity)) return entry;
   }
   return std::nullopt;
 }
 
-std::vector<double> Panel::values(const std::string& key, const Identity& identity) const {
+std::vector<double> PanelResults::values(const std::string& key, const Identity& identity) const {
   std::set<double> found;
   for (const auto& entry : entries()) {
     if (!entry.is(identity)) continue;
@@ -80,13 +80,13 @@ std::vector<double> Panel::values(const std::string& key, const Identity& identi
   return {found.begin(), found.end()};
 }
 
-std::optional<Panel> Results::panel(std::string_view id) const {
+std::optional<PanelResults> Results::panel(std::string_view id) const {
   const auto path = folder_ / "panels" / id / "summary.json";
   std::ifstream file(path);
   if (!file) return std::nullopt;
   auto summary = nlohmann::json::parse(file, nullptr, false);
   if (summary.is_discarded()) user_error("'{}' is not JSON", path.string());
-  return Panel(std::move(summary));
+  return PanelResults(std::move(summary));
 }
 
 }  // namespace pcxx::reproduce

@@ -46,9 +46,9 @@ class Entry {
 };
 
 /// A panel that has run.
-class Panel {
+class PanelResults {
  public:
-  explicit Panel(nlohmann::json summary) : summary_(std::move(summary)) {}
+  explicit PanelResults(nlohmann::json summary) : summary_(std::move(summary)) {}
 
   /// The first that fits.
   std::optional<Entry> find(const Identity& identity) const;
@@ -68,7 +68,7 @@ class Results {
   explicit Results(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   /// nullopt when it has not run. UserError names a summary that cannot be read.
-  std::optional<Panel> panel(std::string_view id) const;
+  std::optional<PanelResults> panel(std::string_view id) const;
 
  private:
   std::filesystem::path folder_;
