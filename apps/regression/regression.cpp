@@ -128,6 +128,12 @@ Result summarise(const Run& run, const Config& model, const Sweep& sweep, const 
     json["final_errors"].push_back(curve.back());
     json["log_areas"].push_back(metrics::area_under_log_curve(curve));
   }
+  if (const auto found = sweep.curves.find("excess_map_error"); found != sweep.curves.end()) {
+    const auto last = found->second.select(0, -1).select(0, static_cast<std::int64_t>(best->index));
+    for (std::int64_t s = 0; s < last.size(0); ++s) {
+      json["final_excess_errors"].push_back(last[s].item<double>());
+    }
+  }
   json["threshold"] = threshold;
   json["steps_to_threshold"] = steps;
   json["samples_to_threshold"] =
