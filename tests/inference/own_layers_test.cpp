@@ -44,17 +44,30 @@ struct GatedConvolution {
   GatedConvolution(const GatedConvolution&) = delete;
 };
 
+// The samples whose minimum lies at no kink, where rounding decides on the side of the derivative.
+data::Batch without_kinks(const nn::NetworkImpl& network, const data::Batch& batch) {
+  const auto activities = Lbfgs(kPrecise).infer(network, batch).activities;
+  auto smooth = at::ones({batch.input.size(0)}, at::kBool);
+  for (std::size_t l = 1; l < network.size(); ++l) {
+    const auto sums = at::matmul(activities[l - 1], network.layer(l).weight.mT());
+    smooth.logical_and_(sums.abs().amin(-1).gt(1e-5));
+  }
+  return {batch.input.index({smooth}), batch.target.index({smooth})};
+}
+
 // Oracle: the same network with its derivatives written out, activities and weight directions. A
-// minimum at a kink, which no gradient shows, is found to the square root of the energy's rounding.
+// minimum near a kink, which no gradient shows, is found to the square root of the energy's rounding.
 TEST(OwnLayers, AgreeWithDenseNetworks) {
   const auto hidden = nn::Activation::kTanh;
   for (const auto& options : {nn::mlp({5, 7, 6, 4}, hidden, nn::Activation::kSigmoid).with_bias(),
                               nn::mlp({5, 8, 6, 4}, nn::Activation::kLeakyReLU),
                               nn::linear_residual(5, 4), nn::mlp({4, 3})}) {
     const auto network = random_network(options);
-    const auto batch = random_batch(*network, 20);
     const auto layers = layers_of(*network);
     const bool kinks = network->layer(1).options.activation() == nn::Activation::kLeakyReLU;
+    auto batch = random_batch(*network, 20);
+    if (kinks) batch = without_kinks(*network, batch);
+    ASSERT_GT(batch.input.size(0), 5);
     const double within = kinks ? 1e-6 : 1e-8;
     const auto own = infer(layers, batch.input, batch.target, kPrecise);
     const auto written_out = Lbfgs(kPrecise).infer(*network, batch);
