@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what pcxx needs and this machine lacks. Safe to run again: then it does nothing.
 #
-# usage: scripts/setup.sh [--cuda] [--help]
+# usage: scripts/setup.sh [--cuda] [--tests] [--help]
 #   --cuda   LibTorch with CUDA (needs the CUDA toolkit, nvcc); otherwise the CPU build
+#   --tests  as root also Chromium, with which one test opens a report (it is skipped without)
 #
 #   1. Debian 12 and Ubuntu 24.04 packages: compiler, CMake, Ninja and libraries (root or sudo,
 #      only if one is missing).
@@ -18,12 +19,14 @@ torch_version=2.13.0
 torch_index=https://download.pytorch.org/whl/cpu
 pip_options=(--disable-pip-version-check --timeout 10 --retries 1)
 cuda=false
+tests=false
 changed=false
 
 parse_arguments() {
   while (($#)); do
     case "$1" in
       --cuda) cuda=true ;;
+      --tests) tests=true ;;
       -h | --help) usage; exit 0 ;;
       *) fail "unknown option '$1' (see scripts/setup.sh --help)" ;;
     esac
@@ -73,6 +76,7 @@ missing_extras() {
   has dpkg-query || return 0
   has ccache || echo ccache
   installed libbenchmark-dev || echo libbenchmark-dev
+  if $tests && ! has chromium && apt-cache show chromium >/dev/null 2>&1; then echo chromium; fi
   if find_torch >/dev/null && ! figure_python >/dev/null; then missing_python; fi
 }
 

@@ -12,7 +12,7 @@ if [[ "${1:-}" == --help || "${1:-}" == -h ]]; then
   exit 0
 fi
 
-scripts/setup.sh
+scripts/setup.sh --tests
 say "configuring build/release"
 cmake --preset release
 say "building with $(build_jobs) jobs"
