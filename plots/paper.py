@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 import alignment
+import diagnostics
 import records
 import style
 import training
@@ -94,6 +95,7 @@ def units_of(out, figure, panel):
     if make is None:
         raise FigureError(f"panel {panel['id']} is of {panel['program']}, which has no figure here")
     several = len(figure["panels"]) > 1
+    make = {"alignments": alignments_units, "layers": layers_units}.get(figure.get("plot"), make)
     return make(folder, panel, several, figure.get("plot", "curves") == "curves_and_sweeps")
 
 
@@ -155,6 +157,43 @@ def draw_training(axes, cell, summary, metric):
         axes[1].set_ylim(min(low, bottom), max(high, top))
         axes[1].tick_params(labelleft=False)
         axes[1].set_ylabel("")
+
+
+def alignments_units(folder, panel, several, _):
+    """On the batch, and beside it on held-out samples."""
+    everything = records.read([folder])
+    summary = records.read_summary(folder)
+    metric = training.error_metric(everything)
+    leave_out = (*records.MODEL, "learning_rate", "seed")
+
+    def drawer(cell, measure):
+        def draw(axes):
+            diagnostics.draw_alignments(axes[0], cell, summary, metric, measure)
+
+        return draw
+
+    return [
+        Unit(panel, title(panel, values, several), drawer(cell, measure), 1, "alignments", everything)
+        for values, cell in everything.split(everything.varied(leave_out))
+        for measure in diagnostics.MEASURES
+    ]
+
+
+def layers_units(folder, panel, several, _):
+    everything = records.read([folder])
+    leave_out = (*records.MODEL, "learning_rate", "seed")
+
+    def drawer(cell, quantity):
+        def draw(axes):
+            diagnostics.draw_layers(axes[0], cell, quantity)
+
+        return draw
+
+    return [
+        Unit(panel, title(panel, values, several), drawer(cell, quantity), 1, "layers", everything)
+        for values, cell in everything.split(everything.varied(leave_out))
+        for quantity in diagnostics.LAYERS
+    ]
 
 
 def trajectory_units(folder, panel, several, _):
@@ -292,6 +331,10 @@ def explanation(units, profile):
         lines.append(training.NOTE.format(seeds=seeds))
         if axes_of_units([[of_kind["training"]]]) > 1:
             lines.append(training.SWEEP_NOTE.strip())
+    for kind, note in (("alignments", diagnostics.NOTE), ("layers", diagnostics.LAYERS_NOTE)):
+        if kind in of_kind:
+            seeds = style.seeds_text(*(unit.everything for unit in of_kind[kind]))
+            lines.append(note.format(seeds=seeds))
     if "trajectory" in of_kind:
         lines.append(TRAJECTORY_NOTE)
     if profile:
@@ -336,8 +379,13 @@ def height_of_figure(bands, count, note):
     return height * rows + 1.25 + 0.13 * note.count("\n")
 
 
+def beyond(figure):
+    """Not one of the paper's."""
+    return figure["id"].startswith("beyond")
+
+
 def heading(figure, width):
-    name = figure["id"] if figure["id"].startswith("beyond") else f"Figure {figure['id']}"
+    name = "Beyond the paper" if beyond(figure) else f"Figure {figure['id']}"
     return textwrap.fill(f"{name}. {figure['title']}", int(11 * width))
 
 
@@ -361,7 +409,10 @@ def set_titles(units, characters):
 def set_letters(figure, panels):
     """Beside each panel's title: "A" for 2A in figure 2, "3D" in another; none for a panel "7"."""
     seen = set()
-    for units in panels:
+    for k, units in enumerate(panels):
+        if beyond(figure):
+            style.letter(units[0].axes[0], chr(ord("A") + k) if len(panels) > 1 else "")
+            continue
         text = units[0].panel["id"].removeprefix(figure["id"]).partition("-")[0]
         while text in seen:
             text += "′"

@@ -24,6 +24,7 @@ IDENTITY = (
 MEASURED = ("step", "metric", "value")
 TEXT = {"rule", "rescaling", "architecture", "init", "targets", "dtype"}
 MODEL = ("rule", "rescaling")
+VARIANTS = {"optimizer": "sgd", "collapsed": "false"}  # part of the model where a run has several
 DIVERGENCE = 1e6  # an error this many times the initial one is a diverged run, as in the library
 
 
@@ -75,7 +76,7 @@ class Records:
     def varied(self, leave_out):
         """The identity columns that hold several values; a column of a run's own counts only where
         one and the same model has several, since each model may be given its own value."""
-        left = [c for c in self.identity if c not in leave_out]
+        left = [c for c in self.identity if c not in leave_out and c not in VARIANTS]
         return [c for c in left if len(self.distinct(c)) > 1 and (c in IDENTITY or self._mixes(c))]
 
     def _mixes(self, column):
@@ -112,6 +113,21 @@ class Records:
         values = np.full((len(x), len(seeds)), np.nan)
         values[i, j] = self["value"]
         return x, values
+
+
+def plain(rescaling):
+    """The rescaling of a model: "projection" of "projection+collapsed"."""
+    return rescaling.partition("+")[0]
+
+
+def _name_variants(columns):
+    """Adds "+adam", "+collapsed" to the rescaling where a run has models with and without."""
+    for column, usual in VARIANTS.items():
+        values = columns.get(column)
+        if values is None or len(set(values)) < 2:
+            continue
+        names = ["" if v in (usual, "") else "+" + (column if v == "true" else v) for v in values]
+        columns["rescaling"] = columns["rescaling"] + np.array(names, dtype=object)
 
 
 def same(value, of_json):
@@ -196,6 +212,7 @@ class _Table:
         }
         for name in self.names:
             result[name] = _column(name, [cell.get(name, "") for cell in cells])[self.identity]
+        _name_variants(result)
         return result
 
 

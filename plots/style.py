@@ -69,18 +69,34 @@ MARKERS = {
     "recursive_projection": "v",
 }
 RULES = {"bp": "BP", "pc": "PC"}
+OTHERS = {  # rivals that are neither the paper's nor ours
+    "adam": {"color": "0.45", "markeredgecolor": "0.45", "linestyle": ":", "marker": "x"},
+    "collapsed": {"color": "black", "markeredgecolor": "black", "linestyle": ":", "marker": "*"},
+}
+
+
+def parts(model):
+    """Rule, rescaling and what else tells the model apart: ("bp", "none", "adam")."""
+    rule, rescaling = model
+    plain, _, variant = rescaling.partition("+")
+    return rule, plain, variant
 
 
 def family(rescaling):
     return 0 if rescaling == "none" else 2 if rescaling in OURS else 1
 
 
+def is_ours(model):
+    _, rescaling, variant = parts(model)
+    return rescaling in OURS and variant != "collapsed"
+
+
 def line(model):
     """Line2D properties of a (rule, rescaling) pair; grey for models that came later."""
-    rule, rescaling = model
+    rule, rescaling, variant = parts(model)
     colour = COLOURS.get(rule, ("0.2", "0.4", "0.6"))[family(rescaling)]
-    ours = rescaling in OURS  # lines that often coincide with the paper's: below and broader
-    return {
+    ours = is_ours(model)  # lines that often coincide with the paper's: below and broader
+    look = {
         "color": colour,
         "linestyle": DASHES.get(rescaling, ":"),
         "linewidth": 2 if ours else 1.4,
@@ -91,23 +107,32 @@ def line(model):
         "markeredgecolor": colour,
         "markerfacecolor": "white" if rule == "bp" else colour,
     }
+    return look | OTHERS.get(variant, {})
 
 
 def label(model):
-    rule, rescaling = model
+    rule, rescaling, variant = parts(model)
     name = RULES.get(rule, rule)
     if rescaling != "none":
         name += " + " + rescaling.replace("_", " ")
-    return name + (" (ours)" if rescaling in OURS else "")
+    if variant == "collapsed":
+        return f"{name}, whole map"
+    if variant:
+        name += ", " + variant.replace("adam", "Adam")
+    return name + (" (ours)" if is_ours(model) else "")
 
 
 def in_order(models):
-    """Plain, then the paper's rescalings, then ours; within each, backpropagation first."""
+    """Plain, then the paper's rescalings, then ours, then what is neither; within each,
+    backpropagation first."""
     rank = {name: i for i, name in enumerate(DASHES)}
     rules = {name: i for i, name in enumerate(RULES)}
-    return sorted(
-        dict.fromkeys(models), key=lambda m: (rank.get(m[1], len(rank)), rules.get(m[0], 9), m)
-    )
+
+    def key(model):
+        rule, rescaling, variant = parts(model)
+        return (variant != "", rank.get(rescaling, len(rank)), rules.get(rule, 9), model)
+
+    return sorted(dict.fromkeys(models), key=key)
 
 
 # ---- words
@@ -208,7 +233,7 @@ def legend(fig, models, note, show=True):
     """The models under the panels, one rule below the other, and a few lines of explanation."""
     models = in_order(models)
     width, height = fig.get_size_inches()
-    note = fold_note(note, any(rescaling in OURS for _, rescaling in models), int(19 * width))
+    note = fold_note(note, any(map(is_ours, models)), int(19 * width))
     foot = 0.2 + 0.13 * note.count("\n")
     fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=7, color="0.3")
     if not show:

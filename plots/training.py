@@ -8,6 +8,7 @@ import numpy as np
 import records
 import style
 
+BOX = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}  # behind words on curves
 FLOOR = 1e-32  # errors below are rounding: they count as this much under the logarithm
 METRICS = ("test_error", "map_error", "train_error")
 Y_LABELS = {
@@ -96,7 +97,9 @@ def _chosen_rate(rows, summaries):
 
 
 def _describes(entry, rows):
-    shared = [column for column in rows.identity if column in entry]
+    if records.plain(rows["rescaling"][0]) != entry.get("rescaling"):
+        return False
+    shared = [c for c in rows.identity if c in entry and c != "rescaling"]
     return all(records.same(rows[column][0], entry[column]) for column in shared)
 
 
@@ -116,7 +119,7 @@ def draw_curves(ax, models, metric):
         ax.plot(steps, 10**mean, markevery=(start, every), **style.line(trained.model))
     if everywhere:
         text = "\n".join(everywhere)
-        ax.text(0.03, 0.03, text, transform=ax.transAxes, fontsize=6.5, color="0.3")
+        ax.text(0.03, 0.03, text, transform=ax.transAxes, fontsize=6.5, color="0.3", zorder=5, bbox=BOX)
     ax.set_yscale("log")
     style.log_axis(ax.yaxis, *ax.get_ylim())
     ax.set_xlabel("steps")

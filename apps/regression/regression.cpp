@@ -115,8 +115,10 @@ Result summarise(const Run& run, const Config& model, const Sweep& sweep, const 
   json["best_rate"] = best->rate;
   json["best_rate_at_edge"] = best->at_low_edge ? "low" : best->at_high_edge ? "high" : "none";
   json["rates_tied"] = best->tied;
-  if (const auto found = sweep.curves.find("target_alignment"); found != sweep.curves.end()) {
-    json["mean_alignments"] =
+  for (const char* name : {"target_alignment", "held_out_alignment"}) {
+    const auto found = sweep.curves.find(name);
+    if (found == sweep.curves.end()) continue;
+    json[fmt::format("mean_{}s", name)] =
         means_over_steps(found->second.select(1, static_cast<std::int64_t>(best->index)));
   }
   json["final_error"] = best->final_error;

@@ -39,6 +39,12 @@ std::vector<double> Entry::seeds(const std::string& metric) const {
   return values;
 }
 
+std::string Entry::text(const std::string& key) const {
+  const auto found = json_->find(key);
+  if (found == json_->end()) return "";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
 bool Entry::diverged() const {
   const auto rate = json_->find("best_rate");
   return rate != json_->end() && rate->is_null();

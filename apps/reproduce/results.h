@@ -28,6 +28,9 @@ class Entry {
   /// "PC + alpha".
   std::string name() const;
 
+  /// A key of the identity for people: "kaiming", "8"; empty where there is none.
+  std::string text(const std::string& key) const;
+
   /// Of every seed, NaN where it is not finite: of an alignment, "target_alignment"; of a training,
   /// "final_errors". Empty when it was not measured.
   std::vector<double> seeds(const std::string& metric) const;
@@ -56,9 +59,10 @@ class PanelResults {
   /// The values of a numeric key among those that fit, ascending.
   std::vector<double> values(const std::string& key, const Identity& identity) const;
 
- private:
+  /// All of them, as long as this lives.
   std::vector<Entry> entries() const;
 
+ private:
   nlohmann::json summary_;
 };
 

@@ -42,17 +42,6 @@ PairedTest without_scatter(PairedTest test) {
   return test;
 }
 
-std::vector<double> ranks(const std::vector<double>& values) {
-  std::vector<double> result;
-  for (const double value : values) {
-    const auto below =
-        std::count_if(values.begin(), values.end(), [&](double v) { return v < value; });
-    const auto equal = std::count(values.begin(), values.end(), value);
-    result.push_back(static_cast<double>(below) + static_cast<double>(equal + 1) / 2);
-  }
-  return result;
-}
-
 // Sum of (x - mean x)(y - mean y).
 double cross_products(const std::vector<double>& x, const std::vector<double>& y) {
   const double mean_x = mean_of(x);
@@ -63,6 +52,17 @@ double cross_products(const std::vector<double>& x, const std::vector<double>& y
 }
 
 }  // namespace
+
+std::vector<double> ranks(const std::vector<double>& values) {
+  std::vector<double> result;
+  for (const double value : values) {
+    const auto below =
+        std::count_if(values.begin(), values.end(), [&](double v) { return v < value; });
+    const auto equal = std::count(values.begin(), values.end(), value);
+    result.push_back(static_cast<double>(below) + static_cast<double>(equal + 1) / 2);
+  }
+  return result;
+}
 
 double student_t(double t, int dof) {
   TORCH_CHECK(dof >= 1, dof, " degrees of freedom");

@@ -31,6 +31,9 @@ PairedTest paired_t_test(const std::vector<double>& differences);
 /// Holm's step-down correction: p values that hold together, in the order given.
 std::vector<double> holm(const std::vector<double>& p);
 
+/// 1 for the smallest of the values; tied ones share the mean of their ranks.
+std::vector<double> ranks(const std::vector<double>& values);
+
 /// Spearman's rank correlation.
 struct RankCorrelation {
   double rho = 0;

@@ -450,6 +450,13 @@ void ImageSweep::summarise(ImageModel& result) const {
     const auto& curve = training.tests.at("test_error");
     json["final_errors"].push_back(curve.back());
     json["log_areas"].push_back(metrics::area_under_log_curve(curve));
+    for (const char* name : {"target_alignment", "held_out_alignment"}) {
+      const auto found = training.updates.find(name);
+      if (found != training.updates.end()) {
+        json[fmt::format("mean_{}s", name)].push_back(
+            at::tensor(found->second, at::kDouble).nanmean().item<double>());
+      }
+    }
   }
   const auto mean = [&](auto value) {
     double sum = 0;
