@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 from PIL import Image
 
 import alignment
@@ -19,6 +18,7 @@ import diagnostics
 import records
 import style
 import training
+import trajectory
 from records import FigureError
 
 DPI = 150
@@ -27,7 +27,7 @@ WIDE = 12.0  # inches: four axes or more beside each other
 NARROW = 4.8  # only one
 MOST_ACROSS = 4  # cells of a panel beside each other
 IDEAL = {"color": "0.7", "linestyle": "--", "linewidth": 1, "zorder": 3.5}
-TRAJECTORY_NOTE = "From the dot to the star, the target. Grey dashes: the straight way."
+trajectory.NOTE = "From the dot to the star, the target. Grey dashes: the straight way."
 
 
 @dataclass
@@ -198,37 +198,12 @@ def layers_units(folder, panel, several, _):
 
 def trajectory_units(folder, panel, several, _):
     everything = records.read([folder])
-    target = records.read_summary(folder).get("target", [])
-    if len(target) != 2:
-        raise FigureError(f"{folder / 'summary.json'} has no target of two numbers")
+    target = trajectory.target_of(folder)
 
     def draw(axes):
-        draw_trajectories(axes[0], everything, target)
+        trajectory.draw_paths(axes[0], everything, [target])
 
     return [Unit(panel, title(panel, {}, several), draw, 1, "trajectory", everything)]
-
-
-def draw_trajectories(ax, everything, target):
-    """The second prediction over the first while one sample is learned."""
-    first, second = (everything.measured(f"prediction{k}") for k in (1, 2))
-    for model in style.in_order(everything.models()):
-        way = np.stack([part.model(model).over_seeds("step")[1][:, 0] for part in (first, second)])
-        way = evenly(way[:, np.isfinite(way).all(axis=0)])
-        ax.plot(*way, **style.line(model), markevery=(0.06, 0.12))
-        ax.plot(*np.stack([way[:, 0], target]).T, **IDEAL)
-        ax.plot(*way[:, 0], "o", color="0.3", markersize=6, zorder=4)
-    ax.plot(*target, "*", color="0.3", markersize=12, zorder=4)
-    ax.set_aspect("equal")
-    ax.margins(0.1)
-    ax.set_xlabel("prediction 1")
-    ax.set_ylabel("prediction 2")
-
-
-def evenly(way):
-    """Points of a line, [2, points], at about even distances: at most style.MOST_POINTS."""
-    length = np.append(0, np.cumsum(np.hypot(*np.diff(way, axis=1))))
-    marks = np.linspace(0, length[-1], style.MOST_POINTS)
-    return way[:, np.unique(np.searchsorted(length, marks).clip(max=len(length) - 1))]
 
 
 # ---- where it is drawn
@@ -336,7 +311,7 @@ def explanation(units, profile):
             seeds = style.seeds_text(*(unit.everything for unit in of_kind[kind]))
             lines.append(note.format(seeds=seeds))
     if "trajectory" in of_kind:
-        lines.append(TRAJECTORY_NOTE)
+        lines.append(trajectory.NOTE)
     if profile:
         lines.append(f"Profile: {profile}.")
     return "\n".join(lines)
@@ -373,9 +348,7 @@ def draw(out, figure, profile):
 def height_of_figure(bands, count, note):
     rows = sum(height_of(band) for band in bands)
     kinds = {unit.kind for band in bands for column in band for unit in column}
-    height = 2.6 if count < 3 else 2.15
-    if kinds == {"trajectory"}:
-        height = 1.6
+    height = 3.4 if kinds == {"trajectory"} else 2.6 if count < 3 else 2.15
     return height * rows + 1.25 + 0.13 * note.count("\n")
 
 

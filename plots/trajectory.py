@@ -10,6 +10,7 @@ import records
 import style
 
 IDEAL = {"color": "0.6", "linestyle": "--", "linewidth": 1, "zorder": 1}
+NOTE = "From the grey dot to the star, the target. Grey dashes: the straight way."
 
 
 def target_of(folder):
@@ -29,23 +30,33 @@ def paths(everything):
             yield (values["rule"], values["rescaling"]), points[np.isfinite(points).all(axis=1)]
 
 
+def evenly(points):
+    """Points of a path, [points, 2], at about even distances: at most style.MOST_POINTS."""
+    length = np.append(0, np.cumsum(np.hypot(*np.diff(points, axis=0).T)))
+    marks = np.linspace(0, length[-1], style.MOST_POINTS)
+    return points[np.unique(np.searchsorted(length, marks).clip(max=len(length) - 1))]
+
+
+def draw_paths(ax, everything, targets):
+    """The second prediction over the first."""
+    for model, points in paths(everything):
+        ax.plot(*evenly(points).T, **style.line(model), markevery=(0.06, 0.12))
+        for target in targets:
+            ax.plot(*np.stack([points[0], target]).T, **IDEAL)
+        ax.plot(*points[0], "o", color="0.3", markersize=6, zorder=4)
+    for target in targets:
+        ax.plot(*target, "*", color="0.3", markersize=12, zorder=4)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.margins(0.1)
+    ax.set_xlabel("prediction 1")
+    ax.set_ylabel("prediction 2")
+
+
 def draw(folders):
     everything = records.read(folders)
     fig = style.figure(4.4, 4.8)
-    ax = fig.subplots()
-    targets = [target_of(folder) for folder in folders]
-    for model, points in paths(everything):
-        ax.plot(*points.T, **style.line(model), markevery=0.12)
-        for target in targets:
-            ax.plot(*np.stack([points[0], target]).T, **IDEAL)
-        ax.plot(*points[0], "o", color="0.3", markersize=5, zorder=4)
-    for target in targets:
-        ax.plot(*target, "*", color="0.3", markersize=11, zorder=4)
-    ax.set_xlabel("prediction 1")
-    ax.set_ylabel("prediction 2")
-    ax.margins(0.08)
-    note = "From the grey dot to the star, the target. Grey dashes: the straight way."
-    style.legend(fig, everything.models(), note)
+    draw_paths(fig.subplots(), everything, [target_of(folder) for folder in folders])
+    style.legend(fig, everything.models(), NOTE)
     return fig
 
 

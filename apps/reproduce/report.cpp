@@ -256,7 +256,8 @@ void add_rows(std::string& csv, const Panel& panel, const Json& entry, const cha
   auto start =
       fmt::format("{},{}", train::csv_field(panel.id), train::csv_field(entry.value("model", "")));
   for (const auto& key : kKeys) start += fmt::format(",{}", value_text(entry.value(key, Json(""))));
-  start += fmt::format(",{}", entry.contains("best_rate") ? number(entry, "best_rate") : "");
+  const auto rate = entry.value("best_rate", Json());
+  start += rate.is_number() ? fmt::format(",{}", rate.get<double>()) : ",";
   for (std::size_t s = 0; s < values.size(); ++s) {
     const auto value = values[s].is_number() ? fmt::format("{}", values[s].get<double>()) : "";
     csv += fmt::format("{},{},{},{}\n", start, s, metric, value);

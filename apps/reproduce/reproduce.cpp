@@ -152,14 +152,37 @@ void list(const std::vector<Figure>& figures, const Setting& setting) {
   }
 }
 
-int draw(const Setting& setting) {
-  const auto drawing = train::run_plot_script("paper", {setting.out.string()});
+// Those of which the folder holds something, of this call or of an earlier one.
+std::vector<Figure> figures_in(const fs::path& out, std::vector<Figure> figures) {
+  std::erase_if(figures, [&](const Figure& figure) {
+    return std::none_of(figure.panels.begin(), figure.panels.end(), [&](const Panel& panel) {
+      return fs::exists(folder_of(panel, out) / "summary.json");
+    });
+  });
+  return figures;
+}
+
+int draw(const std::vector<Figure>& figures, const Setting& setting) {
+  std::vector<std::string> arguments{setting.out.string(), "--figure"};
+  for (const auto& figure : figures) arguments.push_back(figure.id);
+  const auto drawing = train::run_plot_script("paper", arguments);
   if (!drawing.drawn) {
     fmt::print(stderr, "{}: no figures: {}\n", kName, drawing.message);
     return 1;
   }
   if (!setting.quiet) fmt::print("figures: {}\n", (setting.out / "figures").string());
   return 0;
+}
+
+// Figures, from what the panels left, and the report.
+int present(const std::vector<Figure>& selected, const CommandLine& line) {
+  const auto& out = line.setting.out;
+  const auto known = figures_in(out, read_figures(configs_folder(), line.profile));
+  write_file(out / "paper.json", describe(known, line.profile).dump(2) + "\n");
+  const int code = draw(selected, line.setting);
+  write_report(known, line.profile, line.setting, line.text);
+  if (!line.setting.quiet) fmt::print("report: {}\n", (out / "report.html").string());
+  return code;
 }
 
 int reproduce(const CommandLine& line) {
@@ -178,13 +201,7 @@ int reproduce(const CommandLine& line) {
     case Ending::kDone:
       break;
   }
-  write_file(line.setting.out / "paper.json", describe(figures, line.profile).dump(2) + "\n");
-  const int code = draw(line.setting);
-  write_report(figures, line.profile, line.setting, line.text);
-  if (!line.setting.quiet) {
-    fmt::print("report: {}\n", (line.setting.out / "report.html").string());
-  }
-  return code;
+  return present(figures, line);
 }
 
 }  // namespace
