@@ -178,7 +178,7 @@ TEST(Plots, RefuseWhatIsNoReproduction) {
   write_run(out / "panels/7", {"loss"});
   expect_refused({folder, "--figure", "7"}, "map_error");
   write_file(out / "panels/1B/summary.json", "{}");
-  expect_refused({folder, "--figure", "1B"}, "target");
+  expect_refused({folder, "--figure", "1B"}, "trajectory");
   write_file(out / "paper.json", "{\"figures\": [{}]}");
   expect_refused({folder}, "paper.json");
   write_file(out / "paper.json", "figures");
