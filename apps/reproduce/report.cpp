@@ -68,8 +68,8 @@ void add_training(Document& document, const Json& models) {
   const auto varied = varied_keys(models);
   auto header = varied;
   header.insert(header.begin(), "model");
-  header.insert(header.end(),
-                {"best rate", "final error", "mean log10 error", "steps to plain BP's end"});
+  header.insert(header.end(), {"best rate", "final error", "mean log10 error",
+                               "steps to plain BP's end", "samples"});
   Rows rows;
   for (const auto& model : models) {
     std::vector<std::string> row{model.value("model", "")};
@@ -82,6 +82,10 @@ void add_training(Document& document, const Json& models) {
     for (const char* name : {"final_error", "log_area", "steps_to_plain_bp"}) {
       row.push_back(number(model, name));
     }
+    const auto steps = model.value("steps_to_plain_bp", Json());
+    row.push_back(steps.is_number()
+                      ? fmt::format("{:.0f}", steps.get<double>() * model.value("batch_size", 1.0))
+                      : "-");
     rows.push_back(std::move(row));
   }
   document.table(header, rows);

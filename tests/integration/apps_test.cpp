@@ -323,6 +323,36 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
   }
 }
 
+// Oracle: the test errors in metrics.csv, one seed and rate: the first tested step where PC is at
+// most where BP ended.
+TEST_F(Apps, AutoencodersTellWhenTheyReachBackpropagation) {
+  ASSERT_EQ(run_task("pcxx-autoencoder",
+                     {"--out", "a", "--quiet", "--set", "seeds=1", "--set", "steps=12", "--set",
+                      "test_every=3", "--set", "learning_rate=0.3", "--set", "rescaling=none"})
+                .code,
+            0);
+  std::map<std::string, std::map<int, double>> errors;
+  std::istringstream rows(read_file("a/metrics.csv"));
+  for (std::string row; std::getline(rows, row);) {
+    Words words;
+    std::istringstream stream(row);
+    for (std::string word; std::getline(stream, word, ',');) words.push_back(word);
+    const auto n = words.size();
+    if (words[n - 2] == "test_error") {
+      errors[words[0]][std::stoi(words[n - 3])] = std::stod(words[n - 1]);
+    }
+  }
+  ASSERT_EQ(errors["bp"].size(), 5U);
+  const double goal = errors["bp"].at(12);
+  for (const auto& model : nlohmann::json::parse(read_file("a/summary.json"))["models"]) {
+    const auto& curve = errors[model["rule"].get<std::string>()];
+    const auto first = std::find_if(curve.begin(), curve.end(),
+                                    [&](const auto& entry) { return entry.second <= goal; });
+    ASSERT_NE(first, curve.end());
+    EXPECT_EQ(model["steps_to_plain_bp"], first->first) << model["model"];
+  }
+}
+
 // Rows "model,step,metric" of a run and their values.
 std::map<std::string, double> predictions(const fs::path& metrics) {
   std::map<std::string, double> found;

@@ -265,6 +265,18 @@ Config with_epochs(const Config& model, std::int64_t images) {
   return model.with("steps", {(epochs * images + batch_size - 1) / batch_size});
 }
 
+// Mean over seeds of the first tested step with an error of at most `goal`, or null when a seed
+// never gets there.
+nlohmann::json mean_steps(const std::vector<ImageTraining>& seeds, double goal) {
+  double sum = 0;
+  for (const auto& training : seeds) {
+    const auto place = metrics::steps_to_reach(training.tests.at("test_error"), goal);
+    if (!place) return nullptr;
+    sum += static_cast<double>(training.tested_at[static_cast<std::size_t>(*place)]);
+  }
+  return sum / static_cast<double>(seeds.size());
+}
+
 bool at_edge(const metrics::BestRate& best) {
   return best.at_low_edge || best.at_high_edge;
 }
@@ -310,9 +322,11 @@ std::vector<std::vector<metrics::Curve>> test_curves(
 
 ImageSweep::ImageSweep(Run& run, const ImageTask& task)
     : run_(run), task_(task), sets_(load_image_sets(run, run.config().has("train_labels"))) {
-  for (const auto& cell : run.config().cells()) {
-    for (const auto& model : cell.models()) {
+  const auto cells = run.config().cells();
+  for (std::size_t cell = 0; cell < cells.size(); ++cell) {
+    for (const auto& model : cells[cell].models()) {
       models_.push_back(with_epochs(model, sets_.train.size()));
+      cells_.push_back(cell);
     }
   }
   for (const auto& model : models_) prepare(model);
@@ -366,8 +380,9 @@ std::vector<ImageModel> ImageSweep::train() {
     record(result);
     summarise(result);
     if (result.best) keep(parts, result);
-    summary["models"].push_back(result.summary);
   }
+  compare_with_backpropagation(results);
+  for (const auto& result : results) summary["models"].push_back(result.summary);
   return results;
 }
 
@@ -470,6 +485,22 @@ void ImageSweep::summarise(ImageModel& result) const {
   for (const auto* name : {kPasses, kConverged}) {
     if (!runs.front().numbers.contains(name)) continue;
     json[name] = mean([&](const auto& t) { return t.numbers.at(name); });
+  }
+}
+
+// Steps each model needs to get where plain backpropagation ends, as far as it was tested.
+void ImageSweep::compare_with_backpropagation(std::vector<ImageModel>& results) const {
+  for (std::size_t m = 0; m < results.size(); ++m) {
+    std::size_t plain = 0;
+    while (plain < results.size() &&
+           !(cells_[plain] == cells_[m] && results[plain].model.text("rule") == "bp" &&
+             results[plain].model.text("rescaling") == "none")) {
+      ++plain;
+    }
+    if (plain == results.size() || !results[plain].best || !results[m].best) continue;
+    const double goal = results[plain].summary["final_error"].get<double>();
+    results[m].summary["steps_to_plain_bp"] =
+        mean_steps(results[m].runs[results[m].best->index], goal);
   }
 }
 

@@ -116,12 +116,14 @@ class ImageSweep {
   std::vector<ImageModel> collect(const Parts& parts) const;
   void record(const ImageModel& result) const;
   void summarise(ImageModel& result) const;
+  void compare_with_backpropagation(std::vector<ImageModel>& results) const;
   void keep(const Parts& parts, ImageModel& result);
 
   Run& run_;
   const ImageTask& task_;
   ImageSets sets_;
   std::vector<Config> models_;
+  std::vector<std::size_t> cells_;  // of every model
   std::vector<Job> jobs_;
   std::map<std::string, data::Batch> test_batches_;  // by dtype
   int saved_ = 0;
