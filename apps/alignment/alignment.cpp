@@ -59,7 +59,7 @@ Measurements measure(const Config& model, const nn::NetworkImpl& network, const 
                      const std::optional<data::Batch>& held_out) {
   const auto step = train::make_rule(model)->factors(network, batch);
   const auto rescaling = train::make_rescaling(model);
-  const auto update = metrics::make_update(rescaling->directions(step.layers));
+  const auto update = metrics::make_update(network, step, rescaling->directions(step.layers));
   const auto rate =
       model.text("change") == "finite" ? std::optional(model.real("finite_rate")) : std::nullopt;
   const auto trained = metrics::target_alignment(network, batch, update, rate);
@@ -243,6 +243,7 @@ train::Schema schema() {
   train::Schema keys({"rule",
                       "rescaling",
                       "architecture",
+                      "layer",
                       "init",
                       "hidden_layers",
                       "width",

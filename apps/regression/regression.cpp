@@ -232,6 +232,7 @@ train::Schema schema() {
   train::Schema keys({"rule",
                       "rescaling",
                       "architecture",
+                      "layer",
                       "init",
                       "hidden_layers",
                       "width",

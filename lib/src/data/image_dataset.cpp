@@ -44,8 +44,9 @@ at::Tensor read_labels(const fs::path& path) {
   return labels.to(at::kLong);
 }
 
-at::Tensor to_values(const at::Tensor& bytes, const at::TensorOptions& options) {
-  return bytes.to(options).div_(255);
+at::Tensor to_values(const at::Tensor& pixels, const at::TensorOptions& options) {
+  const auto values = pixels.to(options);
+  return pixels.scalar_type() == at::kByte ? values / 255 : values;
 }
 
 }  // namespace

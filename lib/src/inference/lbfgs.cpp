@@ -2,6 +2,7 @@
 #include <pcxx/inference/lbfgs.h>
 
 #include "inference/error_energy.h"
+#include "inference/mixed_layers.h"
 #include "inference/quasi_newton.h"
 
 namespace pcxx::inference {
@@ -13,6 +14,7 @@ Lbfgs::Lbfgs(DescentOptions options) : options_(options) {
 }
 
 Equilibrium Lbfgs::infer(const nn::NetworkImpl& network, const data::Batch& batch) const {
+  if (!network.is_dense()) return infer_mixed(network, batch, options_);
   const at::NoGradGuard no_grad;
   auto pass = nn::feedforward(network, batch.input);
   const auto target = network.enter(batch.target, network.out_features());

@@ -4,6 +4,10 @@
 #include <pcxx/nn/fused.h>
 #include <pcxx/nn/products.h>
 
+#include <algorithm>
+
+#include "learning/own_directions.h"
+
 namespace pcxx::learning {
 
 Step Backpropagation::factors(const nn::NetworkImpl& network, const data::Batch& batch) const {
@@ -11,23 +15,29 @@ Step Backpropagation::factors(const nn::NetworkImpl& network, const data::Batch&
   const auto pass = nn::feedforward(network, batch.input);
   auto signal = network.enter(batch.target, network.out_features()) - pass.prediction();
 
-  Step step{.layers = std::vector<LayerFactors>(network.size()),
-            .prediction = pass.prediction(),
-            .report = std::nullopt};
+  Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = std::nullopt};
   for (std::size_t l = network.size(); l >= 1; --l) {
+    if (const auto* own = network.own_layer(l)) {
+      auto pulled = nn::pull_back(*own, pass.activities[l - 1], signal, l > 1);
+      step.own.push_back(own_directions(l, *own, std::move(pulled.parameters), batch.samples));
+      signal = std::move(pulled.input);
+      continue;
+    }
     const auto& layer = network.layer(l);
     const auto error = nn::fused::times_slope(signal, pass.outputs[l], layer.options.activation());
-    step.layers[l - 1] = {.weight = layer.weight,
-                          .bias = layer.bias,
-                          .error = error,
-                          .presynaptic = pass.activities[l - 1],
-                          .feedforward = pass.activities[l - 1],
-                          .samples = batch.samples};
+    step.layers.push_back({.weight = layer.weight,
+                           .bias = layer.bias,
+                           .error = error,
+                           .presynaptic = pass.activities[l - 1],
+                           .feedforward = pass.activities[l - 1],
+                           .samples = batch.samples});
     if (l > 1) {
       auto below = nn::backward_product(error, layer.weight);
       signal = layer.options.residual() ? below.add_(signal) : below;
     }
   }
+  std::reverse(step.layers.begin(), step.layers.end());
+  std::reverse(step.own.begin(), step.own.end());
   return step;
 }
 

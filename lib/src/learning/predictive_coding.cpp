@@ -4,6 +4,8 @@
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/nn/fused.h>
 
+#include "learning/own_directions.h"
+
 namespace pcxx::learning {
 namespace {
 
@@ -21,8 +23,15 @@ Step PredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch
   auto equilibrium = settle(inference_.get(), network, batch);
   const auto& pass = equilibrium.feedforward;
 
-  Step step{.layers = {}, .prediction = pass.prediction(), .report = equilibrium.report};
+  Step step{
+      .layers = {}, .own = {}, .prediction = pass.prediction(), .report = equilibrium.report};
   for (std::size_t l = 1; l <= network.size(); ++l) {
+    if (const auto* own = network.own_layer(l)) {
+      auto pulled = nn::pull_back(*own, equilibrium.activities[l - 1], equilibrium.errors[l],
+                                  /*with_input=*/false);
+      step.own.push_back(own_directions(l, *own, std::move(pulled.parameters), batch.samples));
+      continue;
+    }
     const auto& layer = network.layer(l);
     step.layers.push_back(
         {.weight = layer.weight,

@@ -13,7 +13,10 @@ void check(const nn::NetworkImpl& network, const nn::Feedforward& pass, const Up
               " weights does not fit ", network.size(), " layers");
   TORCH_CHECK(update.biases.empty() || update.biases.size() == network.size(), "an update of ",
               update.biases.size(), " biases does not fit ", network.size(), " layers");
+  TORCH_CHECK(network.is_dense() || update.own.size() == network.size(),
+              "an update without the parameters of layers that are not Dense does not fit");
   for (std::size_t l = 1; l <= network.size(); ++l) {
+    if (network.own_layer(l)) continue;
     const auto& layer = network.layer(l);
     const auto& weight = update.weights[l - 1];
     TORCH_CHECK(weight.defined() && weight.sizes() == layer.weight.sizes(), "the update of layer ",
@@ -22,6 +25,29 @@ void check(const nn::NetworkImpl& network, const nn::Feedforward& pass, const Up
     TORCH_CHECK(!bias.defined() || (layer.bias.defined() && bias.sizes() == layer.bias.sizes()),
                 "the update of layer ", l, " does not have its bias's shape");
   }
+}
+
+// Output of a layer of one's own with its parameters moved, which are put back as they were.
+at::Tensor moved_output(const nn::Layer& layer, const at::Tensor& x,
+                        const std::vector<at::Tensor>& directions, double rate) {
+  auto parameters = layer.parameters();
+  std::vector<at::Tensor> before;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    before.push_back(parameters[i].detach().clone());
+    if (directions[i].defined()) parameters[i].add_(directions[i], rate);
+  }
+  auto y = nn::output(layer, x).clone();
+  for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].copy_(before[i]);
+  return y;
+}
+
+// Negative gradients of all parameters; undefined where there is none.
+std::vector<at::Tensor> descent_of(const nn::Layer& layer) {
+  std::vector<at::Tensor> directions;
+  for (const auto& parameter : layer.parameters()) {
+    directions.push_back(parameter.grad().defined() ? -parameter.grad() : at::Tensor());
+  }
+  return directions;
 }
 
 at::Tensor bias_of(const Update& update, std::size_t l) {
@@ -44,7 +70,14 @@ at::Tensor moved_preactivation(const nn::DenseImpl& layer, const at::Tensor& x,
 Update update_of_gradients(const nn::NetworkImpl& network) {
   const at::NoGradGuard no_grad;
   Update update;
+  if (!network.is_dense()) update.own.resize(network.size());
   for (std::size_t l = 1; l <= network.size(); ++l) {
+    if (const auto* own = network.own_layer(l)) {
+      update.weights.emplace_back();
+      update.biases.emplace_back();
+      update.own[l - 1] = descent_of(*own);
+      continue;
+    }
     const auto& layer = network.layer(l);
     TORCH_CHECK(layer.weight.grad().defined(), "the weight of layer ", l, " has no gradient");
     update.weights.push_back(-layer.weight.grad());
@@ -60,6 +93,10 @@ at::Tensor first_order_change(const nn::NetworkImpl& network, const nn::Feedforw
   const at::NoGradGuard no_grad;
   at::Tensor tangent;
   for (std::size_t l = 1; l <= network.size(); ++l) {
+    if (const auto* own = network.own_layer(l)) {
+      tangent = nn::push_forward(*own, pass.activities[l - 1], tangent, update.own[l - 1]);
+      continue;
+    }
     const auto& layer = network.layer(l);
     auto change = at::matmul(pass.activities[l - 1], update.weights[l - 1].mT());
     if (const auto bias = bias_of(update, l); bias.defined()) change.add_(bias.unsqueeze(-2));
@@ -78,6 +115,10 @@ at::Tensor finite_change(const nn::NetworkImpl& network, const nn::Feedforward& 
   const at::NoGradGuard no_grad;
   auto x = pass.activities.front();
   for (std::size_t l = 1; l <= network.size(); ++l) {
+    if (const auto* own = network.own_layer(l)) {
+      x = moved_output(*own, x, update.own[l - 1], rate);
+      continue;
+    }
     const auto& layer = network.layer(l);
     auto a = moved_preactivation(layer, x, update.weights[l - 1], bias_of(update, l), rate);
     nn::activate_(a, layer.options.activation());

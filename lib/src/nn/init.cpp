@@ -53,6 +53,10 @@ void draw_member_(NetworkImpl& network, std::int64_t member, Scheme scheme,
   TORCH_CHECK(member >= 0 && member < network.members().value_or(1), "no member ", member, " in ",
               network.members().value_or(1));
   for (std::size_t l = 1; l <= network.size(); ++l) {
+    if (auto* own = network.own_layer(l)) {
+      own->draw_(generator);
+      continue;
+    }
     auto& layer = network.layer(l);
     const auto weight =
         draw(layer.options.out_features(), layer.options.in_features(), scheme, generator);

@@ -14,6 +14,14 @@ NetworkOptions NetworkOptions::with_bias() const {
   return result;
 }
 
+NetworkOptions NetworkOptions::with_layer(std::size_t l, LayerMaker maker) const {
+  TORCH_CHECK(l >= 1 && l <= layers_.size(), "a network of ", layers_.size(),
+              " layers has no layer ", l);
+  auto result = *this;
+  result.own_layers()[l] = std::move(maker);
+  return result;
+}
+
 NetworkOptions mlp(const std::vector<std::int64_t>& widths, Activation hidden, Activation output) {
   TORCH_CHECK(widths.size() >= 2, "a network needs at least two widths, not ", widths.size());
   std::vector<DenseOptions> layers;
@@ -40,15 +48,37 @@ NetworkImpl::NetworkImpl(NetworkOptions given) : options(std::move(given)) {
     TORCH_CHECK(layers[l].members() == layers[l - 1].members(), "layers ", l, " and ", l + 1,
                 " are ensembles of different sizes");
   }
+  TORCH_CHECK(options.own_layers().empty() || members().value_or(1) == 1,
+              "a network with layers that are not Dense is no ensemble of ", *members());
   NetworkImpl::reset();
 }
 
 // Children are made anew: re-registering the old ones would share parameters with a clone.
 void NetworkImpl::reset() {
   layers_.clear();
+  own_.clear();
   for (const auto& layer : options.layers()) {
-    layers_.push_back(register_module("layer" + std::to_string(layers_.size() + 1), Dense(layer)));
+    const auto name = "layer" + std::to_string(layers_.size() + 1);
+    const auto maker = options.own_layers().find(layers_.size() + 1);
+    if (maker == options.own_layers().end()) {
+      layers_.push_back(register_module(name, Dense(layer)));
+      own_.emplace_back();
+      continue;
+    }
+    auto own = maker->second(layer.in_features(), layer.out_features());
+    TORCH_CHECK(own && own->in_features() == layer.in_features() &&
+                    own->out_features() == layer.out_features(),
+                name, " is to map ", layer.in_features(), " to ", layer.out_features(),
+                " features, and its maker gave none that does");
+    layers_.emplace_back(nullptr);
+    own_.push_back(register_module(name, std::move(own)));
   }
+}
+
+const Dense& NetworkImpl::dense(std::size_t l) const {
+  const auto& layer = layers_.at(l - 1);
+  TORCH_CHECK(!layer.is_empty(), "layer ", l, " is not Dense");
+  return layer;
 }
 
 void NetworkImpl::pretty_print(std::ostream& stream) const {
@@ -57,23 +87,33 @@ void NetworkImpl::pretty_print(std::ostream& stream) const {
 
 torch::Tensor NetworkImpl::forward(const torch::Tensor& x) const {
   auto activity = enter(x, in_features());
-  for (const auto& layer : layers_) activity = layer->forward(activity);
+  for (std::size_t l = 1; l <= size(); ++l) {
+    activity = own_layer(l) ? output(*own_layer(l), activity) : layer(l).forward(activity);
+  }
   return activity;
 }
 
 bool NetworkImpl::is_linear() const {
-  return std::all_of(layers_.begin(), layers_.end(), [](const Dense& layer) {
+  return is_dense() && std::all_of(layers_.begin(), layers_.end(), [](const Dense& layer) {
     return layer->options.activation() == Activation::kIdentity;
   });
 }
 
+torch::TensorOptions NetworkImpl::tensor_options() const {
+  for (const auto& layer : layers_) {
+    if (!layer.is_empty()) return layer->weight.options();
+  }
+  for (const auto& parameter : parameters()) return parameter.options();
+  return {};
+}
+
 torch::Tensor NetworkImpl::enter(const torch::Tensor& x, std::int64_t features) const {
-  const auto& weight = layer(1).weight;
+  const auto weight = tensor_options();
   const bool ensemble = members().has_value();
   TORCH_CHECK((x.dim() == 2 || (ensemble && x.dim() == 3)) && x.size(-1) == features,
               "expected a batch [B, ", features, "]", ensemble ? " or [R, B, n]" : "",
               ", not one of shape ", x.sizes());
-  auto entered = x.to(weight.device(), weight.scalar_type());
+  auto entered = x.to(weight.device(), weight.dtype().toScalarType());
   if (!ensemble) return entered;
   TORCH_CHECK(x.dim() == 2 || x.size(0) == *members(), "expected ", *members(),
               " members, not a batch of shape ", x.sizes());

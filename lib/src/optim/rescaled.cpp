@@ -2,6 +2,8 @@
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/lbfgs.h>
 
+#include "optim/gradients.h"
+
 namespace pcxx::optim {
 namespace {
 
@@ -29,6 +31,20 @@ Rescaled::Rescaled(std::unique_ptr<torch::optim::Optimizer> inner,
 
 void Rescaled::write_gradients(const std::vector<learning::LayerFactors>& layers) {
   rescaling_->write_gradients(layers);
+}
+
+void Rescaled::write_gradients(const learning::Step& step) {
+  rescaling_->write_gradients(step.layers);
+  for (const auto& own : step.own) {
+    for (std::size_t i = 0; i < own.parameters.size(); ++i) {
+      if (own.directions[i].defined()) write_negative(own.parameters[i], own.directions[i]);
+    }
+  }
+}
+
+void Rescaled::step(const learning::Step& step) {
+  write_gradients(step);
+  inner_->step();
 }
 
 void Rescaled::step(const std::vector<learning::LayerFactors>& layers) {

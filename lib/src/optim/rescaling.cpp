@@ -2,25 +2,9 @@
 #include <pcxx/nn/products.h>
 #include <pcxx/optim/rescaling.h>
 
+#include "optim/gradients.h"
+
 namespace pcxx::optim {
-namespace {
-
-// The gradient of a parameter to be written; undefined when the parameter is frozen.
-at::Tensor gradient_of(const at::Tensor& parameter) {
-  if (!parameter.defined() || !parameter.requires_grad()) return {};
-  auto& grad = parameter.mutable_grad();
-  const bool fits = grad.defined() && grad.scalar_type() == parameter.scalar_type() &&
-                    grad.device() == parameter.device();
-  if (!fits) grad = at::empty_like(parameter, at::MemoryFormat::Contiguous);
-  return grad;
-}
-
-void write_negative(const at::Tensor& parameter, const at::Tensor& direction) {
-  if (auto grad = gradient_of(parameter); grad.defined()) at::neg_out(grad, direction);
-}
-
-}  // namespace
-
 void Rescaling::write_gradients(const std::vector<learning::LayerFactors>& layers) {
   const at::NoGradGuard no_grad;
   const auto found = directions(layers);

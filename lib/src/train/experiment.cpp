@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <pcxx/core/error.h>
 #include <pcxx/core/random.h>
 #include <pcxx/inference/equilibrium.h>
@@ -10,6 +11,8 @@
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/nn/conditioning.h>
 #include <pcxx/train/experiment.h>
+
+#include "train/registry.h"
 
 namespace pcxx::train {
 namespace {
@@ -45,6 +48,27 @@ std::vector<std::int64_t> drawn_widths(const Config& config) {
   return result;
 }
 
+// Every hidden layer of the kind that `layer` names.
+nn::NetworkOptions with_own_layers(nn::NetworkOptions options, const Config& config) {
+  const auto& name = config.text("layer");
+  if (config.text("architecture") == "residual") {
+    user_error("layer = '{}' does not go with architecture = 'residual', whose layers are Dense",
+               name);
+  }
+  if (options.layers().size() < 2) {
+    user_error("layer = '{}' is of hidden layers, and the network has none", name);
+  }
+  const auto maker = (*layers().find(name))(config);
+  for (std::size_t l = 1; l < options.layers().size(); ++l) options = options.with_layer(l, maker);
+  return options;
+}
+
+// What makes a network not linear: the end of a sentence.
+std::string kind_of(const Config& config) {
+  return has_own_layers(config) ? fmt::format("layer = '{}'", config.text("layer"))
+                                : fmt::format("architecture = '{}'", config.text("architecture"));
+}
+
 // Of the network as it is drawn, with all its layers.
 nn::NetworkOptions drawn_options(const Config& config) {
   using nn::Activation;
@@ -62,7 +86,8 @@ nn::NetworkOptions drawn_options(const Config& config) {
     }
     options = nn::linear_residual(n.front(), static_cast<std::int64_t>(n.size()) - 1);
   }
-  return config.boolean("bias") ? options.with_bias() : options;
+  if (config.boolean("bias")) options = options.with_bias();
+  return has_own_layers(config) ? with_own_layers(std::move(options), config) : options;
 }
 
 // One layer that is the whole map.
@@ -71,6 +96,12 @@ nn::Network collapse(const nn::NetworkImpl& drawn, nn::NetworkOptions options) {
   network->to(at::kDouble);
   network->layer(1).weight.copy_(metrics::effective_map(drawn));
   return network;
+}
+
+void copy_parameters(const nn::Layer& from, nn::Layer& to) {
+  const auto values = from.parameters();
+  auto parameters = to.parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].copy_(values[i]);
 }
 
 data::Targets targets(const Config& config) {
@@ -95,14 +126,17 @@ inference::DescentOptions descent_options(const Config& config) {
 
 std::shared_ptr<const inference::Inference> make_inference(const Config& config) {
   const auto& name = config.text("inference");
-  const bool linear =
-      config.text("architecture") == "dln" || config.text("architecture") == "residual";
+  if (const auto* own = inferences().find(name)) return (*own)(config);
+  const bool linear = is_linear(config);
   if (name == "closed_form" || (name == "auto" && linear)) {
     if (!linear) {
-      user_error("inference = 'closed_form' needs a linear network, not architecture = '{}'",
-                 config.text("architecture"));
+      user_error("inference = 'closed_form' needs a linear network, not {}", kind_of(config));
     }
     return std::make_shared<inference::ClosedForm>();
+  }
+  if (has_own_layers(config) && (name == "error_descent" || name == "state_descent")) {
+    user_error("inference = '{}' needs Dense layers, not layer = '{}'; lbfgs takes any", name,
+               config.text("layer"));
   }
   auto options = descent_options(config);
   if (name == "error_descent") return std::make_shared<inference::ErrorDescent>(options);
@@ -122,6 +156,11 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
   return std::make_shared<inference::Lbfgs>(options);
 }
 
+bool is_linear(const Config& config) {
+  const auto& architecture = config.text("architecture");
+  return (architecture == "dln" || architecture == "residual") && !has_own_layers(config);
+}
+
 std::vector<std::int64_t> widths(const Config& config) {
   auto n = drawn_widths(config);
   if (is_collapsed(config)) n = {n.front(), n.back()};
@@ -131,9 +170,8 @@ std::vector<std::int64_t> widths(const Config& config) {
 nn::NetworkOptions network_options(const Config& config) {
   auto options = drawn_options(config);
   if (!is_collapsed(config)) return options;
-  const auto& architecture = config.text("architecture");
-  if (architecture != "dln" && architecture != "residual") {
-    user_error("collapsed = true needs a linear network, not architecture = '{}'", architecture);
+  if (!is_linear(config)) {
+    user_error("collapsed = true needs a linear network, not {}", kind_of(config));
   }
   if (config.boolean("bias")) user_error("collapsed = true needs a network without bias");
   return nn::mlp(widths(config));
@@ -174,6 +212,10 @@ nn::Network select_members(const nn::NetworkImpl& from, const at::Tensor& index)
   nn::Network result(from.options.ensemble(index.numel()));
   result->to(from.tensor_options().device(), from.tensor_options().dtype().toScalarType());
   for (std::size_t l = 1; l <= from.size(); ++l) {
+    if (const auto* own = from.own_layer(l)) {
+      copy_parameters(*own, *result->own_layer(l));
+      continue;
+    }
     const auto& layer = from.layer(l);
     result->layer(l).weight.copy_(layer.weight.index_select(0, index));
     if (layer.bias.defined()) result->layer(l).bias.copy_(layer.bias.index_select(0, index));
@@ -182,11 +224,13 @@ nn::Network select_members(const nn::NetworkImpl& from, const at::Tensor& index)
 }
 
 std::unique_ptr<learning::LearningRule> make_rule(const Config& config) {
+  if (const auto* own = rules().find(config.text("rule"))) return (*own)(config);
   if (config.text("rule") == "bp") return std::make_unique<learning::Backpropagation>();
   return std::make_unique<learning::PredictiveCoding>(make_inference(config));
 }
 
 std::unique_ptr<optim::Rescaling> make_rescaling(const Config& config) {
+  if (const auto* own = rescalings().find(config.text("rescaling"))) return (*own)(config);
   optim::RescalingOptions options;
   options.name = config.text("rescaling");
   options.regularisation = config.real("regularisation");

@@ -15,6 +15,8 @@
 #include <cmath>
 #include <limits>
 
+#include "train/registry.h"
+
 namespace pcxx::train {
 
 namespace {
@@ -168,11 +170,11 @@ class Trainer {
         (batch.target - update.prediction).square().mean().item().toDouble());
     if (update.report) {
       report(*update.report);
-      if (reported_ && step_ % kCurvatureEvery == 0) record_curvature(batch);
+      if (reported_ && network_->is_dense() && step_ % kCurvatureEvery == 0) record_curvature(batch);
       if (update.report->any_unstable()) warn_unstable(*update.report, job);
       if (ended()) return;
     }
-    optimizer_.write_gradients(update.layers);
+    optimizer_.write_gradients(update);
     if (aligned_) record_alignment("target_alignment", batch);
     if (held_out_) record_alignment("held_out_alignment", *held_out_);
     optimizer_.inner().step();
@@ -297,6 +299,10 @@ ImageSets load_image_sets(Run& run, bool labels) {
   const auto& dataset = config.text("dataset");
   const auto samples = config.integer("samples");
   const auto test_samples = config.integer("test_samples");
+  if (const auto* own = datasets().find(dataset)) {
+    auto sets = (*own)(config);
+    return {limit(sets.train, samples), limit(sets.test, test_samples)};
+  }
   if (dataset == "digits") {
     const auto count = count_or(samples, kDigitsTrain);
     return {data::drawn_digits(count, 0),
@@ -558,6 +564,7 @@ Schema image_schema(const std::vector<std::string>& more) {
                                  "rescaling",
                                  "learning_rate",
                                  "architecture",
+                                 "layer",
                                  "widths",
                                  "init",
                                  "condition_number",

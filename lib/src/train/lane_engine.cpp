@@ -12,6 +12,7 @@
 #include <map>
 
 #include "train/engine.h"
+#include "train/registry.h"
 
 namespace pcxx::train {
 namespace {
@@ -162,8 +163,10 @@ std::string no_lanes(const Config& model, const std::vector<std::string>& measur
                      at::Device device) {
   const auto& architecture = model.text("architecture");
   if (device.is_cuda()) return "lanes are of the CPU";
-  if (architecture != "dln" && architecture != "residual") {
-    return fmt::format("{} networks are not linear", architecture);
+  if (has_own_layers(model)) return fmt::format("the layers are {}", model.text("layer"));
+  if (!is_linear(model)) return fmt::format("{} networks are not linear", architecture);
+  for (const char* key : {"rule", "rescaling"}) {
+    if (is_own(model, key)) return fmt::format("{} = '{}' is the program's own", key, model.text(key));
   }
   if (model.boolean("bias")) return "there are biases";
   if (model.text("targets") == "relu_teacher") return "the teacher is not linear";

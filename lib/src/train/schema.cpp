@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "train/registry.h"
 #include "train/text.h"
 
 namespace pcxx::train {
@@ -97,8 +98,17 @@ Schema::Schema(const std::vector<std::string>& names) {
     const auto key =
         std::find_if(known.begin(), known.end(), [&](const Key& k) { return k.name == name; });
     TORCH_CHECK(key != known.end(), "the vocabulary has no key '", name, "'");
+    if (name == "layer" && extensions_of(name).empty()) continue;  // nothing to choose
     add(*key);
+    for (const auto& extension : extensions_of(name)) extend(name, extension);
   }
+}
+
+void Schema::extend(std::string_view name, const Extension& extension) {
+  auto& key = at(name);
+  key.choices.push_back(extension.name);
+  key.doc += fmt::format("; {}: {}", extension.name, extension.doc);
+  for (const auto& own : extension.keys) add(own);
 }
 
 Schema& Schema::add(Key key) {

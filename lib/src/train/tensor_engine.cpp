@@ -15,6 +15,7 @@
 #include <limits>
 
 #include "train/engine.h"
+#include "train/registry.h"
 
 namespace pcxx::train {
 namespace {
@@ -126,7 +127,7 @@ class TensorEnsemble {
 
   std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::vector<SweepMember>& members) {
     const auto& name = model_.text("optimizer");
-    if (name != "sgd") {
+    if (name != "sgd" || has_own_layers(model_)) {
       return optim::make_optimizer(name, network_->parameters(), members.front().rate);
     }
     std::vector<double> rates;
@@ -144,7 +145,7 @@ class TensorEnsemble {
   void update(const data::Batch& batch, JobContext& job) {
     const auto factors = rule_->factors(*network_, batch);
     if (factors.report) report(*factors.report, job);
-    optimizer_.write_gradients(factors.layers);
+    optimizer_.write_gradients(factors);
     if (aligned_) record_alignment("target_alignment", batch);
     if (aligned_held_out_) record_alignment("held_out_alignment", *aligned_held_out_);
     optimizer_.inner().step();
@@ -244,6 +245,7 @@ Part train_tensors(const std::vector<SweepMember>& members, const std::vector<st
 
 // As many as share the second-level cache well, but no fewer than one.
 std::size_t tensor_job_size(const Config& model) {
+  if (has_own_layers(model)) return 1;
   constexpr std::int64_t kParameters = std::int64_t{1} << 22;
   std::int64_t parameters = 0;
   const auto n = widths(model);

@@ -7,7 +7,8 @@
 namespace pcxx {
 
 /// What random numbers are for. Each purpose draws from a stream of its own, so that, for example,
-/// another number of training batches leaves the weights as they were.
+/// another number of training batches leaves the weights as they were. Values from 1000 on are free
+/// for purposes of one's own: `static_cast<Purpose>(1000)`.
 enum class Purpose : std::uint64_t {
   kWeights = 1,
   kTeacher = 2,

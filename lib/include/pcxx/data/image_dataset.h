@@ -11,10 +11,10 @@
 
 namespace pcxx::data {
 
-/// N grey images. Pixels stay bytes, an eighth or a quarter of the memory of real numbers, and
-/// become values in [0, 1] when a batch is gathered.
+/// N grey images. Pixels are bytes, an eighth or a quarter of the memory of real numbers, which
+/// become values in [0, 1] when a batch is gathered, or real numbers, which stay as they are.
 ///
-///   pixels  uint8 [N, rows * columns], row by row
+///   pixels  uint8 or floating [N, rows * columns], row by row
 ///   labels  int64 [N]; undefined without labels
 struct Images {
   at::Tensor pixels;
@@ -30,10 +30,16 @@ struct Images {
   /// Pixels and labels on another device.
   Images to(at::Device device) const;
 
-  /// Values bytes / 255 of all images, [N, rows * columns].
+  /// Values of all images, bytes / 255, [N, rows * columns].
   at::Tensor values(at::TensorOptions options) const;
   /// Values of the images at `index` (int64 [B]), [B, rows * columns].
   at::Tensor values(const at::Tensor& index, at::TensorOptions options) const;
+};
+
+/// Two parts of one data set.
+struct ImageSets {
+  Images train;
+  Images test;
 };
 
 /// Which part of a data set: 60,000 training or 10,000 test images in MNIST and Fashion-MNIST.

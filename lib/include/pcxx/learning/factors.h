@@ -29,10 +29,24 @@ struct LayerFactors {
   std::int64_t samples = 0;
 };
 
-/// What a learning rule makes of a batch: factors of layers 1..L (element l - 1), the target-free
-/// prediction yhat [B, n_L], and for predictive coding the report of its inference.
+/// The update of a layer of one's own (nn/layer.h), which has no such factors: the plain descent
+/// directions of its parameters, averaged over the samples. Rescalings leave them as they are.
+///
+///   layer       l = 1..L
+///   parameters  handles, in the order of the layer's `parameters()`
+///   directions  of each, in its shape; undefined where the output does not depend on it
+struct OwnDirections {
+  std::size_t layer = 0;
+  std::vector<at::Tensor> parameters;
+  std::vector<at::Tensor> directions;
+};
+
+/// What a learning rule makes of a batch: factors of all Dense layers in their order (element l - 1
+/// in a network of Dense layers), directions of all others, the target-free prediction yhat
+/// [B, n_L], and for predictive coding the report of its inference.
 struct Step {
   std::vector<LayerFactors> layers;
+  std::vector<OwnDirections> own;
   at::Tensor prediction;
   std::optional<inference::Report> report;
 };

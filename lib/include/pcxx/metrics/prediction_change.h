@@ -1,5 +1,6 @@
 #pragma once
 
+#include <pcxx/learning/factors.h>
 #include <pcxx/nn/feedforward.h>
 
 #include <vector>
@@ -9,18 +10,41 @@ namespace pcxx::metrics {
 /// An update of all parameters, W_l -> W_l + rate * weights[l - 1], l = 1..L, and the same for the
 /// biases. A bias is undefined where its layer has none; `biases` may then be empty altogether.
 ///   weights[l - 1]  D_l [n_l, n_{l-1}] or [R, ...];  biases[l - 1]  [n_l] or [R, n_l]
+///   own[l - 1]      of the parameters of a layer that is not Dense, in their order, each may be
+///                   undefined; such a layer has no weight here. Empty in networks of Dense layers
 struct Update {
   std::vector<at::Tensor> weights;
   std::vector<at::Tensor> biases;
+  std::vector<std::vector<at::Tensor>> own = {};
 };
 
-/// From any list of directions with members `weight` and `bias`, such as optim::Direction.
+/// From any list of directions of the Dense layers, with members `weight` and `bias`, such as optim::Direction.
 template <typename Directions>
 Update make_update(const Directions& directions) {
   Update update;
   for (const auto& direction : directions) {
     update.weights.push_back(direction.weight);
     update.biases.push_back(direction.bias);
+  }
+  return update;
+}
+
+/// The same in a network that has other layers, too: the directions of a step's Dense layers stand
+/// in their order.
+template <typename Directions>
+Update make_update(const nn::NetworkImpl& network, const learning::Step& step,
+                   const Directions& directions) {
+  Update dense = make_update(directions);
+  if (step.own.empty()) return dense;
+  Update update;
+  auto own = step.own.begin();
+  std::size_t next = 0;
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const bool is_own = network.own_layer(l) != nullptr;
+    update.weights.push_back(is_own ? at::Tensor() : dense.weights[next]);
+    update.biases.push_back(is_own ? at::Tensor() : dense.biases[next]);
+    update.own.push_back(is_own ? (own++)->directions : std::vector<at::Tensor>());
+    if (!is_own) ++next;
   }
   return update;
 }

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <pcxx/nn/dense.h>
+#include <pcxx/nn/layer.h>
 
 #include <cstddef>
+#include <map>
 #include <vector>
 
 namespace pcxx::nn {
@@ -16,8 +18,12 @@ struct NetworkOptions {
   NetworkOptions ensemble(std::int64_t members) const;
   /// The same network with biases, all starting at 0.
   NetworkOptions with_bias() const;
+  /// The same network with layer l = 1..L made by `maker`, of the same widths, in place of a Dense.
+  NetworkOptions with_layer(std::size_t l, LayerMaker maker) const;
 
   TORCH_ARG(std::vector<DenseOptions>, layers);
+  /// By l, the layers that are not Dense.
+  TORCH_ARG(std::map<std::size_t, LayerMaker>, own_layers);
 };
 
 /// Widths n_0..n_L with one activation for the hidden layers and one for the output.
@@ -29,7 +35,8 @@ NetworkOptions mlp(const std::vector<std::int64_t>& widths,
 NetworkOptions linear_residual(std::int64_t width, std::int64_t layers);
 
 /// A feed-forward network of Dense layers, optionally an ensemble of R of them (one more leading
-/// dimension everywhere). Holds parameters and nothing of a batch.
+/// dimension everywhere). Holds parameters and nothing of a batch. Layers may also be of a kind of
+/// one's own (nn/layer.h); such a network is at most an ensemble of one.
 ///
 ///   auto net = Network(mlp({784, 128, 32, 128, 784}, Activation::kReLU, Activation::kSigmoid));
 ///   init::lecun_(*net, generator);
@@ -49,18 +56,23 @@ class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
 
   /// Number of weight matrices L.
   std::size_t size() const { return layers_.size(); }
-  /// Layer l = 1..L, as the paper counts.
-  const DenseImpl& layer(std::size_t l) const { return *layers_.at(l - 1); }
-  DenseImpl& layer(std::size_t l) { return *layers_.at(l - 1); }
+  /// Layer l = 1..L, as the paper counts. Throws c10::Error where it is not Dense.
+  const DenseImpl& layer(std::size_t l) const { return *dense(l); }
+  DenseImpl& layer(std::size_t l) { return *dense(l); }
+  /// Layer l where it is of a kind of one's own, nullptr where it is Dense.
+  const Layer* own_layer(std::size_t l) const { return own_.at(l - 1).get(); }
+  Layer* own_layer(std::size_t l) { return own_.at(l - 1).get(); }
+  /// True when every layer is Dense.
+  bool is_dense() const { return options.own_layers().empty(); }
 
-  std::int64_t in_features() const { return layer(1).options.in_features(); }
-  std::int64_t out_features() const { return layer(size()).options.out_features(); }
+  std::int64_t in_features() const { return options.layers().front().in_features(); }
+  std::int64_t out_features() const { return options.layers().back().out_features(); }
   /// R of an ensemble, nullopt for a single network.
-  std::optional<std::int64_t> members() const { return layer(1).options.members(); }
+  std::optional<std::int64_t> members() const { return options.layers().front().members(); }
   /// True when every layer is linear (with or without residual and bias).
   bool is_linear() const;
   /// dtype and device of the weights.
-  torch::TensorOptions tensor_options() const { return layer(1).weight.options(); }
+  torch::TensorOptions tensor_options() const;
 
   /// x cast and moved to the weights' dtype and device, with the ensemble dimension where there is
   /// one (a view: nothing is repeated in memory). Throws c10::Error on a wrong shape.
@@ -69,7 +81,10 @@ class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
   NetworkOptions options;
 
  private:
-  std::vector<Dense> layers_;
+  const Dense& dense(std::size_t l) const;
+
+  std::vector<Dense> layers_;                // empty holders where own_ has one
+  std::vector<std::shared_ptr<Layer>> own_;  // nullptr where layers_ has one
 };
 TORCH_MODULE(Network);
 

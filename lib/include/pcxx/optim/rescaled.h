@@ -14,7 +14,7 @@ namespace pcxx::optim {
 ///
 ///   Rescaled optimizer(torch::optim::SGD(network->parameters(), 0.1),
 ///                      std::make_unique<Projection>());
-///   optimizer.step(rule.factors(*network, batch).layers);
+///   optimizer.step(rule.factors(*network, batch));
 ///
 /// The optimizer is an ordinary one behind `inner()`, for schedulers, parameter groups and their
 /// options. A layer with a frozen weight or bias (requires_grad false) gets no gradient there.
@@ -27,11 +27,15 @@ class Rescaled {
   Rescaled(Optimizer inner, std::unique_ptr<Rescaling> rescaling)
       : Rescaled(std::make_unique<Optimizer>(std::move(inner)), std::move(rescaling)) {}
 
-  /// One update of all weights and biases.
+  /// One update of all parameters.
+  void step(const learning::Step& step);
+  /// The same in a network of Dense layers.
   void step(const std::vector<learning::LayerFactors>& layers);
 
   /// The first half of a step: `.grad` of every parameter becomes the negative direction.
   /// `inner().step()` is the second.
+  void write_gradients(const learning::Step& step);
+  /// The same in a network of Dense layers.
   void write_gradients(const std::vector<learning::LayerFactors>& layers);
 
   torch::optim::Optimizer& inner() { return *inner_; }

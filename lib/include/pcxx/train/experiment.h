@@ -22,10 +22,14 @@ namespace pcxx::train {
 /// inputs and outputs of 0 stand for `width`. n_0 and n_L alone when `collapsed`.
 std::vector<std::int64_t> widths(const Config& config);
 
-/// architecture (dln, residual, relu, autoencoder) and bias; one linear layer when `collapsed`.
+/// architecture (dln, residual, relu, autoencoder), layer and bias; one linear layer when `collapsed`.
 nn::NetworkOptions network_options(const Config& config);
 
-/// The network with one member per seed (an ensemble also for one seed), drawn by `init` and set to
+/// Whether the network is one linear map: dln or residual, of Dense layers.
+bool is_linear(const Config& config);
+
+/// The network with one member per seed (an ensemble also for one seed; layers of the
+/// program's own allow no more), drawn by `init` and set to
 /// `condition_number`. When `collapsed`, its one layer is the product of all layers so drawn.
 nn::Network draw_ensemble(const Config& config, const std::vector<std::int64_t>& seeds,
                           at::Device device);

@@ -18,10 +18,7 @@
 /// make of an image, and in what they measure on the test images.
 namespace pcxx::train {
 
-struct ImageSets {
-  data::Images train;
-  data::Images test;
-};
+using data::ImageSets;
 
 /// The images that the keys dataset, data, train_images, ..., samples and test_samples name;
 /// dataset = "auto" is resolved in the run. IDX files have labels where these are wanted. Throws

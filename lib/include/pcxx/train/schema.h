@@ -47,14 +47,17 @@ std::string limits(const Key& key);
 /// Every key of the programs' common vocabulary, with the paper's value as default.
 const std::vector<Key>& vocabulary();
 
-/// The keys of one program.
+struct Extension;
+
+/// The keys of one program, with what it has added to them (train/extend.h).
 ///
 ///   auto schema = Schema({"rule", "rescaling", "width", "steps"})
 ///                     .initial("width", "20")
 ///                     .one({"width"});
 class Schema {
  public:
-  /// Picks keys from the vocabulary, in the order given. `threads`, `device` are always added.
+  /// Picks keys from the vocabulary, in the order given. `threads`, `device` are always added, and
+  /// `layer` is left out where there is nothing to choose.
   /// Throws c10::Error on a name that is not in the vocabulary, and where a key is named twice.
   explicit Schema(const std::vector<std::string>& names);
 
@@ -77,6 +80,7 @@ class Schema {
 
  private:
   Key& at(std::string_view name);
+  void extend(std::string_view name, const Extension& extension);
   std::vector<Key> keys_;
 };
 

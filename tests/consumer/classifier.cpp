@@ -1,0 +1,10 @@
+#include <pcxx/programs.h>
+
+#include "lab.h"
+
+int main(int argc, char** argv) {
+  add_everything();
+  auto program = pcxx::programs::classifier();
+  program.name = "lab-classifier";
+  return pcxx::train::run_program(program, argc, argv);
+}

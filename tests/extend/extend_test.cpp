@@ -1,0 +1,269 @@
+#include <gtest/gtest.h>
+#include <pcxx/core/files.h>
+#include <pcxx/data/drawn_digits.h>
+#include <pcxx/inference/equilibrium.h>
+#include <pcxx/learning/backpropagation.h>
+#include <pcxx/train/extend.h>
+#include <pcxx/train/program.h>
+#include <programs.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "support/own_layers.h"
+#include "support/small_program.h"
+#include "support/temporary_folder.h"
+
+// Parts of one's own in the programs. Each part here is a part that the library has, under another
+// name, so that the library's own is the oracle.
+namespace pcxx::train {
+namespace {
+
+// D_l times a number.
+class Scaled final : public optim::Rescaling {
+ public:
+  explicit Scaled(double factor) : factor_(factor) {}
+  std::vector<optim::Direction> directions(
+      const std::vector<learning::LayerFactors>& layers) override {
+    auto found = optim::Plain().directions(layers);
+    for (auto& direction : found) {
+      direction.weight.mul_(factor_);
+      if (direction.bias.defined()) direction.bias.mul_(factor_);
+    }
+    return found;
+  }
+  std::string_view name() const override { return "scaled"; }
+
+ private:
+  double factor_;
+};
+
+class Extend : public ::testing::Test {
+ protected:
+  // Once a process: names stay taken.
+  static void SetUpTestSuite() {
+    ::setenv("PCXX_PYTHON", "/nonexistent", 1);
+    add_layer({"disguised", "relu(W x)"}, [](const Config& config) -> nn::LayerMaker {
+      const bool bias = config.boolean("bias");
+      return [bias](std::int64_t in, std::int64_t out) {
+        return std::make_shared<test::DisguisedDense>(in, out, nn::Activation::kReLU, bias);
+      };
+    });
+    add_layer({"gated", "tanh(V x) sigmoid(G x) + s"}, [](const Config&) { return test::gated(); });
+    add_rescaling({.name = "scaled",
+                   .doc = "the direction times a factor",
+                   .keys = {{.name = "factor",
+                             .kind = Kind::kReal,
+                             .initial = "0.5",
+                             .doc = "of scaled",
+                             .shape = Shape::kSweep,
+                             .minimum = 0,
+                             .open_minimum = true,
+                             .per_model = true}}},
+                  [](const Config& config) {
+                    return std::make_unique<Scaled>(config.real("factor"));
+                  });
+    add_inference({"solved", "the closed form"},
+                  [](const Config&) { return std::make_shared<inference::ClosedForm>(); });
+    add_rule({"gradient", "backpropagation"},
+             [](const Config&) { return std::make_unique<learning::Backpropagation>(); });
+    add_dataset({.name = "numerals",
+                 .doc = "drawn digits as real numbers",
+                 .keys = {{.name = "numerals_missing",
+                           .kind = Kind::kBoolean,
+                           .initial = "false",
+                           .doc = "whether they cannot be found"}}},
+                numerals);
+  }
+
+  static data::ImageSets numerals(const Config& config) {
+    if (config.boolean("numerals_missing")) user_error("there are no numerals here");
+    auto sets = data::ImageSets{data::drawn_digits(300, 0), data::drawn_digits(50, 0, 60'300)};
+    for (auto* images : {&sets.train, &sets.test}) images->pixels = images->values(at::kDouble);
+    return sets;
+  }
+
+  test::Outcome run(const train::Program& program, std::vector<std::string> words) {
+    words.insert(words.end(), {"--out", (folder_ / "run").string(), "--quiet"});
+    std::filesystem::remove_all(folder_ / "run");
+    return test::run_program(program, words);
+  }
+  nlohmann::json models() const {
+    return nlohmann::json::parse(read_file(folder_ / "run" / "summary.json"))["models"];
+  }
+  // One model's final errors, of every seed at its only rate.
+  std::vector<double> final_errors(const train::Program& program, std::vector<std::string> words) {
+    const auto outcome = run(program, std::move(words));
+    EXPECT_EQ(outcome.code, 0) << outcome.errors;
+    return models().at(0)["final_errors"].get<std::vector<double>>();
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+std::vector<std::string> regression_words(std::vector<std::string> more) {
+  std::vector<std::string> words{"--set", "width=6",          "--set", "batch_size=8",
+                                 "--set", "steps=20",         "--set", "seeds=2",
+                                 "--set", "hidden_layers=2",  "--set", "init=kaiming",
+                                 "--set", "learning_rate=0.1"};
+  for (auto& word : more) words.insert(words.end(), {"--set", std::move(word)});
+  return words;
+}
+
+void expect_near(const std::vector<double>& found, const std::vector<double>& expected,
+                 double tolerance) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_NEAR(found[i] / expected[i], 1, tolerance) << i;
+  }
+}
+
+// Oracle: ReLU networks of Dense layers, which start with the same weights.
+TEST_F(Extend, LayersTrainLikeTheDenseOnesThatTheyAre) {
+  for (const auto* rule : {"rule=bp", "rule=pc"}) {
+    const std::vector<std::string> keys{rule, "architecture=relu", "inference_tolerance=1e-10",
+                                        "inference_energy_tolerance=0", "inference_steps=500"};
+    auto own = keys;
+    own.emplace_back("layer=disguised");
+    expect_near(final_errors(programs::regression(), regression_words(own)),
+                final_errors(programs::regression(), regression_words(keys)), 1e-6);
+  }
+}
+
+// Oracle: plain updates at the product of rate and factor.
+TEST_F(Extend, RescalingsHaveKeysOfTheirOwn) {
+  expect_near(final_errors(programs::regression(),
+                           regression_words({"rule=bp", "rescaling=scaled", "factor=0.25"})),
+              final_errors(programs::regression(),
+                           regression_words({"rule=bp", "learning_rate=0.025"})),
+              1e-9);
+}
+
+// Oracle: the closed form and backpropagation under their own names.
+TEST_F(Extend, InferencesAndRulesAreChosenByName) {
+  expect_near(
+      final_errors(programs::regression(), regression_words({"rule=pc", "inference=solved"})),
+      final_errors(programs::regression(), regression_words({"rule=pc", "engine=tensor"})), 1e-12);
+  expect_near(final_errors(programs::regression(), regression_words({"rule=gradient"})),
+              final_errors(programs::regression(), regression_words({"rule=bp", "engine=tensor"})),
+              1e-12);
+}
+
+// Oracle: the drawn digits that they are.
+TEST_F(Extend, DatasetsAreLearntFrom) {
+  const auto words = [](const std::string& dataset) {
+    return std::vector<std::string>{"--set", "dataset=" + dataset, "--set", "samples=200",
+                                    "--set", "test_samples=50",    "--set", "steps=10",
+                                    "--set", "seeds=1",            "--set", "widths=[784,16,10]",
+                                    "--set", "learning_rate=0.1",  "--set", "rule=bp",
+                                    "--set", "dtype=float64"};
+  };
+  const auto own = final_errors(programs::classifier(), words("numerals"));
+  EXPECT_EQ(nlohmann::json::parse(read_file(folder_ / "run" / "summary.json"))["dataset"],
+            "numerals");
+  // digits takes its test images after the 60,000 + samples that training might take.
+  EXPECT_LT(std::abs(own.at(0) / final_errors(programs::classifier(), words("digits")).at(0) - 1),
+            0.2);
+  auto missing = words("numerals");
+  missing.insert(missing.end(), {"--set", "numerals_missing=true"});
+  const auto outcome = run(programs::classifier(), missing);
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.errors.find("there are no numerals here"), std::string::npos);
+}
+
+// Oracle: the same sweep once more, killed parts and all; rates, seeds and both kinds of layer in one.
+TEST_F(Extend, PartsAreSweptAndRecorded) {
+  const auto outcome = run(
+      programs::regression(),
+      regression_words({"architecture=relu", "layer=[dense,gated]", "rule=[bp,pc,gradient]",
+                        "rescaling=[none,scaled]", "factor=[0.5,1]", "learning_rate=[0.01,0.1]",
+                        "measure=[target_alignment,held_out_alignment]", "steps=3"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  // rule x rescaling x factor x layer
+  EXPECT_EQ(models().size(), 3U * 2 * 2 * 2);
+  const auto csv = read_file(folder_ / "run" / "metrics.csv");
+  EXPECT_NE(csv.find("layer"), std::string::npos);
+  EXPECT_NE(csv.find("gated"), std::string::npos);
+  EXPECT_NE(csv.find("factor"), std::string::npos);
+  std::filesystem::copy(folder_ / "run" / "config.toml", folder_ / "again.toml");
+  ASSERT_EQ(run(programs::regression(), {"--config", (folder_ / "again.toml").string()}).code, 0);
+  EXPECT_EQ(read_file(folder_ / "run" / "metrics.csv"), csv);
+}
+
+// Oracle: an autoencoder whose training was cut in two by checkpoints, and its weights loaded again.
+TEST_F(Extend, LayersAreSavedAndLoaded) {
+  std::vector<std::string> words{"--set", "dataset=numerals",     "--set", "layer=gated",
+                                 "--set", "widths=[784,12,784]",  "--set", "seeds=1",
+                                 "--set", "rule=pc",              "--set", "learning_rate=0.1",
+                                 "--set", "test_samples=20",      "--set", "steps=5",
+                                 "--set", "measure=[inference,target_alignment]"};
+  const auto trained = final_errors(programs::autoencoder(), words);
+  const auto weights = folder_ / "weights.safetensors";
+  std::filesystem::copy(folder_ / "run" / "weights1-pc-none-seed0.safetensors", weights);
+  words.insert(words.end(), {"--set", "steps=0", "--load", weights.string()});
+  EXPECT_EQ(final_errors(programs::autoencoder(), words), trained);
+}
+
+// Oracle: the measurement before any training, of the same network.
+TEST_F(Extend, LayersHaveATargetAlignment) {
+  const auto outcome =
+      run(programs::alignment(),
+          {"--set", "layer=gated", "--set", "width=6", "--set", "hidden_layers=2", "--set", "seeds=2",
+           "--set", "rule=[bp,pc]", "--set", "rescaling=[none,scaled]", "--set", "batch_size=1"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  const auto cells = nlohmann::json::parse(read_file(folder_ / "run" / "summary.json"))["cells"];
+  ASSERT_EQ(cells.size(), 4U);
+  for (const auto& cell : cells) {
+    const double alignment = cell["target_alignment"].get<double>();
+    // At B = 1 the gradient's change of the prediction is J J^T r, at an acute angle to r.
+    EXPECT_GT(alignment, 0);
+    EXPECT_LE(alignment, 1);
+  }
+}
+
+// Oracle: the sentence and the exit code.
+TEST_F(Extend, WhatDoesNotGoTogetherIsSaid) {
+  const auto refused = [&](std::vector<std::string> keys, const std::string& text) {
+    const auto outcome = run(programs::regression(), regression_words(std::move(keys)));
+    EXPECT_EQ(outcome.code, 2) << text;
+    EXPECT_NE(outcome.errors.find(text), std::string::npos) << outcome.errors;
+  };
+  refused({"layer=gated", "rule=pc", "inference=closed_form"},
+          "inference = 'closed_form' needs a linear network, not layer = 'gated'");
+  refused({"layer=gated", "rule=pc", "inference=error_descent"},
+          "inference = 'error_descent' needs Dense layers, not layer = 'gated'; lbfgs takes any");
+  refused({"layer=gated", "architecture=residual"}, "does not go with architecture = 'residual'");
+  refused({"layer=gated", "hidden_layers=0"}, "is of hidden layers, and the network has none");
+  refused({"layer=gated", "collapsed=true"}, "collapsed = true needs a linear network");
+  refused({"rescaling=scaled", "engine=lanes", "rule=bp"},
+          "rescaling = 'scaled' is the program's own");
+  refused({"factor=0"}, "factor");
+  refused({"layer=gatd"}, "gated");
+}
+
+// Oracle: the help names every part and key with its documentation.
+TEST_F(Extend, PartsAreInTheHelp) {
+  const auto help = test::run_program(programs::regression(), {"--help"}).out;
+  for (const auto* text : {"dense | disguised | gated", "tanh(V x) sigmoid(G x) + s", "scaled",
+                           "the direction times a", "factor", "solved", "gradient"}) {
+    EXPECT_NE(help.find(text), std::string::npos) << text;
+  }
+  EXPECT_NE(test::run_program(programs::classifier(), {"--help"}).out.find("numerals"),
+            std::string::npos);
+  EXPECT_EQ(test::run_program(programs::trajectory(), {"--help"}).out.find("gated"),
+            std::string::npos);
+}
+
+// Oracle: a name that is in use throws, and changes nothing.
+TEST_F(Extend, NamesAreTakenOnce) {
+  const auto make = [](const Config&) { return std::make_unique<Scaled>(1); };
+  EXPECT_THROW(add_rescaling({"none", ""}, make), c10::Error);
+  EXPECT_THROW(add_rescaling({"scaled", ""}, make), c10::Error);
+  EXPECT_THROW(add_rescaling({"", ""}, make), c10::Error);
+  EXPECT_THROW(add_rescaling({"other", "", {{.name = "width"}}}, make), c10::Error);
+  EXPECT_THROW(add_rescaling({"other", ""}, nullptr), c10::Error);
+  EXPECT_THROW(add_layer({"dense", ""}, [](const Config&) { return test::gated(); }), c10::Error);
+}
+
+}  // namespace
+}  // namespace pcxx::train
