@@ -1,5 +1,6 @@
 #pragma once
 
+#include <pcxx/core/random.h>
 #include <pcxx/nn/init.h>
 #include <pcxx/nn/network.h>
 #include <torch/torch.h>
@@ -12,10 +13,10 @@ namespace pcxx::test {
 /// f(W x + b) as a Dense layer has it, drawn like one.
 class DisguisedDense final : public nn::Layer {
  public:
-  DisguisedDense(std::int64_t in, std::int64_t out, nn::Activation activation, bool bias)
+  DisguisedDense(std::int64_t in, std::int64_t out, nn::Activation activation, bool biased)
       : Layer(in, out), activation_(activation) {
     weight = register_parameter("weight", torch::zeros({out, in}));
-    if (bias) this->bias = register_parameter("bias", torch::zeros({out}));
+    if (biased) bias = register_parameter("bias", torch::zeros({out}));
   }
 
   at::Tensor forward(const at::Tensor& x) const override {

@@ -9,6 +9,9 @@
 
 namespace pcxx::nn {
 
+/// Makers of the layers l = 1..L that are not Dense, by l.
+using OwnLayers = std::map<std::size_t, LayerMaker>;
+
 /// Layers 1..L of a network, as data: `Network(mlp({784, 128, 10}, Activation::kReLU))`.
 struct NetworkOptions {
   /// Layer l maps n_{l-1} to n_l features; consecutive layers must fit.
@@ -23,7 +26,7 @@ struct NetworkOptions {
 
   TORCH_ARG(std::vector<DenseOptions>, layers);
   /// By l, the layers that are not Dense.
-  TORCH_ARG(std::map<std::size_t, LayerMaker>, own_layers);
+  TORCH_ARG(OwnLayers, own_layers);
 };
 
 /// Widths n_0..n_L with one activation for the hidden layers and one for the output.
@@ -58,7 +61,7 @@ class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
   std::size_t size() const { return layers_.size(); }
   /// Layer l = 1..L, as the paper counts. Throws c10::Error where it is not Dense.
   const DenseImpl& layer(std::size_t l) const { return *dense(l); }
-  DenseImpl& layer(std::size_t l) { return *dense(l); }
+  DenseImpl& layer(std::size_t l) { return *Dense(dense(l)); }
   /// Layer l where it is of a kind of one's own, nullptr where it is Dense.
   const Layer* own_layer(std::size_t l) const { return own_.at(l - 1).get(); }
   Layer* own_layer(std::size_t l) { return own_.at(l - 1).get(); }
