@@ -14,7 +14,7 @@ set(project ${CMAKE_CURRENT_LIST_DIR}/consumer)
 configure(text ${project} ${WORK}/build -Dpcxx_ROOT=${PREFIX} -DCMAKE_CXX_FLAGS=${flags}
   -DWANTED=${VERSION})
 run(text ${WORK} ${CMAKE_COMMAND} --build ${WORK}/build)
-run(text ${WORK} ${WORK}/build/consumer)
+run(text ${WORK} ${WORK}/build/app)
 expect_part("${text}" "pcxx ${VERSION}\n")
 expect_part("${text}" "3 digits\n")
 expect_part("${text}" "caught: cannot read '/nowhere'")
