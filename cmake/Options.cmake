@@ -1,6 +1,9 @@
 option(PCXX_BUILD_APPS "Build the command-line programs" ${PROJECT_IS_TOP_LEVEL})
 option(PCXX_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(PCXX_BUILD_BENCHMARKS "Build the benchmarks (needs Google Benchmark)" OFF)
+option(PCXX_SHARED "Build libpcxx.so rather than libpcxx.a" ON)
+option(PCXX_INSTALL "Install the library, the programs and a CMake package" ${PROJECT_IS_TOP_LEVEL})
+option(PCXX_BUNDLE_TORCH "Install LibTorch's shared libraries too" OFF)
 option(PCXX_WERROR "Treat warnings in our own targets as errors" ${PROJECT_IS_TOP_LEVEL})
 set(PCXX_SANITIZE "" CACHE STRING "Sanitizers for our own targets, for example address,undefined")
 

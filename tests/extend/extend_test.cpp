@@ -6,7 +6,7 @@
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/train/extend.h>
 #include <pcxx/train/program.h>
-#include <programs.h>
+#include <pcxx/programs.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>

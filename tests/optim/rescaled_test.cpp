@@ -5,6 +5,7 @@
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
+#include <torch/serialize/archive.h>
 
 #include <sstream>
 

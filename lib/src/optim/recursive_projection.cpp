@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <pcxx/optim/recursive_projection.h>
+#include <torch/serialize/archive.h>
 
 #include "optim/members.h"
 

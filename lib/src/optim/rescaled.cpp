@@ -1,6 +1,7 @@
 #include <c10/util/Type.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/lbfgs.h>
+#include <torch/serialize/archive.h>
 
 #include "optim/gradients.h"
 
