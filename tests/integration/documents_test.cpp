@@ -7,12 +7,12 @@
 //   ```sh      Runs as a script; so does an indented block. A comment before the block may make its
 //              commands short, <!-- tested with: --set steps=2 --> is appended to every program of
 //              ours, or excuse it, <!-- not run: it downloads -->. Then our programs are still
-//              asked for --print-config (--list of pcxx-reproduce), and the files, options, presets
-//              and targets that the block names must be there. Test programs list their tests.
-//   ```cpp     With main: built (cmake/DocumentExamples.cmake) and run. Without: stands word for
-//   word
-//              in a source file, of the tests at best.
-//   ```cmake   Stands word for word in a CMakeLists.txt or *.cmake.
+//              asked for --print-config (--list of pcxx-reproduce), and the files, options and
+//              presets that the block names must be there. Test programs only list their tests,
+//              programs draw nothing, and plots/ runs where there is matplotlib.
+//   ```cpp     With main: built (cmake/DocumentExamples.cmake) and run. Without: its lines stand in
+//              a row in a source file, of the tests at best.
+//   ```cmake   Its lines stand in a row in a CMakeLists.txt or *.cmake.
 //   ```toml    Begins with "# NAME.toml"; is written to that file, which a later command must read.
 //   ```python  Runs where everything it imports is installed; must compile elsewhere.
 //   ```output  Lines that the block before it has printed, in this order; numbers to 2 %, or both
@@ -29,6 +29,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>
@@ -50,6 +51,7 @@ using Words = std::vector<std::string>;
 
 const fs::path kSource = PCXX_SOURCE_DIR;
 const fs::path kPrograms = PCXX_BINARY_DIR "/bin";
+const std::string kHasMatplotlib = "python3 -c 'import numpy, matplotlib'";
 const std::string kBin = "build/release/bin/";
 
 bool is_ours(const std::string& word) {
@@ -129,7 +131,7 @@ bool stands_in_sources(const std::string& block, const std::set<std::string>& ex
 }
 
 // Whether the repository, or a build of it, has what a path names. True for a path elsewhere, for
-// one that a run makes, and for one with a gap to fill: plots/<program>.py.
+// one that a run makes, for a benchmark, and for one with a gap to fill: plots/<program>.py.
 bool names_something(const std::string& word) {
   const auto slash = word.find('/');
   if (slash == std::string::npos || word.find_first_of("<>*${}=:,") != std::string::npos)
@@ -137,7 +139,7 @@ bool names_something(const std::string& word) {
   if (word.starts_with(kBin)) {
     const auto name = word.substr(kBin.size());
     return name.empty() || fs::exists(kPrograms / name) ||
-           read_file(kSource / "benchmarks/CMakeLists.txt").find(name) != std::string::npos;
+           fs::exists(kSource / "benchmarks" / (name + ".cpp"));
   }
   const auto first = word.substr(0, slash);
   const std::set<std::string> made{"build", "runs", "results", ".venv"};
@@ -155,7 +157,8 @@ Faults faults_of_words(const std::string& command) {
     const auto& word = words[i];
     const auto fault = [&](const std::string& what) { faults.push_back(command + ": " + what); };
     if (!names_something(word)) fault("there is no " + word);
-    if (word.find('/') != std::string::npos && fs::is_regular_file(kSource / word)) {
+    if (word.find('/') != std::string::npos && !word.starts_with(kBin) &&
+        fs::is_regular_file(kSource / word)) {
       script = read_file(kSource / word);
     }
     if (word.starts_with("-DPCXX_") &&
@@ -302,8 +305,10 @@ class Runner {
 
   void run_block() {
     const auto& language = block_->language;
-    if (language == "sh") {
-      block_->not_run.empty() ? run_script() : check_script();
+    if (language == "sh" && !block_->not_run.empty()) {
+      check_script();
+    } else if (language == "sh") {
+      run_script();
     } else if (language == "cpp") {
       check_cpp();
     } else if (language == "cmake") {
@@ -328,7 +333,7 @@ class Runner {
     const char* path = std::getenv("PATH");
     const test::Variable programs("PATH", kPrograms.string() + ":" + PCXX_SOURCE_DIR +
                                               "/.venv/bin:" + (path == nullptr ? "" : path));
-    const test::Variable no_figures("PCXX_PYTHON", "/nonexistent");
+    const test::Variable draws_nothing("PCXX_PYTHON", "true");
     const test::Process process({"bash", "-euo", "pipefail", "-c", script});
     const int code = process.wait();
     printed_ = process.out() + process.errors();
@@ -339,7 +344,8 @@ class Runner {
     std::string script;
     for (auto command : commands_of(block_->text)) {
       if (!program_in(command).empty()) command += " " + block_->tested_with;
-      if (is_test_program(command)) command += " --gtest_list_tests | grep -q '^  '";
+      if (is_test_program(command)) command += " --gtest_list_tests | grep -c '^  '";
+      if (command.starts_with("plots/")) command = "! " + kHasMatplotlib + " || " + command;
       script += command + "\n";
     }
     run_bash(script);
@@ -460,7 +466,7 @@ TEST_P(Document, ItsLinksLeadSomewhere) {
   for (const auto& fault : dead_links(kSource / GetParam(), read())) ADD_FAILURE() << fault;
 }
 
-INSTANTIATE_TEST_SUITE_P(, Document, ::testing::ValuesIn(documents()), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(Every, Document, ::testing::ValuesIn(documents()), [](const auto& info) {
   auto name = info.param.string();
   for (auto& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
   return name;
