@@ -356,7 +356,7 @@ class Runner {
     const auto program = program_in(command);
     const auto begin = command.find(program);
     run_bash(command.substr(begin, command.find_first_of("|;&>", begin) - begin) +
-             (program == "pcxx-reproduce" ? " --list" : " --print-config"));
+             (program == "pcxx-reproduce" ? " --list --set dataset=digits" : " --print-config"));
   }
 
   void check_script() {
