@@ -483,6 +483,16 @@ TEST(SweepPlan, ATensorJobGoesOnFromACheckpoint) {
   }
 }
 
+// Contract: how inference went is measured at every step but the last, also where nothing else is.
+TEST(SweepPlan, InferenceIsMeasuredByItself) {
+  const auto relu = config({"rule=pc", "architecture=relu", "learning_rate=[0.01,0.1]", "steps=3"});
+  const auto curves = run_sweep(relu, {"inference"}, at::kCPU).curves;
+  const auto& passes = curves.at("inference_mean_passes");
+  EXPECT_EQ(passes.sizes(), curves.at("test_error").sizes());
+  EXPECT_TRUE(passes.slice(0, 0, 3).gt(0).all().item<bool>());
+  EXPECT_TRUE(passes.select(0, 3).isnan().all().item<bool>());
+}
+
 // Contract: a fixed step that is too large is named at once, once a job, and its runs diverge.
 TEST(SweepPlan, AnUnstableInferenceIsNamed) {
   const auto relu = config({"rule=pc", "architecture=relu", "learning_rate=0.01", "steps=4",

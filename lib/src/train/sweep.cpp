@@ -238,7 +238,9 @@ std::vector<Sweep> SweepPlan::collect(const std::vector<std::optional<Part>>& pa
         auto& table = name == "left_at"           ? sweep.left_at
                       : name == "least_map_error" ? least_errors[member.model]
                                                   : sweep.curves[name];
-        if (!table.defined()) table = at::full_like(sweep.curves.begin()->second, kNaN);
+        if (!table.defined()) {
+          table = at::full_like(sweep.curves.at(error_metric(models_[member.model])), kNaN);
+        }
         to(table).copy_(from);
       }
     }

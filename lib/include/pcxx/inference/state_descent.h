@@ -6,7 +6,7 @@
 namespace pcxx::inference {
 
 /// State descent, sPC: the hidden activities are the variables, x_l <- x_l - eta dE/dx_l from x =
-/// xhat (eq. 3), all layers at once, with
+/// xhat (appendix B.2), all layers at once, with
 ///
 ///   dE/dx_l = eps_l - W_{l+1}^T (eps_{l+1} * f_{l+1}') (- eps_{l+1} when layer l+1 is residual)
 ///
