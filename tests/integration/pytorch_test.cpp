@@ -73,7 +73,8 @@ TEST_F(PyTorch, ComputesWhatTheLibraryComputes) {
       "assert found.requires_grad\n"
       "print(float((found - numbers['output']).abs().max()))\n";
   for (const auto& shape : shapes()) {
-    for (const auto& [dtype, tolerance] : {std::pair(at::kFloat, 1e-6), {at::kDouble, 1e-14}}) {
+    for (const auto& [dtype, tolerance] :
+         {std::pair(at::kFloat, 1e-6), std::pair(at::kDouble, 1e-14)}) {
       const test::TemporaryFolder folder;
       auto network = test::random_network(shape);
       network->to(dtype);
@@ -117,7 +118,8 @@ TEST_F(PyTorch, SequentialsAreTakenByTheLibrary) {
        nn::DenseOptions(5, 5).activation(Activation::kLeakyReLU).bias(true),
        nn::DenseOptions(5, 3).activation(Activation::kSigmoid).bias(true)});
   const auto weights = folder / "w.safetensors";
-  for (const auto& [name, dtype] : {std::pair("float32", at::kFloat), {"float64", at::kDouble}}) {
+  for (const auto& [name, dtype] :
+       {std::pair("float32", at::kFloat), std::pair("float64", at::kDouble)}) {
     std::string text;
     ASSERT_EQ(run_python(program, {weights.string(), (folder / "n").string(), name}, text), 0)
         << text;

@@ -219,7 +219,8 @@ TEST(Tensorboard, ShowsWhatItIsTold) {
   RunFolder folder(temporary / "run");
   Tensorboard board({"width"});
   const auto cell = cell_of({"rule=pc", "rescaling=alpha", "width=5", "learning_rate=0.1"});
-  for (const auto& [step, value] : {std::pair(0, 1.5), {10, 0.25}, {2'000'000'000, 1e-30}}) {
+  for (const auto& [step, value] :
+       {std::pair(0, 1.5), std::pair(10, 0.25), std::pair(2'000'000'000, 1e-30)}) {
     board.scalar(cell, step, "error", value);
   }
   board.scalar(cell, 10, "inference/energy", std::nan(""));
@@ -250,8 +251,8 @@ TEST(Tensorboard, ShowsWhatItIsTold) {
 
 // Contract: two ends are no curve, unless there are no curves at all.
 TEST(Tensorboard, LeavesOutRunsOfWhichOnlyTheEndsAreKnown) {
-  const auto ends = cell_of({"learning_rate=0.1"});
-  const auto whole = cell_of({"learning_rate=0.2"});
+  const auto ends = cell_of({"rule=bp", "learning_rate=0.1"});
+  const auto whole = cell_of({"rule=bp", "learning_rate=0.2"});
   for (const bool all_ends : {false, true}) {
     const TemporaryFolder temporary;
     RunFolder folder(temporary / "run");
@@ -275,7 +276,7 @@ TEST(Tensorboard, NamesAreFoldersAndDiffer) {
   Tensorboard board({"data"});
   for (const auto& data : {std::string("a/b"), std::string("a_b"), std::string("../.."),
                            std::string(300, 'x'), std::string(301, 'x')}) {
-    board.scalar(cell_of({"data='" + data + "'", "learning_rate=0.1"}), 0, "error", 1);
+    board.scalar(cell_of({"rule=bp", "data='" + data + "'", "learning_rate=0.1"}), 0, "error", 1);
   }
   board.write(folder);
   folder.commit();

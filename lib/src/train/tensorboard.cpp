@@ -69,8 +69,8 @@ Tensorboard::Curves& Tensorboard::curves_of(const Cell& cell) {
 // One folder below another would be another run, so no value may have a slash.
 std::string Tensorboard::name_of(const Cell& cell) const {
   auto name = cell.field("rule");
-  if (const auto rescaling = cell.field("rescaling"); rescaling != "none")
-    name += " + " + rescaling;
+  const auto rescaling = cell.field("rescaling");
+  if (!rescaling.empty() && rescaling != "none") name += " + " + rescaling;
   auto keys = keys_;
   keys.insert(keys.end(), {"learning_rate", "seed"});
   for (const auto& key : keys) {
@@ -108,14 +108,13 @@ std::string Tensorboard::events(const Curves& curves) {
   return text;
 }
 
-void Tensorboard::write(RunFolder& folder) const {
-  auto all = curves_;
-  for (auto& curves : all) {
+void Tensorboard::write(RunFolder& folder) {
+  for (auto& curves : curves_) {
     std::stable_sort(curves.points.begin(), curves.points.end(),
                      [](const Point& a, const Point& b) { return a.step < b.step; });
   }
-  const bool some = !std::all_of(all.begin(), all.end(), only_ends);
-  for (const auto& curves : all) {
+  const bool some = !std::all_of(curves_.begin(), curves_.end(), only_ends);
+  for (const auto& curves : curves_) {
     if (some && only_ends(curves)) continue;
     auto& file = folder.file(fmt::format("{}/{}/{}", kFolder, curves.name, kFile));
     file.stream() << events(curves);

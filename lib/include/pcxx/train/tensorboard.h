@@ -33,7 +33,7 @@ class Tensorboard {
 
   /// Adds the event files to the folder. A cell of which only the ends of curves are known is left
   /// out, unless all cells are so. Throws UserError when one cannot be written.
-  void write(RunFolder& folder) const;
+  void write(RunFolder& folder);
 
  private:
   struct Point {
