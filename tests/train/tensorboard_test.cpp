@@ -133,7 +133,7 @@ TEST(EventFile, ChecksumsAreCastagnoli) {
   EXPECT_EQ(crc32c(std::string(32, '\0')), 0x8A9136AAU);
   EXPECT_EQ(crc32c(std::string(32, '\xff')), 0x62A8AB43U);
   EXPECT_EQ(crc32c(rising), 0x46DD794EU);
-  EXPECT_EQ(crc32c({rising.rbegin(), rising.rend()}), 0x113FDB5CU);
+  EXPECT_EQ(crc32c(std::string(rising.rbegin(), rising.rend())), 0x113FDB5CU);
   EXPECT_EQ(crc32c("123456789"), 0xE3069283U);
   EXPECT_EQ(crc32c(""), 0U);
 }
@@ -288,7 +288,7 @@ TEST(Tensorboard, NamesAreFoldersAndDiffer) {
 }
 
 Program curves() {
-  auto program = test::small_program([](Run& run) {
+  auto program = test::small_program([](train::Run& run) {
     for (const auto& model : run.config().models()) {
       const auto cell = run.records().cell(model).with("learning_rate", 0.5).with("seed", 1);
       for (int step = 0; step < 4; ++step) run.records().add(cell, step, "error", 0.5 * step);
@@ -335,7 +335,7 @@ TEST(Tensorboard, OfAProgramAreTheRecords) {
 TEST(Tensorboard, AFailedRunLeavesNone) {
   const TemporaryFolder temporary;
   auto program = curves();
-  program.run = [run = program.run](Run& r) {
+  program.run = [run = program.run](train::Run& r) {
     run(r);
     throw std::runtime_error("no more");
   };

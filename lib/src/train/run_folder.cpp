@@ -75,7 +75,7 @@ std::vector<std::string> listed_files(const fs::path& folder) {
 void remove_half_written(const fs::path& file) {
   std::error_code ignored;
   std::vector<fs::path> stale;
-  const auto start = "." + file.filename().string() + ".";
+  const auto start = fmt::format(".{}.", file.filename().string());
   for (const auto& entry : fs::directory_iterator(file.parent_path(), ignored)) {
     const auto found = entry.path().filename().string();
     if (found.starts_with(start) && found.ends_with(".partial")) {
