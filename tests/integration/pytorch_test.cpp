@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 #include <pcxx/train/checkpoint.h>
 
-#include <algorithm>
+#include <map>
+#include <sstream>
 
 #include "support/environment.h"
 #include "support/networks.h"
@@ -18,8 +19,6 @@ namespace fs = std::filesystem;
 
 using nn::Activation;
 using test::run_command;
-
-const std::string kScript = PCXX_SOURCE_DIR "/python/pcxx_weights.py";
 
 class PyTorch : public testing::Test {
  protected:
@@ -38,14 +37,16 @@ class PyTorch : public testing::Test {
     return run_command(words, text);
   }
 
-  static int run_script(std::vector<std::string> words, std::string& text) {
-    words.insert(words.begin(), {interpreter_, kScript});
-    return run_command(words, text);
-  }
-
   static std::string interpreter_;
 };
 std::string PyTorch::interpreter_;
+
+void write_numbers(const fs::path& path, const train::NamedTensors& tensors,
+                   const std::map<std::string, std::string>& metadata = {}) {
+  AtomicFile file(path);
+  train::write_safetensors(file.stream(), tensors, metadata);
+  file.commit();
+}
 
 // Every activation, biases, residual layers, and networks side by side.
 std::vector<nn::NetworkOptions> shapes() {
@@ -65,37 +66,40 @@ std::vector<nn::NetworkOptions> shapes() {
 TEST_F(PyTorch, ComputesWhatTheLibraryComputes) {
   const at::NoGradGuard no_grad;
   const std::string program =
-      "numbers, _ = pcxx_weights.read_safetensors(sys.argv[2])\n"
-      "network = pcxx_weights.load(sys.argv[1])\n"
-      "assert isinstance(network, torch.nn.Module)\n"
-      "found = network(numbers['input'])\n"
-      "assert found.shape == numbers['output'].shape, found.shape\n"
-      "assert found.requires_grad\n"
-      "print(float((found - numbers['output']).abs().max()))\n";
+      "for weights, numbers in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+      "    numbers, _ = pcxx_weights.read_safetensors(numbers)\n"
+      "    network = pcxx_weights.load(weights)\n"
+      "    assert isinstance(network, torch.nn.Module)\n"
+      "    found = network(numbers['input'])\n"
+      "    assert found.shape == numbers['output'].shape, found.shape\n"
+      "    assert found.requires_grad\n"
+      "    print(float((found - numbers['output']).abs().max()))\n";
+  const test::TemporaryFolder folder;
+  std::vector<std::string> files;
+  std::vector<double> tolerances;
   for (const auto& shape : shapes()) {
     for (const auto& [dtype, tolerance] :
          {std::pair(at::kFloat, 1e-6), std::pair(at::kDouble, 1e-14)}) {
-      const test::TemporaryFolder folder;
       auto network = test::random_network(shape);
       network->to(dtype);
       const auto input = test::random_batch(*network, 9).input.to(dtype);
-      train::save_network(network, folder / "w.safetensors");
-      {
-        AtomicFile numbers(folder / "numbers.safetensors");
-        train::write_safetensors(numbers.stream(),
-                                 {{"input", input}, {"output", network->forward(input)}}, {});
-        numbers.commit();
-      }
-      std::string text;
-      ASSERT_EQ(run_python(program,
-                           {(folder / "w.safetensors").string(),
-                            (folder / "numbers.safetensors").string()},
-                           text),
-                0)
-          << text;
-      EXPECT_LT(std::stod(text), tolerance);
-      EXPECT_GT(network->forward(input).abs().max().item<double>(), 0.1);
+      const auto output = network->forward(input);
+      EXPECT_GT(output.abs().max().item<double>(), 0.1);
+      tolerances.push_back(tolerance);
+      const auto name = (folder / std::to_string(tolerances.size())).string();
+      files.insert(files.end(), {name + ".safetensors", name});
+      train::save_network(network, files[files.size() - 2]);
+      write_numbers(files.back(), {{"input", input}, {"output", output}});
     }
+  }
+  std::string text;
+  ASSERT_EQ(run_python(program, files, text), 0) << text;
+  std::istringstream differences(text);
+  for (const double tolerance : tolerances) {
+    double difference = -1;
+    differences >> difference;
+    EXPECT_LT(difference, tolerance);
+    EXPECT_GE(difference, 0);
   }
 }
 
@@ -173,13 +177,14 @@ std::vector<std::string> and_set(std::vector<std::string> command,
   return command;
 }
 
-// Oracle: the outputs that the programs left beside their weights.
+// Oracle: the outputs that the programs left beside their weights; in other runs they differ.
 TEST_F(PyTorch, AgreesWithThePredictionsOfRuns) {
   const test::Variable drawing("PCXX_PYTHON", "/nonexistent");
   for (const std::string name : {"autoencoder", "classifier"}) {
     if (!fs::exists(PCXX_BINARY_DIR "/bin/pcxx-" + name)) GTEST_SKIP() << name << " was not built";
     const test::TemporaryFolder folder;
     const auto out = folder / "run";
+    const auto other = folder / "other";
     std::string text;
     ASSERT_EQ(
         run_command(and_set(short_run(name, out), {"steps=3", "rule=[bp,pc]",
@@ -187,22 +192,20 @@ TEST_F(PyTorch, AgreesWithThePredictionsOfRuns) {
                     text),
         0)
         << text;
-    int checked = 0;
-    for (const auto& entry : fs::directory_iterator(out)) {
-      const auto file = entry.path().filename().string();
-      if (!file.starts_with("weights")) continue;
-      ASSERT_EQ(run_script({entry.path().string(), "--check", out.string()}, text), 0) << text;
-      EXPECT_NE(text.find("largest difference from the outputs of pcxx: "), std::string::npos);
-      ++checked;
-    }
-    EXPECT_EQ(checked, 4);
-    // Weights of another run: the same names, other numbers.
-    const auto one = out / "weights1-bp-none-seed0.safetensors";
-    auto other =
-        and_set(short_run(name, folder / "other"), {"steps=1", "rule=bp", "learning_rate=0.5"});
-    ASSERT_EQ(run_command(other, text), 0) << text;
-    EXPECT_EQ(run_script({one.string(), "--check", (folder / "other").string()}, text), 1) << text;
-    EXPECT_EQ(run_script({one.string(), "--check", folder.path().string()}, text), 2) << text;
+    ASSERT_EQ(
+        run_command(and_set(short_run(name, other), {"steps=1", "rule=bp", "learning_rate=0.5"}),
+                    text),
+        0)
+        << text;
+    const std::string program =
+        "from pathlib import Path\n"
+        "files = sorted(Path(sys.argv[1]).glob('weights*'))\n"
+        "codes = [pcxx_weights.main([str(f), '--check', sys.argv[1]]) for f in files]\n"
+        "codes += [pcxx_weights.main([str(files[0]), '--check', f]) for f in sys.argv[2:]]\n"
+        "print('codes', *codes)\n";
+    ASSERT_EQ(run_python(program, {out.string(), other.string(), folder.path().string()}, text), 0)
+        << text;
+    EXPECT_NE(text.find("codes 0 0 0 0 1 2\n"), std::string::npos) << text;
   }
 }
 
@@ -231,89 +234,93 @@ TEST_F(PyTorch, WeightsGoIntoThePrograms) {
       "print(float((theirs(found['input.float32']) - out).abs().max()))\n";
   ASSERT_EQ(run_python(compare, {weights, out.string()}, text), 0) << text;
   EXPECT_LT(std::stod(text), 1e-6);
+  const auto saved = (out / "weights1-bp-none-seed0.safetensors").string();
+  const std::string script = PCXX_SOURCE_DIR "/python/pcxx_weights.py";
+  EXPECT_EQ(run_command({interpreter_, script, saved, "--check", out.string()}, text), 0) << text;
 
   command = and_set(command, {"widths=[784,21,10]"});
   EXPECT_EQ(run_command(command, text), 2);
   EXPECT_NE(text.find("theirs.safetensors"), std::string::npos) << text;
 }
 
-// Oracle: torch's own readers of both, and numpy's of the outputs.
+// Oracle: the layers by hand, torch's own readers of both exports, and numpy's of the outputs.
 TEST_F(PyTorch, ExportsToTorchAndNumpy) {
   const test::TemporaryFolder folder;
-  const auto path = [&](const std::string& name) { return (folder / name).string(); };
+  const auto weights = (folder / "w.safetensors").string();
   auto network = test::random_network(nn::mlp({3, 5, 2}, Activation::kReLU).with_bias());
   network->to(at::kFloat);
-  train::save_network(network, path("w.safetensors"));
-  std::string text;
-  ASSERT_EQ(run_python("import numpy as np\n"
-                       "np.save(sys.argv[1], np.random.default_rng(0).normal(size=(7, 3)))\n",
-                       {path("x.npy")}, text),
-            0)
-      << text;
-  for (const std::string kind : {"m.pt2", "m.pt"}) {
-    ASSERT_EQ(run_script({path("w.safetensors"), "--inputs", path("x.npy"), "--outputs",
-                          path("y.npy"), "--export", path(kind)},
-                         text),
-              0)
-        << text;
-  }
-  const std::string compare =
+  train::save_network(network, weights);
+  const std::string program =
       "import numpy as np\n"
-      "x = torch.tensor(np.load(sys.argv[1]), dtype=torch.float32)\n"
-      "y = torch.from_numpy(np.load(sys.argv[2]))\n"
-      "state = torch.load(sys.argv[3])\n"
+      "w, folder = sys.argv[1:]\n"
+      "x, y, pt, pt2 = (folder + name for name in ('/x.npy', '/y.npy', '/m.pt', '/m.pt2'))\n"
+      "np.save(x, np.random.default_rng(0).normal(size=(7, 3)))\n"
+      "for export in (pt, pt2):\n"
+      "    words = [w, '--inputs', x, '--outputs', y, '--export', export]\n"
+      "    assert pcxx_weights.main(words) == 0\n"
+      "x = torch.tensor(np.load(x), dtype=torch.float32)\n"
+      "y = torch.from_numpy(np.load(y))\n"
+      "state = torch.load(pt)\n"
       "h = torch.relu(x @ state['layer1.weight'].T + state['layer1.bias'])\n"
       "by_hand = h @ state['layer2.weight'].T + state['layer2.bias']\n"
-      "program = torch.export.load(sys.argv[4]).module()\n"
+      "program = torch.export.load(pt2).module()\n"
       "assert y.shape == (7, 2) and (by_hand - y).abs().max() < 1e-6\n"
-      "assert (program(x) - y).abs().max() < 1e-6\n";
-  EXPECT_EQ(run_python(compare, {path("x.npy"), path("y.npy"), path("m.pt"), path("m.pt2")}, text),
-            0)
-      << text;
+      "assert (program(x) - y).abs().max() < 1e-6\n"
+      "words = [w, '--inputs', folder + '/y.npy', '--outputs', folder + '/z.npy']\n"
+      "assert pcxx_weights.main(words) == 2\n"
+      "assert pcxx_weights.main([w, '--export', folder + '/m.onnx']) == 2\n";
+  std::string text;
+  EXPECT_EQ(run_python(program, {weights, folder.path().string()}, text), 0) << text;
   EXPECT_EQ(folder.size(), 5U);
 }
 
-// Contract: exit code 2 and one line that names the file.
+// Contract: exit code 2 and one line that names the file and what is wrong.
 TEST_F(PyTorch, RefusesWhatAreNoWeights) {
   const test::TemporaryFolder folder;
-  const auto file = folder / "w.safetensors";
-  const auto expect_refused = [&](const std::string& part) {
-    std::string text;
-    EXPECT_EQ(run_script({file.string()}, text), 2) << text;
-    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
-    EXPECT_NE(text.find("w.safetensors"), std::string::npos) << text;
-    EXPECT_NE(text.find(part), std::string::npos) << text;
+  std::vector<std::string> files;
+  std::vector<std::string> parts;
+  const auto refused = [&](const std::string& part) {
+    parts.push_back(part);
+    files.push_back((folder / ("w" + std::to_string(files.size()))).string());
+    return files.back();
   };
-  expect_refused("No such file");
+  refused("No such file");
   const auto network = test::random_network(nn::mlp({3, 4, 2}));
-  train::save_network(network, file);
-  const auto bytes = read_file(file);
-  write_file(file, bytes.substr(0, bytes.size() - 8));
-  expect_refused("damaged");
-  write_file(file, bytes.substr(0, 100));
-  expect_refused("damaged");
+  train::save_network(network, folder / "whole.safetensors");
+  const auto bytes = read_file(folder / "whole.safetensors");
+  write_file(refused("damaged"), bytes.substr(0, bytes.size() - 8));
+  write_file(refused("damaged"), bytes.substr(0, 100));
   auto flipped = bytes;
   flipped.back() = static_cast<char>(flipped.back() ^ 1);
-  write_file(file, flipped);
-  expect_refused("checksum");
+  write_file(refused("checksum"), flipped);
   train::NamedTensors tensors;
   for (const auto& one : network->named_parameters()) tensors.emplace_back(one.key(), one.value());
-  const auto write = [&](const std::map<std::string, std::string>& metadata) {
-    AtomicFile other(file);
-    train::write_safetensors(other.stream(), tensors, metadata);
-    other.commit();
-  };
-  write({});
-  expect_refused("does not say");
-  write({{"layers", R"([{"in_features": 3, "out_features": 4, "activation": "softmax"}])"}});
-  expect_refused("not known here");
-  write({{"layers", R"([{"in_features": 3, "out_features": 5}, {"in_features": 5,
-                         "out_features": 2}])"}});
-  expect_refused("layer1.weight has the sizes (4, 3)");
+  write_numbers(refused("does not say"), tensors);
+  write_numbers(
+      refused("not known here"), tensors,
+      {{"layers", R"([{"in_features": 3, "out_features": 4, "activation": "softmax"}])"}});
+  write_numbers(refused("layer1.weight has the sizes (4, 3)"), tensors,
+                {{"layers", R"([{"in_features": 3, "out_features": 5},
+                                {"in_features": 5, "out_features": 2}])"}});
   // As files of older versions describe themselves.
-  write({{"widths", "3,4,2"}, {"activations", "identity,identity"}});
+  const auto older = (folder / "older").string();
+  write_numbers(older, tensors, {{"widths", "3,4,2"}, {"activations", "identity,identity"}});
+  files.push_back(older);
+
   std::string text;
-  EXPECT_EQ(run_script({file.string()}, text), 0) << text;
+  ASSERT_EQ(
+      run_python("print('codes', *[pcxx_weights.main([f]) for f in sys.argv[1:]])\n", files, text),
+      0);
+  EXPECT_NE(text.find("codes 2 2 2 2 2 2 2 0\n"), std::string::npos) << text;
+  std::istringstream lines(text.substr(text.find("codes")));
+  std::string line;
+  std::getline(lines, line);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    ASSERT_TRUE(std::getline(lines, line)) << text;
+    EXPECT_NE(line.find(files[i]), std::string::npos) << line;
+    EXPECT_NE(line.find(parts[i]), std::string::npos) << line;
+  }
+  EXPECT_FALSE(std::getline(lines, line)) << line;
 }
 
 }  // namespace
