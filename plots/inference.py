@@ -9,19 +9,7 @@ import numpy as np
 import records
 import style
 
-# Colour-blind safe; solvers of one kind share a hue, and their step sizes differ by dashes.
-COLOURS = {
-    "lbfgs": "#0072B2",
-    "error_descent": "#D55E00",
-    "state_descent": "#00543D",
-    "closed_form": "0.3",
-}
-NAMES = {
-    "lbfgs": "L-BFGS",
-    "error_descent": "error descent",
-    "state_descent": "state descent",
-    "closed_form": "closed form",
-}
+# Solvers of one kind share a hue, and their step sizes differ by dashes.
 DASHES = ("-", (0, (4, 1.3)), (0, (1.5, 1.2)), (0, (5, 1.2, 1, 1.2)))
 LEAST = 1e-8  # relative gaps below are rounding
 
@@ -44,7 +32,7 @@ def rows_of(measured, solver):
 
 def label(solver):
     name, step = solver
-    text = NAMES.get(name, name)
+    text = style.label_of_solver(name)
     if step > 0:
         return f"{text}, step {step:g}"
     return f"{text}, step from curvature" if name == "error_descent" else text
@@ -60,7 +48,7 @@ def draw_panel(ax, everything, metric):
         values = np.where(np.isfinite(values), np.maximum(values, LEAST), np.nan)
         with np.errstate(all="ignore"):
             low, middle, high = (quantile(values, q) for q in (0.25, 0.5, 0.75))
-        line = {"color": COLOURS.get(solver[0], "0.5"), "linestyle": dash, "linewidth": 1.5}
+        line = {"color": style.colour_of_solver(solver[0]), "linestyle": dash}
         ax.fill_between(passes, low, high, color=line["color"], alpha=0.15, linewidth=0)
         ax.plot(passes, middle, label=label(solver), **line)
     ax.set_xscale("symlog", linthresh=1, linscale=0.4)
@@ -82,7 +70,10 @@ def draw(folders):
     draw_panel(residual, everything, "residual")
     gap.set_ylabel("mean energy above the least known, relative")
     residual.set_ylabel("largest residual of a sample")
-    fig.legend(*gap.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    if style.chosen.legend:
+        columns = max(1, min(3, int(fig.get_figwidth() / style.points(2.3))))
+        handles = gap.get_legend_handles_labels()
+        fig.legend(*handles, loc="outside lower center", ncols=columns, frameon=False)
     return fig
 
 

@@ -27,7 +27,7 @@ WIDE = 12.0  # inches: four axes or more beside each other
 NARROW = 4.8  # only one
 MOST_ACROSS = 4  # cells of a panel beside each other
 IDEAL = {"color": "0.7", "linestyle": "--", "linewidth": 1, "zorder": 3.5}
-trajectory.NOTE = "From the dot to the star, the target. Grey dashes: the straight way."
+TRAJECTORY_NOTE = "From the dot to the star, the target. Grey dashes: the straight way."
 
 
 @dataclass
@@ -311,7 +311,7 @@ def explanation(units, profile):
             seeds = style.seeds_text(*(unit.everything for unit in of_kind[kind]))
             lines.append(note.format(seeds=seeds))
     if "trajectory" in of_kind:
-        lines.append(trajectory.NOTE)
+        lines.append(TRAJECTORY_NOTE)
     if profile:
         lines.append(f"Profile: {profile}.")
     return "\n".join(lines)
@@ -328,7 +328,8 @@ def draw(out, figure, profile):
     width = WIDE if count > 3 else style.WIDTH if count > 1 else NARROW
     note = explanation(units, profile)
     fig = style.figure(height_of_figure(bands, count, note), width)
-    fig.suptitle(heading(figure, width), x=0.01, ha="left", fontsize=9.5, weight="bold")
+    width = fig.get_figwidth() / style.points(1)
+    fig.suptitle(heading(figure, width), x=0.01, ha="left", fontsize=style.points(9.5), weight="bold")
     add_axes(fig, bands)
     for unit in units:
         draw_unit(unit)
@@ -417,8 +418,9 @@ def draw_all(out, names):
     folder = Path(out) / "figures"
     folder.mkdir(exist_ok=True)
     for figure in selected(description["figures"], names):
-        fig = draw(out, figure, description.get("profile", ""))
-        write(fig, folder, f"figure{figure['id']}")
+        with style.using():
+            fig = draw(out, figure, description.get("profile", ""))
+            write(fig, folder, f"figure{figure['id']}")
         print(f"figure {figure['id']}: {folder / ('figure' + figure['id'])}.png and .pdf", flush=True)
 
 
@@ -427,12 +429,7 @@ def main(argv=None):
     parser.add_argument("out", help="folder of a reproduction, with paper.json")
     parser.add_argument("--figure", nargs="+", default=[], help="only these, by id (default all)")
     arguments = parser.parse_args(argv)
-    try:
-        draw_all(arguments.out, arguments.figure)
-    except (FigureError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return style.attempt(parser.prog, lambda: draw_all(arguments.out, arguments.figure))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
-"""What all figures share: the models' lines, words, axes, the legend, and the command line."""
+"""What all figures share: the models' lines, words, axes, the legend, and the command line. It is the
+one place of sizes and colours; `using` replaces them."""
 
 import argparse
+import contextlib
 import math
 import sys
 import textwrap
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import is_color_like
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from records import FigureError
@@ -20,27 +22,29 @@ from records import FigureError
 WIDTH = 7.2  # inches: two columns of a paper
 MOST_POINTS = 200  # of a line: more are not seen, and make large files
 FORMATS = (".png", ".pdf", ".svg")
-
-plt.rcParams.update(
-    {
-        "font.size": 8,
-        "axes.labelsize": 8,
-        "axes.titlesize": 8.5,
-        "xtick.labelsize": 7.5,
-        "ytick.labelsize": 7.5,
-        "legend.fontsize": 8,
-        "axes.linewidth": 0.7,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "0.92",
-        "grid.linewidth": 0.6,
-        "savefig.dpi": 200,
-        "pdf.fonttype": 42,
-        "svg.fonttype": "none",
-    }
-)
+FONT = 8  # points; all other sizes of text follow it
+TEXT_SIZES = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 8,
+}
+PARAMETERS = {
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.92",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 6,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
 
 # ---- models
 #
@@ -73,6 +77,178 @@ OTHERS = {  # rivals that are neither the paper's nor ours
     "adam": {"color": "0.45", "markeredgecolor": "0.45", "linestyle": ":", "marker": "x"},
     "collapsed": {"color": "black", "markeredgecolor": "black", "linestyle": ":", "marker": "*"},
 }
+SOLVERS = {  # of the inference: name, colour
+    "lbfgs": ("L-BFGS", "#0072B2"),
+    "error_descent": ("error descent", "#D55E00"),
+    "state_descent": ("state descent", "#00543D"),
+    "closed_form": ("closed form", "0.3"),
+}
+
+
+# ---- a style of one's own
+
+
+@dataclass
+class Chosen:
+    """What `using` was given instead of the figures' own: sizes in inches, whether legend and note are
+    drawn, and looks by (kind, name), such as ("colour", "pc")."""
+
+    width: float | None = None
+    height: float | None = None
+    legend: bool = True
+    note: bool = True
+    looks: dict = field(default_factory=dict)
+
+    def look(self, kind, name, usual):
+        return self.looks.get((kind, name), usual)
+
+
+chosen = Chosen()
+
+
+@contextlib.contextmanager
+def using(style=None, settings=None):
+    """Figures that are drawn and saved inside look like this: `style` is a matplotlib style, a file
+    or a name, and settings are, over it, values of
+
+        width, height   inches                          colour.MODEL    any colour of matplotlib
+        font            points, other text follows      marker.NAME     any marker of matplotlib
+        dpi             of PNG                          dash.NAME       -, --, -. or :
+        legend, note    whether there is one            label.NAME      words of the legend
+
+    and of matplotlib's own parameters, such as lines.linewidth. MODEL is a rule, a rule and its
+    rescaling (pc.projection) or a solver; NAME of label a rule or a rescaling, of marker and dash a
+    rescaling (none for the plain rules)."""
+    global chosen
+    before = chosen
+    with matplotlib.rc_context():
+        try:
+            chosen = _choose(style, settings or {})
+            yield
+        finally:
+            chosen = before
+
+
+def _choose(style, settings):
+    of_style = _parameters_of(style) if style else {}
+    result = Chosen()
+    result.width, result.height = of_style.pop("figure.figsize", (None, None))
+    matplotlib.rcParams.update(PARAMETERS | _text_sizes(of_style.get("font.size", FONT)) | of_style)
+    for key, value in settings.items():
+        _apply(result, key, value)
+    return result
+
+
+def _text_sizes(font):
+    return {name: size * font / FONT for name, size in TEXT_SIZES.items()}
+
+
+def _parameters_of(style):
+    """The parameters that a style sets, and no others."""
+    if style in plt.style.library:
+        return dict(plt.style.library[style])
+    try:
+        for text in Path(style).read_text(encoding="utf-8").splitlines():
+            key = text.partition("#")[0].partition(":")[0].strip()
+            if key and key not in matplotlib.rcParams:
+                raise FigureError(f"{style}: matplotlib has no parameter {key}")
+        found = matplotlib.rc_params_from_file(style, fail_on_error=True, use_default_template=False)
+    except ValueError as error:
+        raise FigureError(f"{style}: {_one_line(error)}") from None
+    return {name: value for name, value in found.items() if name != "backend"}
+
+
+def _apply(result, key, value):
+    kind, _, name = key.partition(".")
+    if key in ("width", "height"):
+        setattr(result, key, _positive(key, value))
+    elif key == "font":
+        matplotlib.rcParams.update(_text_sizes(_positive(key, value)))
+    elif key == "dpi":
+        matplotlib.rcParams["savefig.dpi"] = _positive(key, value)
+    elif key in ("legend", "note"):
+        setattr(result, key, _truth(key, value))
+    elif kind in LOOKS and name:
+        result.looks[kind, name] = _look(key, value)
+    elif key in matplotlib.rcParams:
+        try:
+            matplotlib.rcParams[key] = value
+        except ValueError as error:
+            raise FigureError(f"{key}={value}: {_one_line(error)}") from None
+    else:
+        raise FigureError(f"there is no style key {key}")
+
+
+def _one_line(error):
+    return " ".join(str(error).split())
+
+
+def _positive(key, value):
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1e4:
+        raise FigureError(f"{key} is a positive number, not '{value}'")
+    return number
+
+
+def _truth(key, value):
+    words = {"true": True, "false": False}
+    if str(value).lower() not in words:
+        raise FigureError(f"{key} is true or false, not '{value}'")
+    return words[str(value).lower()]
+
+
+def _look(key, value):
+    """A value of colour, marker, dash or label, once both are known to exist."""
+    kind, _, name = key.partition(".")
+    names, fits = LOOKS[kind]
+    if name not in names():
+        raise FigureError(f"there is no style key {key}: {kind} is of {', '.join(names())}")
+    if not fits(value):
+        raise FigureError(f"{key} is no {kind} of matplotlib's: '{value}'")
+    return value
+
+
+def _rescalings():
+    return [*DASHES, *OTHERS]
+
+
+def _models():
+    rules = [rule if r == "none" else f"{rule}.{r}" for rule in RULES for r in DASHES]
+    return [*rules, *OTHERS, *SOLVERS]
+
+
+def _is_marker(value):
+    try:
+        return bool(MarkerStyle(value))
+    except ValueError:
+        return False
+
+
+LOOKS = {  # the names that a kind is of, and whether a value is one
+    "colour": (_models, is_color_like),
+    "marker": (_rescalings, _is_marker),
+    "dash": (_rescalings, lambda value: value in ("-", "--", "-.", ":")),
+    "label": (lambda: [*RULES, *DASHES, *SOLVERS], lambda value: isinstance(value, str)),
+}
+
+
+def points(size):
+    """A size of text, written for the usual font, for the chosen one."""
+    return size * matplotlib.rcParams["font.size"] / FONT
+
+
+def colour_of_solver(name):
+    return chosen.look("colour", name, SOLVERS.get(name, (name, "0.5"))[1])
+
+
+def label_of_solver(name):
+    return chosen.look("label", name, SOLVERS.get(name, (name, ""))[0])
+
+
+# ---- the look of models
 
 
 def parts(model):
@@ -99,22 +275,37 @@ def line(model):
     look = {
         "color": colour,
         "linestyle": DASHES.get(rescaling, ":"),
-        "linewidth": 2 if ours else 1.4,
+        "linewidth": (2 if ours else 1.4) * matplotlib.rcParams["lines.linewidth"] / 1.5,
         "zorder": 2 if ours else 2.5,
         "marker": MARKERS.get(rescaling, "P"),
-        "markersize": 6 if ours else 4.5,
+        "markersize": (6 if ours else 4.5) * matplotlib.rcParams["lines.markersize"] / 6,
         "markeredgewidth": 1.1,
         "markeredgecolor": colour,
         "markerfacecolor": "white" if rule == "bp" else colour,
     }
-    return look | OTHERS.get(variant, {})
+    return _as_chosen(look | OTHERS.get(variant, {}), rule, rescaling, variant)
+
+
+def _as_chosen(look, rule, rescaling, variant):
+    colour = chosen.look(
+        "colour", variant or (rule if rescaling == "none" else f"{rule}.{rescaling}"), look["color"]
+    )
+    face = look["markerfacecolor"] if look["markerfacecolor"] == "white" else colour
+    kind = variant or rescaling
+    return look | {
+        "color": colour,
+        "markeredgecolor": colour,
+        "markerfacecolor": face,
+        "marker": chosen.look("marker", kind, look["marker"]),
+        "linestyle": chosen.look("dash", kind, look["linestyle"]),
+    }
 
 
 def label(model):
     rule, rescaling, variant = parts(model)
-    name = RULES.get(rule, rule)
+    name = chosen.look("label", rule, RULES.get(rule, rule))
     if rescaling != "none":
-        name += " + " + rescaling.replace("_", " ")
+        name += " + " + chosen.look("label", rescaling, rescaling.replace("_", " "))
     if variant == "collapsed":
         return f"{name}, whole map"
     if variant:
@@ -217,7 +408,7 @@ def letter(ax, text):
         xycoords="axes fraction",
         textcoords="offset points",
         ha="right",
-        fontsize=11,
+        fontsize=points(11),
         weight="bold",
     )
 
@@ -226,21 +417,20 @@ def letter(ax, text):
 
 
 def figure(height, width=WIDTH):
-    return plt.figure(figsize=(width, height), layout="constrained")
+    size = (chosen.width or width, chosen.height or height)
+    return plt.figure(figsize=size, layout="constrained")
 
 
 def legend(fig, models, note, show=True):
     """The models under the panels, one rule below the other, and a few lines of explanation."""
     models = in_order(models)
     width, height = fig.get_size_inches()
-    note = fold_note(note, any(map(is_ours, models)), int(19 * width))
-    foot = 0.2 + 0.13 * note.count("\n")
-    fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=7, color="0.3")
-    if not show:
+    foot = _draw_note(fig, note, models) if chosen.note else 0.05
+    if not (show and chosen.legend):
         fig.get_layout_engine().set(rect=(0, foot / height, 1, 1 - foot / height))
         return
     columns = columns_of_legend(models, width)
-    top = foot + 0.1 + 0.19 * math.ceil(len(models) / columns)
+    top = foot + points(0.1 + 0.19 * math.ceil(len(models) / columns))
     handles = [Line2D([], [], label=label(model), **line(model)) for model in models]
     fig.legend(
         handles=handles,
@@ -253,6 +443,14 @@ def legend(fig, models, note, show=True):
         columnspacing=1.6,
     )
     fig.get_layout_engine().set(rect=(0, top / height, 1, 1 - top / height))
+
+
+def _draw_note(fig, note, models):
+    """The inches that it takes."""
+    width, height = fig.get_size_inches()
+    note = fold_note(note, any(map(is_ours, models)), int(19 * width / points(1)))
+    fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=points(7), color="0.3")
+    return points(0.2 + 0.13 * note.count("\n"))
 
 
 def fold_note(note, ours, characters):
@@ -270,8 +468,8 @@ def columns_of_legend(models, width):
     longest = {}
     for model in models:
         longest[model[1]] = max(longest.get(model[1], 0), len(label(model)))
-    inches = sum(0.6 + 0.062 * characters for characters in longest.values())
-    return len(longest) if inches < width else min(int(width / 2.3), len(longest))
+    inches = sum(0.6 + points(0.062) * characters for characters in longest.values())
+    return len(longest) if inches < width else max(1, min(int(width / points(2.3)), len(longest)))
 
 
 # ---- command line
@@ -284,18 +482,32 @@ def run(description, draw, folders="+", argv=None):
     parser.add_argument("--out", help="picture: .png, .pdf or .svg (default FOLDER/figure.png)")
     arguments = parser.parse_args(argv)
     out = Path(arguments.out or Path(arguments.folder[0]) / "figure.png")
+    return attempt(parser.prog, lambda: draw_to(out, lambda: draw(arguments.folder)))
+
+
+def attempt(program, action):
+    """Exit code of a program that does it: 2, after one sentence, for what the user can mend."""
+    matplotlib.use("Agg")
     try:
-        _check(out)
-        fig = draw(arguments.folder)
-        fig.savefig(out)
+        action()
     except (FigureError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _check(out):
+def draw_to(out, draw, style=None, settings=None):
+    """Saves the figure that `draw()` makes, whole or not at all."""
     if out.suffix not in FORMATS:
         raise FigureError(f"{out} is no picture: its name ends in none of {', '.join(FORMATS)}")
     if not out.parent.is_dir():
         raise FigureError(f"there is no folder {out.parent}")
+    with using(style, settings):
+        fig = draw()
+        temporary = out.with_name(f".{out.name}.tmp")
+        try:
+            fig.savefig(temporary, format=out.suffix[1:])
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+            plt.close(fig)

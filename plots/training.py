@@ -119,7 +119,8 @@ def draw_curves(ax, models, metric):
         ax.plot(steps, 10**mean, markevery=(start, every), **style.line(trained.model))
     if everywhere:
         text = "\n".join(everywhere)
-        ax.text(0.03, 0.03, text, transform=ax.transAxes, fontsize=6.5, color="0.3", zorder=5, bbox=BOX)
+        look = {"fontsize": style.points(6.5), "color": "0.3", "zorder": 5, "bbox": BOX}
+        ax.text(0.03, 0.03, text, transform=ax.transAxes, **look)
     ax.set_yscale("log")
     style.log_axis(ax.yaxis, *ax.get_ylim())
     ax.set_xlabel("steps")
@@ -174,7 +175,7 @@ def _draw_best(ax, trained, look, error):
             textcoords="offset points",
             ha="right" if trained.at_edge < 0 else "left",
             va="center",
-            fontsize=9,
+            fontsize=style.points(9),
             color=look["color"],
         )
 

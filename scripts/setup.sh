@@ -3,7 +3,8 @@
 #
 # usage: scripts/setup.sh [--cuda] [--tests] [--help]
 #   --cuda   LibTorch with CUDA (needs the CUDA toolkit, nvcc); otherwise the CPU build
-#   --tests  as root also Chromium, with which one test opens a report (it is skipped without)
+#   --tests  also what some tests need, which are skipped without: tensorboard into .venv (55 MB),
+#            and as root Chromium, to open a report
 #
 #   1. Debian 12 and Ubuntu 24.04 packages: compiler, CMake, Ninja and libraries (root or sudo,
 #      only if one is missing).
@@ -186,9 +187,21 @@ set_up_figures() {
   fi
 }
 
+# ---- tests
+
+has_tensorboard() { .venv/bin/python -c 'import tensorboard' 2>/dev/null; }
+
+set_up_tests() {
+  if has_tensorboard || ! can_make_venv; then return; fi
+  make_venv
+  say "installing tensorboard into .venv"
+  pip_install tensorboard || say "going on without tensorboard"
+}
+
 parse_arguments "$@"
 say "looking for compiler, CMake, Ninja, libraries, LibTorch and matplotlib"
 set_up_packages
 set_up_torch
 set_up_figures
+if $tests; then set_up_tests; fi
 if $changed; then say "set-up done"; else say "nothing to install"; fi

@@ -43,6 +43,16 @@ class Autoencoding final : public train::ImageTask {
   }
 };
 
+// For TensorBoard, among the curves of the network that made it.
+void show(Run& run, const train::ImageModel& result, const at::Tensor& pixels) {
+  if (run.tensorboard() == nullptr) return;
+  const auto cell = run.records()
+                        .cell(result.model)
+                        .with("learning_rate", result.best->rate)
+                        .with("seed", result.seeds.front());
+  run.tensorboard()->image(cell, result.model.integer("steps"), "reconstructions", pixels);
+}
+
 // Test images above what the first network of each model makes of them.
 void write_reconstructions(Run& run, const train::ImageSweep& sweep,
                            const std::vector<train::ImageModel>& results) {
@@ -57,8 +67,10 @@ void write_reconstructions(Run& run, const train::ImageSweep& sweep,
     if (result.networks.empty()) continue;
     rows.push_back(result.networks.front()->forward(originals(result.model)).detach());
     names.push_back(result.summary["model"]);
+    show(run, result, picture({rows.front(), rows.back()}, images.rows, images.columns));
   }
-  write_picture(run.folder().file("reconstructions.pgm"), rows, images.rows, images.columns);
+  write_picture(run.folder().file("reconstructions.pgm"),
+                picture(rows, images.rows, images.columns));
   run.summary()["picture_rows"] = names;
 }
 
@@ -103,6 +115,7 @@ train::Program pcxx::programs::autoencoder() {
       .schema = schema(),
       .loads = true,
       .works = true,
+      .curves = true,
       .plot_script = "autoencoder",
       .run = run_autoencoders};
 }

@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-void write_picture(pcxx::AtomicFile& file, const std::vector<at::Tensor>& rows,
-                   std::int64_t image_rows, std::int64_t image_columns) {
+at::Tensor picture(const std::vector<at::Tensor>& rows, std::int64_t image_rows,
+                   std::int64_t image_columns) {
   constexpr std::int64_t kLine = 2;
   const auto count = rows.front().size(0);
   const auto height = static_cast<std::int64_t>(rows.size()) * (image_rows + kLine) - kLine;
@@ -18,7 +18,11 @@ void write_picture(pcxx::AtomicFile& file, const std::vector<at::Tensor>& rows,
           .copy_(bytes[k].view({image_rows, image_columns}));
     }
   }
-  file.stream() << fmt::format("P5\n{} {}\n255\n", width, height);
-  file.stream().write(reinterpret_cast<const char*>(canvas.const_data_ptr<std::uint8_t>()),
-                      canvas.numel());
+  return canvas;
+}
+
+void write_picture(pcxx::AtomicFile& file, const at::Tensor& pixels) {
+  file.stream() << fmt::format("P5\n{} {}\n255\n", pixels.size(1), pixels.size(0));
+  file.stream().write(reinterpret_cast<const char*>(pixels.const_data_ptr<std::uint8_t>()),
+                      pixels.numel());
 }

@@ -3,9 +3,13 @@
 #include <ATen/core/Tensor.h>
 #include <pcxx/core/files.h>
 
+#include <cstdint>
 #include <vector>
 
-/// Writes rows of grey images as one PGM picture: rows[i] is [count, rows * columns] with values in
+/// Rows of grey images as one picture of uint8: rows[i] is [count, rows * columns] with values in
 /// [0, 1], one picture row each, with thin lines between.
-void write_picture(pcxx::AtomicFile& file, const std::vector<at::Tensor>& rows,
-                   std::int64_t image_rows, std::int64_t image_columns);
+at::Tensor picture(const std::vector<at::Tensor>& rows, std::int64_t image_rows,
+                   std::int64_t image_columns);
+
+/// Writes such a picture as PGM.
+void write_picture(pcxx::AtomicFile& file, const at::Tensor& pixels);

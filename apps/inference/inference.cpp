@@ -413,6 +413,7 @@ train::Program pcxx::programs::inference() {
       .schema = schema(),
       .loads = true,
       .works = true,
+      .curves = true,
       .plot_script = "inference",
       .run = [](Run& run) { InferenceRun{run}(); }};
 }

@@ -313,6 +313,7 @@ train::Program pcxx::programs::regression() {
                "--merge runs/fig4b"},
           .schema = schema(),
           .works = true,
+          .curves = true,
           .plot_script = "regression",
           .run = run_regression};
 }

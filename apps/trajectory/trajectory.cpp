@@ -199,6 +199,7 @@ train::Program pcxx::programs::trajectory() {
                        "# two inputs and three outputs",
                        "--set widths=[2,3,3] --set input=[1,0.5] --set target=[-1,1,2]"},
           .schema = schema(),
+          .curves = true,
           .plot_script = "trajectory",
           .run = [](Run& run) { TrajectoryRun{run}(); }};
 }

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "support/process.h"
+#include "support/python.h"
 
 namespace pcxx {
 namespace {
@@ -22,28 +22,62 @@ std::vector<Program> programs() {
           {"autoencoder",
            {"dataset=digits", "samples=100", "test_samples=50", "steps=2", "seeds=1",
             "learning_rate=[0.1,0.3]", "rescaling=[none,projection]"}},
+          {"inference",
+           {"task=teacher", "architecture=dln", "widths=[]", "width=4", "hidden_layers=2",
+            "batch_size=4", "inference_steps=5"}},
           {"classifier",
            {"dataset=digits", "samples=100", "test_samples=50", "steps=2", "seeds=2",
             "learning_rate=[0.1,1e9]", "optimizer=[sgd,adam]"}}};
 }
 
 int run(std::vector<std::string> command, std::string& text) {
-  const test::Process process(std::move(command));
-  const int code = process.wait();
-  text = process.out() + process.errors();
-  return code;
+  return test::run_command(std::move(command), text);
 }
 
 std::string python() {
-  std::string ignored;
-  for (const std::string name : {PCXX_SOURCE_DIR "/.venv/bin/python", "python3"}) {
-    if (name.front() == '/' && !fs::exists(name)) continue;
-    if (run({name, "-c", "import numpy, matplotlib"}, ignored) == 0) return name;
-  }
-  return "";
+  return test::python_with("numpy, matplotlib");
 }
 
-// Contract: a run leaves a picture, and the script draws it again in each format.
+std::ptrdiff_t lines_of(const std::string& text) {
+  return std::count(text.begin(), text.end(), '\n');
+}
+
+// "330 x 250", from the header of a PNG file.
+std::string pixels_of(const fs::path& picture) {
+  const auto bytes = read_file(picture);
+  const auto number = [&](std::size_t place) {
+    unsigned value = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      value = value << 8 | static_cast<unsigned char>(bytes.at(place + i));
+    }
+    return value;
+  };
+  return std::to_string(number(16)) + " x " + std::to_string(number(20));
+}
+
+const std::string kRedraw = PCXX_SOURCE_DIR "/plots/redraw.py";
+
+// Oracle: the sizes that were asked for, as the formats store them: pixels, and points of 1/72
+// inch.
+void expect_redrawn(const std::string& interpreter, const fs::path& folder,
+                    const std::string& results) {
+  const auto style = (folder / "own.mplstyle").string();
+  write_file(style, "font.family: monospace  # a comment\nsavefig.dpi: 100\naxes.grid: False\n");
+  const std::vector<std::string> common{interpreter, kRedraw,   results,  "--style", style,
+                                        "--size",    "3.3x2.5", "--font", "6"};
+  for (const std::string name : {"own.png", "own.pdf"}) {
+    auto command = common;
+    command.insert(command.end(), {"--out", (folder / name).string(), "--set", "note=false"});
+    std::string text;
+    ASSERT_EQ(run(command, text), 0) << text;
+    EXPECT_EQ(text, (folder / name).string() + "\n");
+  }
+  EXPECT_EQ(pixels_of(folder / "own.png"), "330 x 250");
+  EXPECT_NE(read_file(folder / "own.pdf").find("/MediaBox [ 0 0 237.6 180 ]"), std::string::npos);
+}
+
+// Contract: a run leaves a picture, the script draws it again in each format, and redraw.py in a
+// style and a size of one's own.
 TEST(Plots, DrawWhatTheProgramsWrite) {
   const auto interpreter = python();
   if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
@@ -60,6 +94,7 @@ TEST(Plots, DrawWhatTheProgramsWrite) {
     const auto script = PCXX_SOURCE_DIR "/plots/" + name + ".py";
     ASSERT_EQ(run({interpreter, script, results, "--out", pdf}, text), 0) << text;
     EXPECT_TRUE(read_file(pdf).starts_with("%PDF"));
+    expect_redrawn(interpreter, folder.path(), results);
 
     EXPECT_EQ(run({interpreter, script, (folder / "absent").string()}, text), 2);
     EXPECT_NE(text.find("absent"), std::string::npos);
@@ -112,10 +147,6 @@ void write_reproduction(const fs::path& out) {
       {"id": "2E", "title": "errors", "program": "pcxx-regression", "folder": "panels/2E"}]},
     {"id": "7", "title": "Rates", "plot": "curves_and_sweeps", "columns": 3, "panels": [
       {"id": "7", "title": "batches", "program": "pcxx-regression", "folder": "panels/7"}]}]})");
-}
-
-std::ptrdiff_t lines_of(const std::string& text) {
-  return std::count(text.begin(), text.end(), '\n');
 }
 
 const std::string kPaper = PCXX_SOURCE_DIR "/plots/paper.py";
@@ -183,6 +214,114 @@ TEST(Plots, RefuseWhatIsNoReproduction) {
   expect_refused({folder}, "paper.json");
   write_file(out / "paper.json", "figures");
   expect_refused({folder}, "not JSON");
+}
+
+// The folder of a regression of BP and PC with its environment.json.
+void write_regression(const fs::path& folder) {
+  write_run(folder, {"map_error"});
+  write_file(folder / "environment.json", R"({"program": "pcxx-regression"})");
+}
+
+// Oracle: the settings, as SVG has them in words: colours of lines and the words of the legend.
+TEST(Redraw, TakesColoursDashesAndWords) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const test::TemporaryFolder folder;
+  write_regression(folder / "run");
+  const auto results = (folder / "run").string();
+  std::string text;
+  ASSERT_EQ(run({interpreter, kRedraw, results, "--format", "svg"}, text), 0) << text;
+  const auto usual = read_file(folder / "run/redrawn.svg");
+  ASSERT_EQ(run({interpreter, kRedraw, results, "--out", (folder / "own.svg").string(),  //
+                 "--set", "colour.pc=#123456", "--set", "marker.none=X",                 //
+                 "--set", "dash.none=--", "--set", "label.pc=Predictive coding",         //
+                 "--set", "lines.linewidth=3", "--set", "note=false"},
+                text),
+            0)
+      << text;
+  const auto own = read_file(folder / "own.svg");
+  for (const std::string part :
+       {"stroke: #123456", ">Predictive coding<", "stroke-dasharray", "stroke-width: 2.8"}) {
+    EXPECT_EQ(usual.find(part), std::string::npos) << part;
+    EXPECT_NE(own.find(part), std::string::npos) << part;
+  }
+  for (const std::string part : {"stroke: #0072b2", ">PC<", ">Curves: "}) {
+    EXPECT_NE(usual.find(part), std::string::npos) << part;
+    EXPECT_EQ(own.find(part), std::string::npos) << part;
+  }
+  EXPECT_NE(own.find("stroke: #e69f00"), std::string::npos);  // BP's stays
+}
+
+// Contract: exit code 2, one sentence with what is wrong, and no picture.
+TEST(Redraw, RefusesWhatIsNoStyle) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const test::TemporaryFolder folder;
+  write_regression(folder / "run");
+  const auto results = (folder / "run").string();
+  const auto expect_refused = [&](const std::vector<std::string>& words, const std::string& part) {
+    SCOPED_TRACE(part);
+    std::vector<std::string> command{interpreter, kRedraw, results};
+    command.insert(command.end(), words.begin(), words.end());
+    std::string text;
+    EXPECT_EQ(run(command, text), 2) << text;
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+    EXPECT_EQ(lines_of(text), 1) << text;
+    EXPECT_FALSE(fs::exists(folder / "run/redrawn.png"));
+  };
+  for (const std::string text :
+       {"colour=red", "colour.abc=red", "colour.pc.none=red", "marker.pc=o", "wdith=3", "=3"}) {
+    expect_refused({"--set", text}, "no style key " + text.substr(0, text.find('=')));
+  }
+  for (const std::string text : {"colour.pc=reddish", "marker.none=oo", "dash.none=dots",
+                                 "width=-1", "font=big", "legend=maybe", "lines.linewidth=thick"}) {
+    expect_refused({"--set", text}, text.substr(0, text.find('=')));
+  }
+  expect_refused({"--set", "width"}, "'width'");
+  expect_refused({"--size", "3.3"}, "'3.3'");
+  expect_refused({"--size", "0x2"}, "width");
+  expect_refused({"--style", (folder / "absent").string()}, "absent");
+  write_file(folder / "bad.mplstyle", "font.sizes: 3\n");
+  expect_refused({"--style", (folder / "bad.mplstyle").string()}, "no parameter font.sizes");
+  write_file(folder / "bad.mplstyle", "font.size: big\n");
+  expect_refused({"--style", (folder / "bad.mplstyle").string()}, "bad.mplstyle");
+  expect_refused({"--out", (folder / "a.pdf").string(), "--format", "png"}, "a.pdf");
+  expect_refused({"--out", (folder / "a.txt").string()}, "a.txt");
+  expect_refused({"--figure", "7"}, "no figure 7");
+  for (const std::string text : {"{}", "none", R"({"program": "pcxx-other"})", "[]"}) {
+    write_file(folder / "run/environment.json", text);
+    expect_refused({}, results);
+  }
+}
+
+// By hand: 8 measurements; the size that was asked for; and the user's own parameters of matplotlib
+// stay as they were.
+TEST(Redraw, IsAModuleToo) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const test::TemporaryFolder folder;
+  write_regression(folder / "run");
+  write_reproduction(folder / "paper");
+  const std::string script =
+      "import sys; sys.path.insert(0, sys.argv[1])\n"
+      "import matplotlib\n"
+      "matplotlib.rcParams['font.size'] = 13\n"
+      "before = dict(matplotlib.rcParams)\n"
+      "import pcxx_plots\n"
+      "records = pcxx_plots.load(sys.argv[2])\n"
+      "print(len(records['value']), records['value'].sum(), sorted(set(records['rule'])))\n"
+      "fig = pcxx_plots.figure(sys.argv[2], size=(4, 3), font=10)\n"
+      "print(*fig.get_size_inches(), len(fig.axes), fig.axes[0].xaxis.label.get_size())\n"
+      "fig = pcxx_plots.figure(sys.argv[3], of='7', settings={'width': 5})\n"
+      "print(fig.get_figwidth())\n"
+      "print([k for k in before if k != 'backend' and before[k] != matplotlib.rcParams[k]])\n";
+  std::string text;
+  ASSERT_EQ(run({interpreter, "-c", script, PCXX_SOURCE_DIR "/plots", (folder / "run").string(),
+                 (folder / "paper").string()},
+                text),
+            0)
+      << text;
+  EXPECT_EQ(text, "8 6.0 ['bp', 'pc']\n4.0 3.0 2 10.0\n5.0\n[]\n");
 }
 
 }  // namespace

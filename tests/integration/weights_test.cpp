@@ -8,7 +8,7 @@
 
 #include "support/environment.h"
 #include "support/idx_files.h"
-#include "support/process.h"
+#include "support/python.h"
 
 namespace pcxx {
 namespace {
@@ -16,22 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 using Words = std::vector<std::string>;
-
-int run(Words command, std::string& text) {
-  const test::Process process(std::move(command));
-  const int code = process.wait();
-  text = process.out() + process.errors();
-  return code;
-}
-
-std::string python_with_numpy() {
-  std::string ignored;
-  for (const std::string name : {PCXX_SOURCE_DIR "/.venv/bin/python", "python3"}) {
-    if (name.front() == '/' && !fs::exists(name)) continue;
-    if (run({name, "-c", "import numpy"}, ignored) == 0) return name;
-  }
-  return "";
-}
 
 // Images of 6 x 5 pixels with labels 0 to 3, as IDX files.
 void write_images(const fs::path& folder) {
@@ -45,7 +29,7 @@ void write_images(const fs::path& folder) {
 
 // Oracle: numpy, which reads the files by the description of their format.
 TEST(Weights, GiveTheirTestErrorInNumpy) {
-  const auto interpreter = python_with_numpy();
+  const auto interpreter = test::python_with("numpy");
   if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy";
   const test::Variable drawing("PCXX_PYTHON", "/nonexistent");
   const struct {
@@ -84,13 +68,13 @@ TEST(Weights, GiveTheirTestErrorInNumpy) {
         set("seeds", "2");
         set("learning_rate", "[0.02,0.05]");
         std::string text;
-        ASSERT_EQ(run(command, text), 0) << text;
+        ASSERT_EQ(test::run_command(command, text), 0) << text;
 
         Words check{interpreter, PCXX_SOURCE_DIR "/tests/integration/forward_pass.py", out,
                     (folder / "test_images").string()};
         for (const auto& file : labels) check.push_back((folder / file).string());
         check.insert(check.end(), {"--tolerance", tolerance});
-        EXPECT_EQ(run(check, text), 0) << text;
+        EXPECT_EQ(test::run_command(check, text), 0) << text;
         EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), labels.empty() ? 2 : 4) << text;
       }
     }

@@ -268,8 +268,48 @@ TEST(Checkpoint, SafetensorsDescribeTheNetwork) {
     return texts;
   };
   EXPECT_EQ(metadata(options()),
-            (nlohmann::json{{"widths", "3,5,4"}, {"activations", "relu,identity"}, {"seed", "7"}}));
-  EXPECT_EQ(metadata(nn::linear_residual(4, 3))["residual"], "true,true,true");
+            (nlohmann::json{{"widths", "3,5,4"},
+                            {"activations", "relu,identity"},
+                            {"layers", R"([{"in_features":3,"out_features":5,"activation":"relu",)"
+                                       R"("bias":false,"residual":false},)"
+                                       R"({"in_features":5,"out_features":4,)"
+                                       R"("activation":"identity","bias":false,)"
+                                       R"("residual":false}])"},
+                            {"seed", "7"}}));
+  const auto residual = metadata(nn::linear_residual(4, 3).with_bias().ensemble(2));
+  EXPECT_EQ(residual["residual"], "true,true,true");
+  const auto layers = nlohmann::json::parse(residual["layers"].get<std::string>());
+  ASSERT_EQ(layers.size(), 3U);
+  for (const auto& layer : layers) {
+    EXPECT_EQ(layer, (nlohmann::json{{"in_features", 4},
+                                     {"out_features", 4},
+                                     {"activation", "identity"},
+                                     {"bias", true},
+                                     {"residual", true},
+                                     {"members", 2}}));
+  }
+}
+
+// Contract: a description of other layers is refused also where all sizes fit, as one that is none.
+TEST(Checkpoint, RefusesOtherLayersOfTheSameSizes) {
+  const TemporaryFolder folder;
+  const auto file = folder / "w.safetensors";
+  const auto square = nn::mlp({4, 4, 4}, nn::Activation::kTanh);
+  save_network(random_network(square), file);
+  expect_refused(random_network(nn::mlp({4, 4, 4}, nn::Activation::kReLU)), file,
+                 R"(layer 1 has activation "tanh", not "relu")");
+  expect_refused(random_network(nn::linear_residual(4, 2)), file, "layer 1 has activation");
+  save_network(random_network(nn::linear_residual(4, 2)), file);
+  expect_refused(random_network(nn::mlp({4, 4, 4})), file, "layer 1 has residual true, not false");
+
+  const auto network = random_network(square);
+  const std::pair<std::string, std::string> texts[] = {
+      {"", "damaged"},      {"layers", "damaged"}, {"{}", "damaged"},
+      {"[3,4]", "damaged"}, {"[]", "0 layers"},    {"[{},{}]", "layer 1 has in_features none"}};
+  for (const auto& [text, part] : texts) {
+    write_file(file, by_hand(numbers_of(network), R"("__metadata__":{"layers":")" + text + "\"}"));
+    expect_refused(random_network(square, 2), file, part);
+  }
 }
 
 // Oracle: /dev/full, which refuses every byte as a full disk does; the old file stays.

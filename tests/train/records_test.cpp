@@ -90,6 +90,33 @@ TEST(Records, RefuseAColumnThatIsNotThere) {
   EXPECT_THROW(no_cell().with("seeds", 1), c10::Error);
 }
 
+// By hand: what the cell of the config holds, and nothing where there is no one value or no column.
+TEST(Records, ACellKnowsItsFields) {
+  const auto cell = Cell(config(), columns(config())).with("seed", 2);
+  EXPECT_EQ(cell.field("rule"), "pc");
+  EXPECT_EQ(cell.field("learning_rate"), "0.1");
+  EXPECT_EQ(cell.field("seed"), "2");
+  EXPECT_EQ(cell.field("width"), "");
+  EXPECT_EQ(cell.field("seeds"), "");
+}
+
+// By hand: measurements that belong to no step are not told of.
+TEST(Records, TellOfEveryStep) {
+  std::ostringstream stream;
+  Records records(stream, columns(config()));
+  std::string told;
+  records.add(no_cell(), 0, "before", 1);
+  records.listen([&](const Cell& cell, std::int64_t step, std::string_view metric, double value) {
+    told += fmt::format("{} {} {} {};", cell.field("rule"), step, metric, value);
+  });
+  const auto cell = records.cell(config());
+  records.add(cell, 3, "error", 0.5);
+  records.add(cell, "best", 0.25);
+  records.add(cell, 4, "error", 1.5);
+  EXPECT_EQ(told, "pc 3 error 0.5;pc 4 error 1.5;");
+  EXPECT_EQ(records.rows(), 4);
+}
+
 // Oracle: strtod. Random bit patterns, all magnitudes, come back as the same double; what is not
 // finite is nan, inf or -inf, whatever the sign of the NaN.
 TEST(Records, NumbersReadBackAsTheSameDouble) {

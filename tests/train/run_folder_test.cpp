@@ -103,6 +103,50 @@ TEST(RunFolder, AForeignEnvironmentFileIsNoList) {
   }
 }
 
+// The same contract for files in folders of the run's: those come and go with the files.
+TEST(RunFolder, FilesMayLieInFoldersBelow) {
+  const TemporaryFolder temporary;
+  for (const auto* path : {"run", "run/", "./run"}) {
+    const fs::path out = fs::path(temporary.path()) / path;
+    {
+      RunFolder folder(out);
+      folder.write("a/b/one", "1");
+      folder.write("a/two", "2");
+      folder.write("a/b/one", "2");
+      EXPECT_EQ(folder.names(), (std::vector<std::string>{"a/b/one", "a/two"}));
+    }
+    EXPECT_EQ(temporary.size(), 0U) << path;
+
+    RunFolder first(out);
+    first.write("a/b/one", "1");
+    first.write("a/two", "2");
+    first.write("environment.json", R"({"files": ["a/b/one", "a/two", "environment.json"]})");
+    first.commit();
+    EXPECT_EQ(read_file(temporary / "run/a/b/one"), "1");
+    EXPECT_EQ(names_in(temporary / "run/a"), (Names{"b", "two"}));
+
+    write_file(temporary / "run/a/b/.one.9-9.partial", "of a run that was killed");
+    RunFolder second(out);
+    second.write("a/b/one", "3");
+    second.write("environment.json", R"({"files": ["a/b/one", "environment.json"]})");
+    second.commit();
+    EXPECT_EQ(names_in(temporary / "run/a"), Names{"b"});
+    EXPECT_EQ(names_in(temporary / "run/a/b"), Names{"one"});
+
+    RunFolder third(out);
+    third.write("environment.json", "{}");
+    third.commit();
+    EXPECT_EQ(names_in(temporary / "run"), Names{"environment.json"});
+    fs::remove_all(temporary / "run");
+  }
+  RunFolder folder(temporary / "run");
+  for (const auto* name : {"a/../b", "/a", "a/", "./a", ""}) {
+    EXPECT_THROW(folder.file(name), c10::Error) << name;
+  }
+  write_file(temporary / "run/file", "");
+  expect_user_error([&] { folder.file("file/below"); }, "run/file");
+}
+
 // A full disk is noticed when the last bytes leave the buffer; /dev/full is one.
 TEST(RunFolder, OneFileThatCannotBeWrittenKeepsAllOthersBack) {
   const TemporaryFolder temporary;
@@ -162,7 +206,9 @@ TEST(RunFolder, FreshOnesAreNeverShared) {
   RunFolder kept = RunFolder::fresh("pcxx-small");
   kept.write("metrics.csv", "");
   kept.commit();
-  { const RunFolder other = RunFolder::fresh("pcxx-small"); }
+  {
+    const RunFolder other = RunFolder::fresh("pcxx-small");
+  }
   EXPECT_EQ(names_in("runs"), Names{kept.path().filename()});
 }
 

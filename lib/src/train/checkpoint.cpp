@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "train/archive.h"
+#include "train/layers_text.h"
 #include "train/safetensors.h"
 
 namespace pcxx::train {
@@ -21,6 +22,7 @@ namespace {
 using Weights = NamedTensors;
 
 constexpr const char* kChecksum = "crc32";
+constexpr const char* kLayers = "layers";
 constexpr const char* kSafetensors = ".safetensors";
 
 Weights weights_of(const nn::NetworkImpl& network) {
@@ -93,7 +95,8 @@ Weights match(const Weights& network, const Weights& file, const std::string& pa
 
 struct Stored {
   Weights weights;
-  std::optional<std::int64_t> checksum;  // files of other programs have none
+  std::optional<std::int64_t> checksum;  // files of other programs have neither this
+  std::optional<std::string> layers;     // nor this
 };
 
 Stored read_archive(const std::string& bytes, const std::string& path) {
@@ -113,9 +116,12 @@ Stored read_archive(const std::string& bytes, const std::string& path) {
 
 Stored read_safetensors_file(const std::string& bytes, const std::string& path) {
   auto file = read_safetensors(bytes, path);
-  Stored stored{std::move(file.tensors), {}};
+  Stored stored{std::move(file.tensors), {}, {}};
   if (const auto sum = file.metadata.find(kChecksum); sum != file.metadata.end()) {
     stored.checksum = std::strtoll(sum->second.c_str(), nullptr, 10);
+  }
+  if (const auto layers = file.metadata.find(kLayers); layers != file.metadata.end()) {
+    stored.layers = layers->second;
   }
   return stored;
 }
@@ -135,6 +141,7 @@ Weights read(const nn::NetworkImpl& network, const fs::path& path) {
     user_error("'{}' is damaged: its weights do not have the checksum they were saved with",
                path.string());
   }
+  if (stored.layers) check_layers(*stored.layers, network.options, path.string());
   return weights;
 }
 
@@ -155,7 +162,8 @@ Metadata description(const nn::NetworkImpl& network) {
     residual.push_back(layer.residual());
   }
   Metadata metadata{{"widths", fmt::format("{}", fmt::join(widths, ","))},
-                    {"activations", fmt::format("{}", fmt::join(activations, ","))}};
+                    {"activations", fmt::format("{}", fmt::join(activations, ","))},
+                    {kLayers, layers_text(network.options)}};
   if (std::find(residual.begin(), residual.end(), true) != residual.end()) {
     metadata["residual"] = fmt::format("{}", fmt::join(residual, ","));
   }

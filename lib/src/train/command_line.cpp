@@ -44,6 +44,11 @@ std::vector<Option> options(const Program& program) {
                    "share --out; a Slurm array's tasks are shards by themselves"});
     all.push_back({"merge", "DIR", "results of the shards in this folder; may be repeated"});
   }
+  if (program.curves) {
+    all.push_back({"tensorboard", "",
+                   "leave the curves of metrics.csv as event files too, for tensorboard --logdir "
+                   "DIR/tensorboard"});
+  }
   all.push_back({"print-config", "", "print every key with its value as TOML, and end"});
   all.push_back({"quiet", "", "print errors only"});
   all.push_back({"version", "", "print the version, and end"});
@@ -133,6 +138,7 @@ CommandLine parse_command_line(const Program& program, int argc, const char* con
     }
   }
   result.resume = program.works && on(parsed, "resume");
+  result.tensorboard = program.curves && on(parsed, "tensorboard");
   result.print_config = on(parsed, "print-config");
   result.quiet = on(parsed, "quiet");
   result.version = on(parsed, "version");

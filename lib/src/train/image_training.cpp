@@ -17,6 +17,7 @@
 #include <limits>
 
 #include "train/registry.h"
+#include "train/safetensors.h"
 
 namespace pcxx::train {
 
@@ -25,7 +26,8 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kDigitsTrain = 60000;
 constexpr std::int64_t kDigitsTest = 10000;
-constexpr std::int64_t kHeldOut = 64;  // test images, in the alignment
+constexpr std::int64_t kHeldOut = 64;   // test images, in the alignment
+constexpr std::int64_t kPredicted = 8;  // test images, in predictions.safetensors
 
 data::Images limit(const data::Images& images, std::int64_t count) {
   return count > 0 ? images.first(count) : images;
@@ -388,6 +390,7 @@ std::vector<ImageModel> ImageSweep::train() {
     summarise(result);
     if (result.best) keep(parts, result);
   }
+  write_predictions(results);
   compare_with_backpropagation(results);
   for (const auto& result : results) summary["models"].push_back(result.summary);
   return results;
@@ -531,6 +534,24 @@ void ImageSweep::keep(const Parts& parts, ImageModel& result) {
                    {"dataset", run_.config().text("dataset")}});
     result.summary["weights"].push_back(name);
   }
+}
+
+// What the saved networks make of some images, for programs that load the weights to compare with.
+void ImageSweep::write_predictions(const std::vector<ImageModel>& results) const {
+  const at::NoGradGuard no_grad;
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& result : results) {
+    const auto count = std::min(kPredicted, sets_.test.size());
+    const auto input = test_batch(result.model).input.narrow(0, 0, count).cpu();
+    for (std::size_t i = 0; i < result.networks.size(); ++i) {
+      tensors["input." + result.model.text("dtype")] = input;
+      tensors["output." + result.summary["weights"][i].get<std::string>()] =
+          result.networks[i]->forward(input);
+    }
+  }
+  if (tensors.empty()) return;
+  write_safetensors(run_.folder().file("predictions.safetensors").stream(),
+                    {tensors.begin(), tensors.end()}, {{"program", run_.program()}});
 }
 
 Table image_table(const Run& run, const std::vector<ImageModel>& results,

@@ -62,11 +62,20 @@ void set_threads(std::int64_t threads) {
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
 }
 
-// A comment says how to repeat the run; --load is no key.
-std::string config_text(const Program& program, const Run& run) {
+// Those that are no keys.
+std::vector<std::string> options_again(const CommandLine& command_line) {
+  std::vector<std::string> words;
+  if (command_line.load) words = {"--load", command_line.load->string()};
+  if (command_line.tensorboard) words.emplace_back("--tensorboard");
+  return words;
+}
+
+// A comment says how to repeat the run.
+std::string config_text(const Program& program, const Run& run, const CommandLine& command_line) {
   std::vector<std::string> command{program.name, "--config",
                                    (run.folder().path() / "config.toml").string()};
-  if (run.load_path()) command.insert(command.end(), {"--load", run.load_path()->string()});
+  const auto options = options_again(command_line);
+  command.insert(command.end(), options.begin(), options.end());
   return fmt::format("# {} {}; to repeat the run: {}\n{}", program.name, PCXX_VERSION,
                      shell_line(command), run.config().toml());
 }
@@ -93,16 +102,19 @@ void write_results(const Program& program, Run& run, const CommandLine& command_
                    double seconds) {
   if (!run.unfinished().empty()) run.summary()["unfinished"] = run.unfinished();
   run.records().flush();
-  run.folder().write("config.toml", config_text(program, run));
+  if (run.tensorboard() != nullptr) run.tensorboard()->write(run.folder());
+  run.folder().write("config.toml", config_text(program, run, command_line));
   run.folder().write("summary.json", json_text(run.summary()));
   run.folder().write("environment.json",
                      environment_text(program, run, command_line.text, seconds));
   run.folder().commit();
 }
 
-std::string resume_command(const Program& program, const Run& run) {
+std::string resume_command(const Program& program, const Run& run,
+                           const CommandLine& command_line) {
   std::vector<std::string> words{program.name, "--resume", "--out", run.folder().path().string()};
-  if (run.load_path()) words.insert(words.end(), {"--load", run.load_path()->string()});
+  const auto options = options_again(command_line);
+  words.insert(words.end(), options.begin(), options.end());
   return shell_line(words);
 }
 
@@ -138,7 +150,7 @@ int end_unfinished(const Program& program, Run& run, const CommandLine& command_
   return fail(
       program,
       fmt::format("interrupted with {} of {} jobs done{}; {}; go on with: {}", jobs - missing, jobs,
-                  begun_text(begun), results, resume_command(program, run)),
+                  begun_text(begun), results, resume_command(program, run, command_line)),
       kInterruptedCode);
 }
 
@@ -178,6 +190,9 @@ int run_experiment(const Program& program, const Config& config, const CommandLi
   if (run.parts()) remove_parts(run);
 
   run.print("results: {}", folder.path().string());
+  if (run.tensorboard() != nullptr) {
+    run.print("curves: {}", shell_line({"tensorboard", "--logdir", folder.path() / "tensorboard"}));
+  }
   if (!program.plot_script.empty()) {
     run.print("{}", draw(folder.path(), program.plot_script).message);
   }

@@ -43,6 +43,12 @@ Cell Cell::with(std::string_view column, const Value& value) const {
   return copy;
 }
 
+std::string Cell::field(std::string_view column) const {
+  const auto found = std::find(columns_->begin(), columns_->end(), column);
+  return found == columns_->end() ? ""
+                                  : fields_[static_cast<std::size_t>(found - columns_->begin())];
+}
+
 void Cell::render() {
   text_.clear();
   for (const auto& field : fields_) text_ += csv_field(field) + ',';
@@ -56,6 +62,7 @@ Records::Records(std::ostream& stream, Columns columns)
 
 void Records::add(const Cell& cell, std::int64_t step, std::string_view metric, double value) {
   append(cell, fmt::format_int(step).c_str(), metric, value);
+  if (listener_) listener_(cell, step, metric, value);
 }
 
 void Records::add(const Cell& cell, std::string_view metric, double value) {

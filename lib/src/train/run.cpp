@@ -23,7 +23,12 @@ Run::Run(const Program& program, Config config, c10::Device device, RunFolder& f
       device_(device),
       folder_(folder),
       command_line_(std::move(command_line)),
-      records_(folder.file("metrics.csv").stream(), columns(config_)) {}
+      records_(folder.file("metrics.csv").stream(), columns(config_)) {
+  if (!command_line_.tensorboard) return;
+  tensorboard_.emplace(varied_keys());
+  records_.listen([this](const Cell& cell, std::int64_t step, std::string_view metric,
+                         double value) { tensorboard_->scalar(cell, step, metric, value); });
+}
 
 const std::string& Run::program() const {
   return program_.name;

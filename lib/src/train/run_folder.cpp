@@ -38,8 +38,21 @@ void remove_folders(fs::path path, const fs::path& topmost) {
   fs::remove(topmost, ignored);
 }
 
+// Of a file below a folder.
 bool is_file_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+  const fs::path path(name);
+  return path.has_filename() && path.is_relative() &&
+         std::none_of(path.begin(), path.end(),
+                      [](const fs::path& part) { return part == "." || part == ".."; });
+}
+
+// And the folders on its way that it leaves empty.
+void remove_file(const fs::path& folder, const fs::path& name) {
+  std::error_code ignored;
+  fs::remove(folder / name, ignored);
+  for (auto above = name.parent_path(); !above.empty(); above = above.parent_path()) {
+    fs::remove(folder / above, ignored);
+  }
 }
 
 nlohmann::json environment_of(const fs::path& folder) {
@@ -59,12 +72,13 @@ std::vector<std::string> listed_files(const fs::path& folder) {
 }
 
 // What a killed run left of a file.
-void remove_half_written(const fs::path& folder, const std::string& name) {
+void remove_half_written(const fs::path& file) {
   std::error_code ignored;
   std::vector<fs::path> stale;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+  const auto start = fmt::format(".{}.", file.filename().string());
+  for (const auto& entry : fs::directory_iterator(file.parent_path(), ignored)) {
     const auto found = entry.path().filename().string();
-    if (found.starts_with("." + name + ".") && found.ends_with(".partial")) {
+    if (found.starts_with(start) && found.ends_with(".partial")) {
       stale.push_back(entry.path());
     }
   }
@@ -103,7 +117,10 @@ RunFolder RunFolder::fresh(std::string_view program) {
 
 RunFolder::~RunFolder() {
   files_.clear();
-  if (!committed_ && !created_.empty()) remove_folders(path_, created_);
+  if (committed_) return;
+  for (auto one = made_.rbegin(); one != made_.rend(); ++one)
+    remove_folders(one->first, one->second);
+  if (!created_.empty()) remove_folders(path_, created_);
 }
 
 AtomicFile& RunFolder::file(std::string_view name) {
@@ -112,10 +129,14 @@ AtomicFile& RunFolder::file(std::string_view name) {
   for (const auto& file : files_) {
     if (file->path() == path) return *file;
   }
+  const auto missing = topmost_missing(path.parent_path());
+  make_folders(path.parent_path());
+  if (!missing.empty()) made_.emplace_back(path.parent_path(), missing);
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
     user_error("cannot write '{}': it is a folder", path.string());
   }
+  names_.emplace_back(name);
   return *files_.emplace_back(std::make_unique<AtomicFile>(path));
 }
 
@@ -123,23 +144,15 @@ void RunFolder::write(std::string_view name, std::string_view text) {
   file(name).stream() << text;
 }
 
-std::vector<std::string> RunFolder::names() const {
-  std::vector<std::string> names;
-  for (const auto& file : files_) names.push_back(file->path().filename().string());
-  return names;
-}
-
 void RunFolder::commit() {
-  const auto written = names();
   const auto listed = listed_files(path_);
   for (const auto& file : files_) file->close();
   for (const auto& name : listed) {
-    std::error_code ignored;
-    const bool stale = std::find(written.begin(), written.end(), name) == written.end();
-    if (stale) fs::remove(path_ / name, ignored);
+    const bool stale = std::find(names_.begin(), names_.end(), name) == names_.end();
+    if (stale) remove_file(path_, name);
   }
   for (const auto& file : files_) file->commit();
-  for (const auto& name : written) remove_half_written(path_, name);
+  for (const auto& name : names_) remove_half_written(path_ / name);
   committed_ = true;
 }
 

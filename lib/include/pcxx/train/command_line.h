@@ -16,11 +16,11 @@ struct Program;
 ///   --config FILE    --set key=value (repeatable)   --out DIR      --data DIR   --load FILE
 ///   --device D       --seed N                       --threads N
 ///   --engine E       --resume    --shard i/N        --merge DIR (repeatable)
-///   --print-config   --quiet                        --version      --help
+///   --tensorboard    --print-config   --quiet                        --version      --help
 ///
 /// `--device`, `--threads`, `--engine` and `--data` are short for `--set device=...` and so on,
-/// `--seed N` for `--set seeds=[N]`. The options of data, engines, weights and jobs exist only in
-/// programs that can use them.
+/// `--seed N` for `--set seeds=[N]`. The options of data, engines, weights, jobs and curves exist
+/// only in programs that can use them.
 struct CommandLine {
   std::optional<std::filesystem::path> config = {};
   std::vector<std::string> assignments = {};  ///< "key=value", short forms included, in order
@@ -29,6 +29,7 @@ struct CommandLine {
   bool resume = false;
   std::optional<Shard> shard = {};
   std::vector<std::filesystem::path> merge = {};
+  bool tensorboard = false;
   bool print_config = false;
   bool quiet = false;
   bool version = false;

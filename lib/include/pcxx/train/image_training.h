@@ -98,7 +98,9 @@ class ImageSweep {
   const data::Batch& test_batch(const Config& model) const;
 
   /// Trains, records every measurement, saves the weights at the best rates and adds the models to
-  /// the summary. Empty when no seed is finished yet.
+  /// the summary. Beside the weights lies predictions.safetensors, `input.<dtype>`, the first eight
+  /// test images, and `output.<file>`, what the network of each file of weights makes of them.
+  /// Empty when no seed is finished yet.
   std::vector<ImageModel> train();
 
  private:
@@ -115,6 +117,7 @@ class ImageSweep {
   void summarise(ImageModel& result) const;
   void compare_with_backpropagation(std::vector<ImageModel>& results) const;
   void keep(const Parts& parts, ImageModel& result);
+  void write_predictions(const std::vector<ImageModel>& results) const;
 
   Run& run_;
   const ImageTask& task_;

@@ -5,10 +5,12 @@
 #include <array>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace pcxx::train {
@@ -52,6 +54,9 @@ class Cell {
     return with(column, Value(static_cast<std::int64_t>(value)));
   }
 
+  /// What stands in a column; empty where there is no such column.
+  std::string field(std::string_view column) const;
+
   /// The columns as CSV, with a comma after each.
   const std::string& text() const { return text_; }
 
@@ -82,6 +87,11 @@ class Records {
   /// A measurement that belongs to no step, such as a best rate.
   void add(const Cell& cell, std::string_view metric, double value);
 
+  /// Is told of every measurement of a step that is added from now on.
+  using Listener = std::function<void(const Cell& cell, std::int64_t step, std::string_view metric,
+                                      double value)>;
+  void listen(Listener listener) { listener_ = std::move(listener); }
+
   std::int64_t rows() const { return rows_; }
   /// Hands everything to the stream; call it at the end.
   void flush();
@@ -91,6 +101,7 @@ class Records {
 
   std::ostream& stream_;
   Columns columns_;
+  Listener listener_;
   std::string buffer_;
   std::int64_t rows_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <pcxx/train/progress.h>
 #include <pcxx/train/records.h>
 #include <pcxx/train/run_folder.h>
+#include <pcxx/train/tensorboard.h>
 #include <pcxx/train/work.h>
 
 #include <filesystem>
@@ -42,6 +43,8 @@ class Run {
   RunFolder& folder() const { return folder_; }
   /// metrics.csv.
   Records& records() { return records_; }
+  /// With --tensorboard what it is to show: the curves that are recorded, and images. Null without.
+  Tensorboard* tensorboard() { return tensorboard_ ? &*tensorboard_ : nullptr; }
   /// summary.json.
   nlohmann::json& summary() { return summary_; }
 
@@ -95,6 +98,7 @@ class Run {
   RunFolder& folder_;
   CommandLine command_line_;
   Records records_;
+  std::optional<Tensorboard> tensorboard_;
   nlohmann::json summary_ = nlohmann::json::object();
   std::optional<Parts> parts_;
   std::vector<std::string> unfinished_;

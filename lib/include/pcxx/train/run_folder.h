@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace pcxx::train {
@@ -20,7 +21,8 @@ namespace pcxx::train {
 /// A commit takes an older run's place whole: files that its environment.json lists under "files"
 /// and that this run did not write, such as the weights and the figure of other models, are
 /// removed, so that whatever the folder lists belongs to one run. Files that no run lists, such as
-/// a user's notes, are left alone.
+/// a user's notes, are left alone. A name may be a path below the folder, such as
+/// "tensorboard/bp/events"; the folders on its way come and go with what is in them.
 class RunFolder {
  public:
   /// Makes the folder. Throws UserError when it cannot be made or written to.
@@ -41,7 +43,7 @@ class RunFolder {
   AtomicFile& file(std::string_view name);
   void write(std::string_view name, std::string_view text);
   /// What `file` was asked for so far, in order.
-  std::vector<std::string> names() const;
+  const std::vector<std::string>& names() const { return names_; }
 
   void commit();
 
@@ -54,6 +56,9 @@ class RunFolder {
   std::filesystem::path path_;
   std::filesystem::path created_;  // topmost folder that was not there before; empty if none
   std::vector<std::unique_ptr<AtomicFile>> files_;
+  std::vector<std::string> names_;  // of the files
+  std::vector<std::pair<std::filesystem::path, std::filesystem::path>>
+      made_;  // below, with topmost
   bool committed_ = false;
 };
 
