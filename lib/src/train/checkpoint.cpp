@@ -158,7 +158,8 @@ Metadata description(const nn::NetworkImpl& network) {
   std::vector<bool> residual;
   for (const auto& layer : network.options.layers()) {
     widths.push_back(layer.out_features());
-    activations.push_back(nn::name(layer.activation()));
+    const bool own = network.own_layer(widths.size() - 1) != nullptr;
+    activations.push_back(own ? "own" : nn::name(layer.activation()));
     residual.push_back(layer.residual());
   }
   Metadata metadata{{"widths", fmt::format("{}", fmt::join(widths, ","))},

@@ -12,10 +12,11 @@ namespace {
 nlohmann::ordered_json layers_of(const nn::NetworkOptions& network) {
   auto layers = nlohmann::ordered_json::array();
   for (const auto& layer : network.layers()) {
+    const bool own = network.own_layers().contains(layers.size() + 1);
     layers.push_back({{"in_features", layer.in_features()},
                       {"out_features", layer.out_features()},
-                      {"activation", nn::name(layer.activation())},
-                      {"bias", layer.bias()},
+                      {"activation", own ? "own" : nn::name(layer.activation())},
+                      {"bias", !own && layer.bias()},
                       {"residual", layer.residual()}});
     if (layer.members()) layers.back()["members"] = *layer.members();
   }
