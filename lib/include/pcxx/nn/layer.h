@@ -1,7 +1,7 @@
 #pragma once
 
 #include <ATen/core/Generator.h>
-#include <torch/nn/module.h>
+#include <torch/nn/cloneable.h>
 
 #include <cstdint>
 #include <functional>
