@@ -9,7 +9,8 @@
 //              ours, or excuse it, <!-- not run: it downloads -->. Then our programs are still
 //              asked for --print-config (--list of pcxx-reproduce), and the files, options and
 //              presets that the block names must be there. Test programs only list their tests,
-//              programs draw nothing, and plots/ runs where there is matplotlib.
+//              programs draw nothing, and plots/ runs where there is matplotlib. What installs,
+//              downloads or builds must be excused.
 //   ```cpp     With main: built (cmake/DocumentExamples.cmake) and run. Without: its lines stand in
 //              a row in a source file, of the tests at best.
 //   ```cmake   Its lines stand in a row in a CMakeLists.txt or *.cmake.
@@ -103,6 +104,14 @@ bool is_test_program(const std::string& command) {
   const auto words = words_of(command);
   return std::any_of(words.begin(), words.end(),
                      [](const std::string& word) { return word.ends_with("_test"); });
+}
+
+// Commands that install, download or build are never run by a test.
+bool sets_up(const std::string& command) {
+  const std::set<std::string> programs{"apt-get", "cmake", "ctest",  "docker", "git",  "make",
+                                       "ninja",   "pip",   "sbatch", "sudo",   "wget", "curl"};
+  const auto first = words_of(command).front();
+  return programs.contains(first) || first.starts_with("scripts/") || first == "data/get_data";
 }
 
 std::string all_of(const fs::path& folder, const std::set<std::string>& extensions) {
@@ -256,7 +265,8 @@ class Runner {
   explicit Runner(fs::path file) : file_(std::move(file)) {
     for (const auto& entry : fs::directory_iterator(kSource)) {
       const auto name = entry.path().filename().string();
-      if (name.starts_with('.') || name.starts_with("build") || name == "data" || name == "runs") {
+      const bool hidden = name.starts_with('.') && name != ".venv";
+      if (hidden || name.starts_with("build") || name == "data" || name == "runs") {
         continue;
       }
       fs::create_symlink(entry.path(), folder_ / name);
@@ -346,6 +356,7 @@ class Runner {
   void run_script() {
     std::string script;
     for (auto command : commands_of(block_->text)) {
+      if (sets_up(command)) return fault(command + " sets up or builds: <!-- not run: ... -->");
       if (!program_in(command).empty()) command += " " + block_->tested_with;
       if (is_test_program(command)) command += " --gtest_list_tests | grep -c '^  '";
       if (command.starts_with("plots/")) command = "! " + kHasMatplotlib + " || " + command;
@@ -509,6 +520,7 @@ TEST(Documents, FaultsAreFound) {
   const std::pair<std::string, std::string> faulty[] = {
       {"```sh\nfalse\n```\n", "ended with 1"},
       {"```sh\npcxx-trajectory --wdith 3\n```\n", "ended with 2"},
+      {"```sh\nscripts/setup.sh --help\n```\n", "not run: ..."},
       {"<!-- not run: why not -->\n```sh\npcxx-trajectory --set wdith=3\n```\n", "ended with 2"},
       {"<!-- not run: why not -->\n```sh\nscripts/test.sh --nonsense\n```\n", "no option"},
       {"<!-- not run: why not -->\n```sh\ndocker build -f docker/None .\n```\n", "docker/None"},
