@@ -67,8 +67,8 @@ class Dense(nn.Module):
         }
         return text if self.members is None else text | {"members": self.members}
 
-    def extra_repr(self):
-        return ", ".join(f"{name}={value}" for name, value in self.description().items())
+    def __repr__(self):
+        return f"Dense({', '.join(f'{name}={value}' for name, value in self.description().items())})"
 
 
 class Network(nn.Sequential):

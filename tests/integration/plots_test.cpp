@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
 #include "support/python.h"
 
 namespace pcxx {
@@ -252,45 +256,68 @@ TEST(Redraw, TakesColoursDashesAndWords) {
   EXPECT_NE(own.find("stroke: #e69f00"), std::string::npos);  // BP's stays
 }
 
-// Contract: exit code 2, one sentence with what is wrong, and no picture.
+// Contract: exit code 2, one sentence with what is wrong, and no picture. All in one Python.
 TEST(Redraw, RefusesWhatIsNoStyle) {
   const auto interpreter = python();
   if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
   const test::TemporaryFolder folder;
-  write_regression(folder / "run");
-  const auto results = (folder / "run").string();
-  const auto expect_refused = [&](const std::vector<std::string>& words, const std::string& part) {
-    SCOPED_TRACE(part);
-    std::vector<std::string> command{interpreter, kRedraw, results};
-    command.insert(command.end(), words.begin(), words.end());
-    std::string text;
-    EXPECT_EQ(run(command, text), 2) << text;
-    EXPECT_NE(text.find(part), std::string::npos) << text;
-    EXPECT_EQ(lines_of(text), 1) << text;
-    EXPECT_FALSE(fs::exists(folder / "run/redrawn.png"));
+  const auto path = [&](const std::string& name) { return (folder / name).string(); };
+  write_regression(path("run"));
+  auto commands = nlohmann::json::array();
+  std::vector<std::string> parts;
+  const auto refused = [&](const std::string& part, std::vector<std::string> words,
+                           const std::string& run = "run") {
+    words.insert(words.begin(), path(run));
+    commands.push_back(words);
+    parts.push_back(part);
   };
   for (const std::string text :
        {"colour=red", "colour.abc=red", "colour.pc.none=red", "marker.pc=o", "wdith=3", "=3"}) {
-    expect_refused({"--set", text}, "no style key " + text.substr(0, text.find('=')));
+    refused("no style key " + text.substr(0, text.find('=')), {"--set", text});
   }
   for (const std::string text : {"colour.pc=reddish", "marker.none=oo", "dash.none=dots",
                                  "width=-1", "font=big", "legend=maybe", "lines.linewidth=thick"}) {
-    expect_refused({"--set", text}, text.substr(0, text.find('=')));
+    refused(text.substr(0, text.find('=')), {"--set", text});
   }
-  expect_refused({"--set", "width"}, "'width'");
-  expect_refused({"--size", "3.3"}, "'3.3'");
-  expect_refused({"--size", "0x2"}, "width");
-  expect_refused({"--style", (folder / "absent").string()}, "absent");
-  write_file(folder / "bad.mplstyle", "font.sizes: 3\n");
-  expect_refused({"--style", (folder / "bad.mplstyle").string()}, "no parameter font.sizes");
-  write_file(folder / "bad.mplstyle", "font.size: big\n");
-  expect_refused({"--style", (folder / "bad.mplstyle").string()}, "bad.mplstyle");
-  expect_refused({"--out", (folder / "a.pdf").string(), "--format", "png"}, "a.pdf");
-  expect_refused({"--out", (folder / "a.txt").string()}, "a.txt");
-  expect_refused({"--figure", "7"}, "no figure 7");
+  refused("'width'", {"--set", "width"});
+  refused("'3.3'", {"--size", "3.3"});
+  refused("width is", {"--size", "0x2"});
+  refused("absent", {"--style", path("absent")});
+  write_file(path("key.mplstyle"), "font.sizes: 3\n");
+  refused("no parameter font.sizes", {"--style", path("key.mplstyle")});
+  write_file(path("value.mplstyle"), "font.size: big\n");
+  refused("value.mplstyle", {"--style", path("value.mplstyle")});
+  refused("a.pdf", {"--out", path("a.pdf"), "--format", "png"});
+  refused("a.txt", {"--out", path("a.txt")});
+  refused("no figure 7", {"--figure", "7"});
+  refused("no folder", {}, "nowhere");
   for (const std::string text : {"{}", "none", R"({"program": "pcxx-other"})", "[]"}) {
-    write_file(folder / "run/environment.json", text);
-    expect_refused({}, results);
+    const auto name = "run" + std::to_string(parts.size());
+    write_run(path(name), {"map_error"});
+    write_file(folder / name / "environment.json", text);
+    refused(name, {}, name);
+  }
+
+  const std::string script =
+      "import json, sys; sys.path.insert(0, sys.argv[1]); import redraw\n"
+      "print(*[redraw.main(words) for words in json.loads(sys.argv[2])])\n";
+  std::string text;
+  ASSERT_EQ(run({interpreter, "-c", script, PCXX_SOURCE_DIR "/plots", commands.dump()}, text), 0)
+      << text;
+  std::istringstream lines(text);
+  std::string line;
+  std::getline(lines, line);
+  std::string codes = "2";
+  for (std::size_t i = 1; i < parts.size(); ++i) codes += " 2";
+  EXPECT_EQ(line, codes);
+  for (const auto& part : parts) {
+    ASSERT_TRUE(std::getline(lines, line)) << text;
+    EXPECT_NE(line.find(part), std::string::npos) << part << " is not in: " << line;
+  }
+  EXPECT_FALSE(std::getline(lines, line)) << line;
+  for (const auto& entry : fs::recursive_directory_iterator(folder.path())) {
+    EXPECT_NE(entry.path().extension(), ".png") << entry.path();
+    EXPECT_NE(entry.path().extension(), ".pdf") << entry.path();
   }
 }
 

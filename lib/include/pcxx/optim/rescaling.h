@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-// torch/serialize/archive.h would bring all of ATen; only a rescaling that saves something needs it.
+// Only a rescaling that saves something needs torch/serialize/archive.h, which brings all of ATen.
 namespace torch::serialize {
 class InputArchive;
 class OutputArchive;
