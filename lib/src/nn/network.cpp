@@ -1,3 +1,4 @@
+#include <pcxx/core/residency.h>
 #include <pcxx/nn/network.h>
 
 namespace pcxx::nn {
@@ -67,13 +68,21 @@ bool NetworkImpl::is_linear() const {
   });
 }
 
+torch::Device NetworkImpl::device() const {
+  const auto device = layer(1).weight.device();
+  for (std::size_t l = 1; l <= size(); ++l) {
+    check_residency(layer(l).weight, device, "the weight of layer ", l);
+    check_residency(layer(l).bias, device, "the bias of layer ", l);
+  }
+  return device;
+}
+
 torch::Tensor NetworkImpl::enter(const torch::Tensor& x, std::int64_t features) const {
-  const auto& weight = layer(1).weight;
   const bool ensemble = members().has_value();
   TORCH_CHECK((x.dim() == 2 || (ensemble && x.dim() == 3)) && x.size(-1) == features,
               "expected a batch [B, ", features, "]", ensemble ? " or [R, B, n]" : "",
               ", not one of shape ", x.sizes());
-  auto entered = x.to(weight.device(), weight.scalar_type());
+  auto entered = x.to(device(), layer(1).weight.scalar_type());
   if (!ensemble) return entered;
   TORCH_CHECK(x.dim() == 2 || x.size(0) == *members(), "expected ", *members(),
               " members, not a batch of shape ", x.sizes());
