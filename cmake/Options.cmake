@@ -2,6 +2,7 @@ option(PCXX_BUILD_APPS "Build the command-line programs" ${PROJECT_IS_TOP_LEVEL}
 option(PCXX_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(PCXX_BUILD_BENCHMARKS "Build the benchmarks (needs Google Benchmark)" OFF)
 option(PCXX_WERROR "Treat warnings in our own targets as errors" ${PROJECT_IS_TOP_LEVEL})
+option(PCXX_COVERAGE "Count which lines of our own targets run" OFF)
 set(PCXX_SANITIZE "" CACHE STRING "Sanitizers for our own targets, for example address,undefined")
 
 if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

@@ -1,4 +1,4 @@
-# Warnings, sanitizers and the shared precompiled header, for our own targets only.
+# Warnings, sanitizers, coverage and the shared precompiled header, for our own targets only.
 
 add_library(pcxx_warnings INTERFACE)
 target_compile_options(pcxx_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow
@@ -6,8 +6,14 @@ target_compile_options(pcxx_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow
 
 add_library(pcxx_sanitize INTERFACE)
 if(PCXX_SANITIZE)
-  target_compile_options(pcxx_sanitize INTERFACE -fsanitize=${PCXX_SANITIZE} -fno-omit-frame-pointer)
+  # Undefined behaviour ends the program as a wrong address does: a line on stderr fails no test.
+  target_compile_options(pcxx_sanitize INTERFACE -fsanitize=${PCXX_SANITIZE}
+    -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(pcxx_sanitize INTERFACE -fsanitize=${PCXX_SANITIZE})
+endif()
+if(PCXX_COVERAGE)
+  target_compile_options(pcxx_sanitize INTERFACE --coverage -fprofile-update=atomic)
+  target_link_options(pcxx_sanitize INTERFACE --coverage)
 endif()
 
 # LibTorch's folder comes first in the rpath, or the loader may take another version of it.

@@ -3,7 +3,8 @@
 #
 # usage: scripts/setup.sh [--cuda] [--tests] [--help]
 #   --cuda   LibTorch with CUDA (needs the CUDA toolkit, nvcc); otherwise the CPU build
-#   --tests  as root also Chromium, with which one test opens a report (it is skipped without)
+#   --tests  as root also Chromium, with which one test opens a report, and Doxygen, which one test
+#            runs on the public headers (they are skipped without)
 #
 #   1. Debian 12 and Ubuntu 24.04 packages: compiler, CMake, Ninja and libraries (root or sudo,
 #      only if one is missing).
@@ -77,6 +78,7 @@ missing_extras() {
   has ccache || echo ccache
   installed libbenchmark-dev || echo libbenchmark-dev
   if $tests && ! has chromium && apt-cache show chromium >/dev/null 2>&1; then echo chromium; fi
+  if $tests && ! has doxygen; then echo doxygen; fi
   if find_torch >/dev/null && ! figure_python >/dev/null; then missing_python; fi
 }
 
