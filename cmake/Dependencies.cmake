@@ -2,6 +2,11 @@
 include(FetchContent)
 
 set(FETCHCONTENT_QUIET ON)
+set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # options of what is downloaded may be set here
+# What is downloaded and seen by users of the library is installed with it.
+set(FMT_INSTALL ${PCXX_INSTALL})
+set(JSON_Install ${PCXX_INSTALL})
+set(HWY_ENABLE_INSTALL ${PCXX_INSTALL})
 find_package(ZLIB REQUIRED)
 find_package(Threads REQUIRED)
 
@@ -22,6 +27,13 @@ FetchContent_Declare(hwy
 FetchContent_MakeAvailable(fmt tomlplusplus nlohmann_json hwy)
 if(TARGET hwy AND NOT TARGET hwy::hwy)
   add_library(hwy::hwy ALIAS hwy)
+endif()
+
+# Debian compiles toml++; elsewhere it is headers, which leave nothing to link with.
+set(PCXX_TOML tomlplusplus::tomlplusplus)
+get_target_property(_toml_type tomlplusplus::tomlplusplus TYPE)
+if(_toml_type STREQUAL INTERFACE_LIBRARY)
+  set(PCXX_TOML $<BUILD_INTERFACE:tomlplusplus::tomlplusplus>)
 endif()
 
 # cxxopts is one header; Debian ships it without a CMake package.

@@ -1,7 +1,9 @@
 # Where LibTorch's TorchConfig.cmake is: sets PCXX_TORCH_CONFIG_DIR, or leaves it empty, with the
 # reasons in PCXX_TORCH_REJECTED. Looked for in this order:
 #   1. Torch_DIR, then CMAKE_PREFIX_PATH, each as a variable and in the environment;
-#   2. the Python package torch: the project's own environment (.venv), then python3 on PATH.
+#   2. PCXX_TORCH_HINTS: where the installed package of pcxx has the LibTorch that it was built with;
+#   3. the Python package torch: the project's own environment (.venv), then python3 on PATH.
+# PCXX_TORCH_SERIES, such as 2.13, refuses all others: LibTorch's binary interface changes with each.
 # Works without a project too: `cmake -P cmake/FindTorchPackage.cmake` prints the folder, and fails
 # when there is none. scripts/setup.sh asks that way, so both follow one rule.
 
@@ -18,6 +20,10 @@ function(pcxx_torch_fault dir result)
     string(REGEX REPLACE ".*\"([0-9.]+).*" "\\1" version "${version}")
     if(version VERSION_LESS PCXX_TORCH_MINIMUM)
       set(fault "${dir} is LibTorch ${version}, older than ${PCXX_TORCH_MINIMUM}")
+    endif()
+    string(REGEX MATCH "^[0-9]+[.][0-9]+" series "${version}")
+    if(PCXX_TORCH_SERIES AND NOT series STREQUAL PCXX_TORCH_SERIES)
+      set(fault "${dir} is LibTorch ${version}, and not ${PCXX_TORCH_SERIES}")
     endif()
   endif()
   # The CMake package of a CUDA build enables the CUDA language, even for a C++ program.
@@ -57,6 +63,7 @@ function(pcxx_find_torch_package)
   if(given)
     list(APPEND candidates "${given}")
   endif()
+  list(APPEND candidates ${PCXX_TORCH_HINTS})
   foreach(python IN ITEMS "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../.venv/bin/python" python3)
     pcxx_torch_of_python("${python}" dir)
     if(dir)

@@ -1,30 +1,42 @@
-# Warnings, sanitizers, coverage and the shared precompiled header, for our own targets only.
-
-add_library(pcxx_warnings INTERFACE)
-target_compile_options(pcxx_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow
-  $<$<BOOL:${PCXX_WERROR}>:-Werror>)
-
-add_library(pcxx_sanitize INTERFACE)
-if(PCXX_SANITIZE)
-  # Undefined behaviour ends the program as a wrong address does: a line on stderr fails no test.
-  target_compile_options(pcxx_sanitize INTERFACE -fsanitize=${PCXX_SANITIZE}
-    -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  target_link_options(pcxx_sanitize INTERFACE -fsanitize=${PCXX_SANITIZE})
-endif()
-if(PCXX_COVERAGE)
-  target_compile_options(pcxx_sanitize INTERFACE --coverage -fprofile-update=atomic)
-  target_link_options(pcxx_sanitize INTERFACE --coverage)
-endif()
+# How our own targets are compiled, and where they look for libraries.
+include(GNUInstallDirs)
 
 # LibTorch's folder comes first in the rpath, or the loader may take another version of it.
 set(CMAKE_BUILD_RPATH ${PCXX_TORCH_LIB})
+# Installed, everything is found from where the file itself is: the tree may be moved.
+file(RELATIVE_PATH _libraries "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBDIR}")
+set(PCXX_PROGRAM_RPATH "$ORIGIN/${_libraries}" ${PCXX_TORCH_LIB})
+set(PCXX_LIBRARY_RPATH "$ORIGIN" ${PCXX_TORCH_LIB})
 
-# A program: warnings, the library, and the library's precompiled header.
+# Flags, the same for all: a precompiled header serves one setting only.
+function(pcxx_set_flags name)
+  target_compile_options(${name} PRIVATE -fPIC -Wall -Wextra -Wpedantic -Wshadow)
+  if(PCXX_WERROR)
+    target_compile_options(${name} PRIVATE -Werror)
+  endif()
+  if(PCXX_SANITIZE)
+    # Undefined behaviour ends the program as a wrong address does: a line on stderr fails no test.
+    target_compile_options(${name} PRIVATE -fsanitize=${PCXX_SANITIZE} -fno-sanitize-recover=all
+      -fno-omit-frame-pointer)
+    target_link_options(${name} PRIVATE -fsanitize=${PCXX_SANITIZE})
+  endif()
+  if(PCXX_COVERAGE)
+    target_compile_options(${name} PRIVATE --coverage -fprofile-update=atomic)
+    target_link_options(${name} PRIVATE --coverage)
+  endif()
+endfunction()
+
+# As the library is compiled: its flags and its precompiled header.
+function(pcxx_compile_as_library name)
+  pcxx_set_flags(${name})
+  target_precompile_headers(${name} REUSE_FROM pcxx_pch)
+endfunction()
+
+# A program on the library.
 function(pcxx_add_program name)
   add_executable(${name} ${ARGN})
-  target_link_libraries(${name} PRIVATE pcxx::pcxx pcxx_warnings pcxx_sanitize)
-  # As the library is compiled: a precompiled header serves one setting only.
-  target_compile_options(${name} PRIVATE -fPIC)
-  target_precompile_headers(${name} REUSE_FROM pcxx_pch)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  target_link_libraries(${name} PRIVATE pcxx::pcxx)
+  pcxx_compile_as_library(${name})
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin INSTALL_RPATH "${PCXX_PROGRAM_RPATH}")
 endfunction()

@@ -3,14 +3,13 @@
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/predicted_alignment.h>
 #include <pcxx/metrics/target_alignment.h>
+#include <pcxx/programs.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/table.h>
 
 #include <cmath>
 #include <map>
-
-#include "programs.h"
 
 namespace {
 

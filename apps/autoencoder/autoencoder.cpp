@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <pcxx/core/error.h>
+#include <pcxx/programs.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/program.h>
@@ -8,7 +9,6 @@
 #include <algorithm>
 
 #include "picture.h"
-#include "programs.h"
 
 namespace {
 

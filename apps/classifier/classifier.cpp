@@ -1,14 +1,13 @@
 #include <ATen/ATen.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/accuracy.h>
+#include <pcxx/programs.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/program.h>
 
 #include <algorithm>
 #include <limits>
-
-#include "programs.h"
 
 namespace {
 

@@ -4,6 +4,7 @@
 #include <pcxx/inference/curvature.h>
 #include <pcxx/inference/descent_options.h>
 #include <pcxx/inference/equilibrium.h>
+#include <pcxx/programs.h>
 #include <pcxx/train/checkpoint.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/image_training.h>
@@ -14,8 +15,6 @@
 #include <array>
 #include <cmath>
 #include <map>
-
-#include "programs.h"
 
 namespace {
 

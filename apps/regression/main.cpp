@@ -1,6 +1,5 @@
+#include <pcxx/programs.h>
 #include <pcxx/train/program.h>
-
-#include "programs.h"
 
 int main(int argc, char** argv) {
   return pcxx::train::run_program(pcxx::programs::regression(), argc, argv);

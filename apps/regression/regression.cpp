@@ -1,14 +1,13 @@
 #include <ATen/ATen.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/sample_efficiency.h>
+#include <pcxx/programs.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/sweep.h>
 #include <pcxx/train/table.h>
 
 #include <algorithm>
 #include <cmath>
-
-#include "programs.h"
 
 namespace {
 

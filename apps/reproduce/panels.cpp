@@ -4,13 +4,13 @@
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
 #include <pcxx/data/image_dataset.h>
+#include <pcxx/programs.h>
 #include <pcxx/train/parts.h>
+#include <pcxx/version.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-
-#include "programs.h"
 
 namespace pcxx::reproduce {
 

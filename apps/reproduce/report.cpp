@@ -5,6 +5,7 @@
 #include <pcxx/core/files.h>
 #include <pcxx/train/records.h>
 #include <pcxx/train/table.h>
+#include <pcxx/version.h>
 
 #include <algorithm>
 #include <cmath>

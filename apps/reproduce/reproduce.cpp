@@ -4,8 +4,10 @@
 #include <fmt/ranges.h>
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
+#include <pcxx/core/share.h>
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/train/figure.h>
+#include <pcxx/version.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -122,7 +124,8 @@ CommandLine read(const cxxopts::ParseResult& parsed) {
 
 fs::path configs_folder() {
   const char* folder = std::getenv("PCXX_CONFIGS");
-  return fs::path(folder != nullptr && *folder != '\0' ? folder : PCXX_CONFIGS) / "paper";
+  const bool chosen = folder != nullptr && *folder != '\0';
+  return (chosen ? fs::path(folder) : share_folder() / "configs") / "paper";
 }
 
 // What the plots and the report know of the run.

@@ -3,14 +3,13 @@
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/target_alignment.h>
+#include <pcxx/programs.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/table.h>
 
 #include <algorithm>
 #include <cmath>
-
-#include "programs.h"
 
 namespace {
 

@@ -8,9 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "support/includes.h"
+
 namespace {
 
 namespace fs = std::filesystem;
+
+using pcxx::test::included_path;
 
 // A package includes itself and packages of a lower level; packages of one level stay apart.
 const std::map<std::string, int> kLevels = {{"core", 0},      {"nn", 1},       {"data", 1},
@@ -22,19 +26,6 @@ struct Include {
   std::string path;   // what stands between <> or ""
   std::string place;  // file:line
 };
-
-// The text between <> or "" of an #include line, or nothing.
-std::optional<std::string> included_path(const std::string& line) {
-  const auto hash = line.find_first_not_of(" \t");
-  if (hash == std::string::npos || line[hash] != '#') return std::nullopt;
-  const auto word = line.find_first_not_of(" \t", hash + 1);
-  if (word == std::string::npos || line.compare(word, 7, "include") != 0) return std::nullopt;
-  const auto open = line.find_first_of("<\"", word);
-  if (open == std::string::npos) return std::nullopt;
-  const auto close = line.find_first_of(">\"", open + 1);
-  if (close == std::string::npos) return std::nullopt;
-  return line.substr(open + 1, close - open - 1);
-}
 
 // The package of ours that an included path belongs to; nothing for other libraries, and for
 // headers in no package.

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <pcxx/core/share.h>
 #include <pcxx/train/figure.h>
 #include <signal.h>
 #include <spawn.h>
@@ -138,7 +139,7 @@ std::string find_python(const fs::path& plots) {
 
 fs::path script_path(const std::string& script) {
   const auto chosen = variable("PCXX_PLOTS");
-  return fs::path(chosen.empty() ? PCXX_PLOTS : chosen) / (script + ".py");
+  return (chosen.empty() ? share_folder() / "plots" : fs::path(chosen)) / (script + ".py");
 }
 
 // Empty when the script has done its work, otherwise why not.

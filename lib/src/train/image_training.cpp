@@ -10,6 +10,7 @@
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/training_state.h>
+#include <pcxx/version.h>
 
 #include <algorithm>
 #include <cmath>

@@ -5,6 +5,7 @@
 #include <pcxx/core/error.h>
 #include <pcxx/train/figure.h>
 #include <pcxx/train/program.h>
+#include <pcxx/version.h>
 #include <torch/cuda.h>
 #include <torch/version.h>
 

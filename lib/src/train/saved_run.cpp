@@ -1,6 +1,7 @@
 #include "train/saved_run.h"
 
 #include <pcxx/core/error.h>
+#include <pcxx/version.h>
 
 #include "train/archive.h"
 

@@ -14,7 +14,7 @@ struct Drawing {
 
 /// Runs `plots/<script>.py FOLDER --out FOLDER/figure.png` with the first Python that has
 /// matplotlib: PCXX_PYTHON, the project's .venv, .venv in the current folder, python3. Scripts are
-/// taken from PCXX_PLOTS or the source tree. Never throws: a run without Python keeps its CSV.
+/// taken from PCXX_PLOTS or the `share_folder()`. Never throws: a run without Python keeps its CSV.
 Drawing draw(const std::filesystem::path& folder, const std::string& script);
 
 /// Runs `plots/<script>.py` with these arguments by the same Python. The message is why it failed.

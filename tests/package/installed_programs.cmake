@@ -1,0 +1,41 @@
+# The programs of the moved tree draw with its plots and reproduce from its configs.
+# Oracles: the paths they name, the files they leave, and a title that is changed in a copy.
+include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
+fresh_folder(${WORK})
+set(share ${PREFIX}/share/pcxx)
+set(tiny --set width=5 --set "learning_rate=[0.1,0.3]" --set steps=5 --set seeds=2)
+
+run(text ${WORK} ${PREFIX}/bin/pcxx-regression --version)
+expect_part("${text}" "pcxx-regression ${VERSION}")
+run(text ${WORK} ${PREFIX}/bin/pcxx-reproduce --help)
+expect_part("${text}" "Usage: pcxx-reproduce")
+set(ENV{PCXX_PYTHON} /nonexistent)
+run(text ${WORK} ${PREFIX}/bin/pcxx-regression ${tiny} --out not_drawn)
+expect_part("${text}" "${share}/plots/regression.py")
+unset(ENV{PCXX_PYTHON})
+
+# A program and the library alone, with a configs folder of their own, moved once more.
+set(alone ${WORK}/alone)
+file(GLOB libraries ${PREFIX}/${LIBDIR}/*.so*)
+file(COPY ${PREFIX}/bin/pcxx-reproduce DESTINATION ${alone}/bin)
+file(COPY ${libraries} DESTINATION ${alone}/${LIBDIR})
+file(READ ${share}/configs/paper/figure1B.toml figure)
+string(REPLACE "title = \"The prediction" "title = \"Another prediction" figure "${figure}")
+file(WRITE ${alone}/share/pcxx/configs/paper/figure1B.toml "${figure}")
+file(COPY ${share}/configs/fig1b_trajectory.toml DESTINATION ${alone}/share/pcxx/configs)
+run(text ${WORK} ${alone}/bin/pcxx-reproduce --list)
+expect_part("${text}" "figure 1B: Another prediction")
+expect_no_part("${text}" "figure 2")
+
+# Pictures, where there is matplotlib.
+foreach(python IN ITEMS ${SOURCE}/.venv/bin/python python3)
+  execute_process(COMMAND ${python} -c "import numpy, matplotlib" RESULT_VARIABLE status ERROR_QUIET)
+  if(status EQUAL 0)
+    set(ENV{PCXX_PYTHON} ${python})
+    run(text ${WORK} ${PREFIX}/bin/pcxx-regression ${tiny} --out drawn)
+    expect_file(${WORK}/drawn/figure.png)
+    run(text ${WORK} ${PREFIX}/bin/pcxx-reproduce --figure 1B --profile quick --out paper)
+    expect_file(${WORK}/paper/figures/figure1B.png)
+    break()
+  endif()
+endforeach()
