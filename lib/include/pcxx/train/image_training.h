@@ -18,6 +18,7 @@
 /// make of an image, and in what they measure on the test images.
 namespace pcxx::train {
 
+/// The images to learn from, and those to test on.
 struct ImageSets {
   data::Images train;
   data::Images test;
