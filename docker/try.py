@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Carries out a Dockerfile without Docker, in folders made by debootstrap, and runs a program there.
 
-usage: docker/try.py [--file FILE] [--root DIR] [--with PATH[:INSIDE]]... [--env NAME=VALUE]...
+usage: docker/try.py [--file FILE] [--root DIR] [--with PATH[:INSIDE]]... [--cache PATH[:INSIDE]]...
+                     [--env NAME=VALUE]...
                      [--keep] [COMMAND...]
   --file FILE      the Dockerfile (docker/Dockerfile)
   --root DIR       where the file systems go (/var/tmp/pcxx-chroot); several gigabytes
-  --with PATH      a file or folder of this machine that every step sees, at the same place or INSIDE:
-                   certificates, a configuration of apt or pip, wheels. It is in no image
+  --with PATH      a file or folder of this machine that every step sees and none can change, at the same
+                   place or INSIDE: certificates, a configuration of pip, wheels. It is in no image
+  --cache PATH     the same for a folder that steps may write to, such as that of ccache
   --env NAME=VALUE set for the RUN steps only
   --keep           go on from stages that are finished there
   COMMAND          run in the last stage as its user, in place of its CMD
@@ -80,13 +82,15 @@ class Stage:
         """In a chroot and a mount name space of its own, which takes its mounts with it."""
         script = ['set -e', f'mount -t proc proc {self.folder}/proc',
                   f'mount --rbind /dev {self.folder}/dev']
-        for source, target in seen:
+        for source, target, writable in seen:
             here = self.folder / target.lstrip("/")
             if source.is_dir():
                 script.append(f"mkdir -p {here}")
             else:
                 script.append(f"mkdir -p {here.parent}; [ -e {here} ] || touch {here}")
             script.append(f"mount --bind {source} {here}")
+            if not writable:
+                script.append(f"mount -o remount,bind,ro {here}")
         home = "/root" if self.user == "root" else f"/home/{self.user}"
         variables = {"HOME": home, **self.variables, **(more or {})}
         enter = ["chroot", f"--userspec={self.user}", str(self.folder), "/usr/bin/env", "-i"]
@@ -187,19 +191,25 @@ def carry_out(path, root, seen, variables, keep):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__, add_help=True)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--file", default=ROOT / "docker/Dockerfile", type=pathlib.Path)
     parser.add_argument("--root", default="/var/tmp/pcxx-chroot", type=pathlib.Path)
     parser.add_argument("--with", dest="seen", action="append", default=[])
+    parser.add_argument("--cache", action="append", default=[])
     parser.add_argument("--env", action="append", default=[])
     parser.add_argument("--keep", action="store_true")
-    parser.add_argument("command", nargs="*")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
+    if given.help:
+        print(__doc__.strip())
+        return 0
     if os.geteuid() != 0 or not shutil.which("debootstrap"):
         fail("root and debootstrap are needed")
-    seen = [("/etc/resolv.conf", "/etc/resolv.conf")]
-    seen += [(path.split(":")[0], path.split(":")[-1]) for path in given.seen]
-    seen = [(pathlib.Path(source), target) for source, target in seen]
+    paths = [("/etc/resolv.conf", False)]
+    paths += [(path, False) for path in given.seen] + [(path, True) for path in given.cache]
+    seen = [(pathlib.Path(path.split(":")[0]), path.split(":")[-1], writable)
+            for path, writable in paths]
     variables = dict(assignment.split("=", 1) for assignment in given.env)
     given.root.mkdir(parents=True, exist_ok=True)
     stages, last = carry_out(given.file, given.root, seen, variables, given.keep)
