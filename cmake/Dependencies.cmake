@@ -2,11 +2,11 @@
 include(FetchContent)
 
 set(FETCHCONTENT_QUIET ON)
-set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # options of what is downloaded may be set here
+set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # what is downloaded takes its options from here
+set(CMAKE_POLICY_DEFAULT_CMP0126 NEW)
 # What is downloaded and seen by users of the library is installed with it.
 set(FMT_INSTALL ${PCXX_INSTALL})
 set(JSON_Install ${PCXX_INSTALL})
-set(HWY_ENABLE_INSTALL ${PCXX_INSTALL})
 find_package(ZLIB REQUIRED)
 find_package(Threads REQUIRED)
 
@@ -19,12 +19,19 @@ FetchContent_Declare(tomlplusplus
 FetchContent_Declare(nlohmann_json
   URL https://github.com/nlohmann/json/archive/refs/tags/v3.11.3.tar.gz
   FIND_PACKAGE_ARGS NAMES nlohmann_json)
-set(HWY_ENABLE_TESTS OFF)
-set(HWY_ENABLE_EXAMPLES OFF)
 FetchContent_Declare(hwy
   URL https://github.com/google/highway/archive/refs/tags/1.2.0.tar.gz
   FIND_PACKAGE_ARGS NAMES hwy)
-FetchContent_MakeAvailable(fmt tomlplusplus nlohmann_json hwy)
+FetchContent_MakeAvailable(fmt tomlplusplus nlohmann_json)
+# Shared where the library is: its choice of instructions, which tests change, exists once.
+function(pcxx_make_highway_available)
+  set(BUILD_SHARED_LIBS ${PCXX_SHARED})
+  set(HWY_ENABLE_TESTS OFF)
+  set(HWY_ENABLE_EXAMPLES OFF)
+  set(HWY_ENABLE_INSTALL ${PCXX_INSTALL})
+  FetchContent_MakeAvailable(hwy)
+endfunction()
+pcxx_make_highway_available()
 if(TARGET hwy AND NOT TARGET hwy::hwy)
   add_library(hwy::hwy ALIAS hwy)
 endif()

@@ -20,5 +20,8 @@ if(_torch_rejected)
   message(STATUS "LibTorch passed over: ${_torch_rejected}")
 endif()
 
+# Inside another project, that project's targets are linked with it too.
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
 include(${CMAKE_CURRENT_LIST_DIR}/ImportTorch.cmake)
+unset(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL)
 message(STATUS "LibTorch ${Torch_VERSION}: ${PCXX_TORCH_LIB}")

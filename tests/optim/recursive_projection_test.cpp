@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <pcxx/core/random.h>
 #include <pcxx/optim/recursive_projection.h>
+#include <torch/serialize/archive.h>
 
 #include <sstream>
 

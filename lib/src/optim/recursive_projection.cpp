@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <pcxx/core/residency.h>
 #include <pcxx/optim/recursive_projection.h>
+#include <torch/serialize/archive.h>
 
 #include "optim/members.h"
 

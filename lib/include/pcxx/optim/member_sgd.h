@@ -1,7 +1,6 @@
 #pragma once
 
 #include <torch/optim/optimizer.h>
-#include <torch/serialize/archive.h>
 
 #include <memory>
 #include <utility>

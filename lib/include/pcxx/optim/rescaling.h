@@ -1,12 +1,17 @@
 #pragma once
 
 #include <pcxx/learning/factors.h>
-#include <torch/serialize/archive.h>
 
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
+
+// torch/serialize/archive.h would bring all of ATen; only a rescaling that saves something needs it.
+namespace torch::serialize {
+class InputArchive;
+class OutputArchive;
+}  // namespace torch::serialize
 
 namespace pcxx::optim {
 
