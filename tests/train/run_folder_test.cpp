@@ -162,7 +162,9 @@ TEST(RunFolder, FreshOnesAreNeverShared) {
   RunFolder kept = RunFolder::fresh("pcxx-small");
   kept.write("metrics.csv", "");
   kept.commit();
-  { const RunFolder other = RunFolder::fresh("pcxx-small"); }
+  {
+    const RunFolder other = RunFolder::fresh("pcxx-small");
+  }
   EXPECT_EQ(names_in("runs"), Names{kept.path().filename()});
 }
 

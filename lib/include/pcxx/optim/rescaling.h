@@ -7,7 +7,8 @@
 #include <string_view>
 #include <vector>
 
-// torch/serialize/archive.h would bring all of ATen; only a rescaling that saves something needs it.
+// torch/serialize/archive.h would bring all of ATen; only a rescaling that saves something needs
+// it.
 namespace torch::serialize {
 class InputArchive;
 class OutputArchive;
