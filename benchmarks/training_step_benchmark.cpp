@@ -231,8 +231,7 @@ void add_problem(const Problem& problem) {
   if (linear) return;
   for (const int passes : kQuasiNewtonPasses) {
     add(fmt::format("{}/pc none, {} passes of L-BFGS", problem.name, passes), [=](auto& state) {
-      training_step(
-          state, problem, [&](bool) { return make_quasi_newton_rule(passes); }, "none");
+      training_step(state, problem, [&](bool) { return make_quasi_newton_rule(passes); }, "none");
     });
   }
 }

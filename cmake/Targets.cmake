@@ -15,8 +15,14 @@ function(pcxx_set_flags name)
     target_compile_options(${name} PRIVATE -Werror)
   endif()
   if(PCXX_SANITIZE)
-    target_compile_options(${name} PRIVATE -fsanitize=${PCXX_SANITIZE} -fno-omit-frame-pointer)
+    # Undefined behaviour ends the program as a wrong address does: a line on stderr fails no test.
+    target_compile_options(${name} PRIVATE -fsanitize=${PCXX_SANITIZE} -fno-sanitize-recover=all
+      -fno-omit-frame-pointer)
     target_link_options(${name} PRIVATE -fsanitize=${PCXX_SANITIZE})
+  endif()
+  if(PCXX_COVERAGE)
+    target_compile_options(${name} PRIVATE --coverage -fprofile-update=atomic)
+    target_link_options(${name} PRIVATE --coverage)
   endif()
 endfunction()
 

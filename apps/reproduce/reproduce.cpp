@@ -52,6 +52,7 @@ Options:
   --set KEY=VALUE   set a key of every panel that has it, over the figures' files; may be repeated
   --data DIR        folder that has mnist/ and fashion-mnist/; PCXX_DATA_DIR, else ./data
   --threads N       runs side by side; the processors at hand otherwise
+  --device D        cpu (the default), cuda, cuda:0, cuda:1, ...
   --list            print figures and panels with their commands, and end
   --quiet           print errors only
   --version         print the version, and end
@@ -75,7 +76,7 @@ cxxopts::ParseResult parse(int argc, const char* const* argv) {
   for (const char* name : {"all", "list", "quiet", "version", "help"}) {
     parser.add_options()(name, "", cxxopts::value<bool>());
   }
-  for (const char* name : {"figure", "profile", "out", "set", "data", "threads"}) {
+  for (const char* name : {"figure", "profile", "out", "set", "data", "threads", "device"}) {
     parser.add_options()(name, "", cxxopts::value<std::vector<std::string>>());
   }
   try {
@@ -113,7 +114,7 @@ CommandLine read(const cxxopts::ParseResult& parsed) {
   line.setting.out =
       value_of(parsed, "out").value_or(fmt::format("runs/paper-{}", name(line.profile)));
   if (parsed.count("set") > 0) line.setting.set = parsed["set"].as<std::vector<std::string>>();
-  for (const char* key : {"data", "threads"}) {
+  for (const char* key : {"data", "threads", "device"}) {
     if (const auto value = value_of(parsed, key)) {
       line.setting.set.push_back(fmt::format("{}={}", key, *value));
     }

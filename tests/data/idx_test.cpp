@@ -42,8 +42,8 @@ class ReadIdx : public ::testing::Test {
 // Oracle: the bytes that the test wrote, raw and compressed; the content tells, not the name.
 TEST_F(ReadIdx, ReadsWhatWasWritten) {
   using Sizes = std::vector<std::uint32_t>;
-  for (const auto& sizes : {Sizes{1}, Sizes{5}, Sizes{300}, Sizes{3, 4}, Sizes{7, 28, 28},
-                            Sizes{2, 1, 3, 2}, Sizes{1, 1, 1, 1, 1, 1, 1, 2}}) {
+  for (const auto& sizes : {Sizes{1}, Sizes{5}, Sizes{300}, Sizes{70'000}, Sizes{3, 4},
+                            Sizes{7, 28, 28}, Sizes{2, 1, 3, 2}, Sizes{1, 1, 1, 1, 1, 1, 1, 2}}) {
     const auto file = idx_file(sizes);
     const std::vector<std::int64_t> shape(sizes.begin(), sizes.end());
     auto bytes = file.substr(4 + 4 * sizes.size());

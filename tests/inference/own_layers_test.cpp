@@ -56,7 +56,8 @@ data::Batch without_kinks(const nn::NetworkImpl& network, const data::Batch& bat
 }
 
 // Oracle: the same network with its derivatives written out, activities and weight directions. A
-// minimum near a kink, which no gradient shows, is found to the square root of the energy's rounding.
+// minimum near a kink, which no gradient shows, is found to the square root of the energy's
+// rounding.
 TEST(OwnLayers, AgreeWithDenseNetworks) {
   const auto hidden = nn::Activation::kTanh;
   for (const auto& options : {nn::mlp({5, 7, 6, 4}, hidden, nn::Activation::kSigmoid).with_bias(),

@@ -16,6 +16,7 @@
 #include "support/environment.h"
 #include "support/idx_files.h"
 #include "support/process.h"
+#include "support/tables.h"
 #include "support/temporary_folder.h"
 
 namespace pcxx {
@@ -101,26 +102,6 @@ class Apps : public ::testing::Test {
   test::Variable python_{"PCXX_PYTHON", "/nonexistent"};
 };
 
-// Largest |a - b| / max(|a|, 1e-3) over the last column of two tables of the same rows; infinite
-// when the rows differ in anything else.
-double largest_difference(const std::string& a, const std::string& b) {
-  std::istringstream left(a);
-  std::istringstream right(b);
-  double largest = 0;
-  for (std::string one, other; std::getline(left, one);) {
-    const auto comma = one.rfind(',');
-    if (!std::getline(right, other) || other.compare(0, comma + 1, one, 0, comma + 1) != 0) {
-      return std::numeric_limits<double>::infinity();
-    }
-    if (one == other) continue;
-    const double x = std::stod(one.substr(comma + 1));
-    const double y = std::stod(other.substr(comma + 1));
-    largest = std::max(largest, std::abs(x - y) / std::max(std::abs(x), 1e-3));
-  }
-  return right.peek() == std::char_traits<char>::eof() ? largest
-                                                       : std::numeric_limits<double>::infinity();
-}
-
 // Oracle: the first run. Its config.toml gives the same numbers to the last bit, on any number of
 // threads; where several threads share one run, and split its sums otherwise, to rounding.
 TEST_F(Apps, RunsAreRepeatable) {
@@ -152,7 +133,7 @@ TEST_F(Apps, RunsAreRepeatable) {
     const auto fourth = run(
         program, {"--config", "a/config.toml", "--set", "run_threads=2", "--quiet", "--out", "d"});
     ASSERT_EQ(fourth.code, 0) << fourth.errors;
-    EXPECT_LT(largest_difference(metrics, read_file("d/metrics.csv")), 1e-11);
+    EXPECT_LT(test::largest_difference(metrics, read_file("d/metrics.csv")), 1e-11);
     for (const auto* folder : {"a", "b", "c", "d"}) fs::remove_all(folder);
   }
 }

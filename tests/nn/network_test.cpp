@@ -263,6 +263,31 @@ TEST(Network, MovesToADevice) {
   }
 }
 
+// Contract: a batch is moved to the network, but weights or biases on another device than the rest
+// are refused with one sentence. The device `meta`, which holds no numbers, stands for any other.
+TEST(Network, RefusesParametersOnSeveralDevices) {
+  const at::Device elsewhere(at::kMeta);
+  auto network = random_network(mlp({4, 3, 5}).with_bias());
+  const auto x = torch::rand({2, 4}, at::kDouble);
+  EXPECT_EQ(network->device(), at::Device(at::kCPU));
+  EXPECT_EQ(network->enter(x.to(at::kFloat), 4).device(), network->device());
+  const auto refusal = [&]() -> std::string {
+    try {
+      network->forward(x);
+    } catch (const c10::Error& error) {
+      return error.what_without_backtrace();
+    }
+    return "nothing";
+  };
+  auto& layer = network->layer(2);
+  const auto bias = layer.bias;
+  layer.bias = bias.detach().to(elsewhere);
+  EXPECT_EQ(refusal(), "the bias of layer 2 lies on meta, but what it is used with on cpu");
+  layer.bias = bias;
+  layer.weight = layer.weight.detach().to(elsewhere);
+  EXPECT_EQ(refusal(), "the weight of layer 2 lies on meta, but what it is used with on cpu");
+}
+
 // Oracle: what was saved.
 TEST(Network, IsLoadedAsItWasSaved) {
   for (const auto& options : networks_of_every_kind()) {

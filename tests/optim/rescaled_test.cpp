@@ -5,6 +5,10 @@
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/rmsprop.h>
+#include <torch/optim/sgd.h>
 #include <torch/serialize/archive.h>
 
 #include <sstream>
@@ -20,6 +24,19 @@ using test::relative_difference;
 
 nn::NetworkOptions small() {
   return nn::mlp({5, 7, 4}, nn::Activation::kTanh).with_bias();
+}
+
+// Holds no numbers, and stands for any other device.
+const at::Device kElsewhere(at::kMeta);
+
+template <typename Action>
+std::string refusal(const Action& action) {
+  try {
+    action();
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  }
+  return "nothing";
 }
 
 std::unique_ptr<Rescaling> plain() {
@@ -209,6 +226,82 @@ TEST(MemberSGD, RefusesRatesThatDoNotFit) {
   const auto rates = at::tensor({0.1, 0.2}, at::kDouble);
   EXPECT_THROW(MemberSGD({at::zeros({3, 2})}, rates), c10::Error);
   EXPECT_THROW(MemberSGD({at::zeros({2, 2})}, rates.view({1, 2})), c10::Error);
+}
+
+// Contract: factors on another device than their layer's weight are refused with one sentence, and
+// no gradient is written.
+TEST(Residency, FactorsAreWhereTheWeightsAre) {
+  using Part = at::Tensor learning::LayerFactors::*;
+  const std::vector<std::pair<Part, std::string>> parts{
+      {&learning::LayerFactors::bias, "the bias"},
+      {&learning::LayerFactors::error, "the error"},
+      {&learning::LayerFactors::presynaptic, "the presynaptic activity"},
+      {&learning::LayerFactors::feedforward, "the feed-forward activity"}};
+  for (const auto& [part, name] : parts) {
+    const auto network = random_network(small());
+    Rescaled optimizer(torch::optim::SGD(network->parameters(), 0.1), plain());
+    auto layers = learning::Backpropagation().factors(*network, random_batch(*network, 3)).layers;
+    layers[1].*part = (layers[1].*part).detach().to(kElsewhere);
+    EXPECT_EQ(refusal([&] { optimizer.step(layers); }),
+              name + " of layer 2 lies on meta, but what it is used with on cpu");
+    EXPECT_FALSE(network->layer(1).weight.grad().defined());
+  }
+}
+
+// Contract: what an optimizer remembers on another device than its parameters is refused.
+TEST(Residency, TheStateOfAnOptimizerIsWhereItsParametersAre) {
+  using namespace torch::optim;
+  const auto expect_refusal = [](auto make, auto move) {
+    const auto network = random_network(small());
+    Rescaled optimizer(make(network->parameters()), plain());
+    const auto layers =
+        learning::Backpropagation().factors(*network, random_batch(*network, 3)).layers;
+    optimizer.step(layers);
+    move(*optimizer.inner().state().at(network->layer(2).weight.unsafeGetTensorImpl()));
+    EXPECT_EQ(refusal([&] { optimizer.step(layers); }),
+              "the state of the optimizer lies on meta, but what it is used with on cpu");
+  };
+  const auto away = [](const at::Tensor& t) { return t.to(kElsewhere); };
+  expect_refusal([](auto parameters) { return SGD(parameters, SGDOptions(0.1).momentum(0.9)); },
+                 [&](OptimizerParamState& state) {
+                   auto& sgd = dynamic_cast<SGDParamState&>(state);
+                   sgd.momentum_buffer(away(sgd.momentum_buffer()));
+                 });
+  expect_refusal([](auto parameters) { return Adam(parameters); },
+                 [&](OptimizerParamState& state) {
+                   auto& adam = dynamic_cast<AdamParamState&>(state);
+                   adam.exp_avg_sq(away(adam.exp_avg_sq()));
+                 });
+  expect_refusal([](auto parameters) { return AdamW(parameters); },
+                 [&](OptimizerParamState& state) {
+                   auto& adam = dynamic_cast<AdamWParamState&>(state);
+                   adam.exp_avg(away(adam.exp_avg()));
+                 });
+  expect_refusal([](auto parameters) { return RMSprop(parameters); },
+                 [&](OptimizerParamState& state) {
+                   auto& rms = dynamic_cast<RMSpropParamState&>(state);
+                   rms.square_avg(away(rms.square_avg()));
+                 });
+}
+
+// Contract: so are rates of members and the memory of a rescaling.
+TEST(Residency, RatesAndMemoriesAreWhereTheParametersAre) {
+  const auto network = random_network(small());
+  auto layers = learning::Backpropagation().factors(*network, random_batch(*network, 3)).layers;
+  RecursiveProjection rescaling;
+  rescaling.directions(layers);
+  for (auto* part : {&layers[0].error, &layers[0].presynaptic, &layers[0].feedforward}) {
+    *part = part->to(kElsewhere);
+  }
+  EXPECT_EQ(refusal([&] { rescaling.directions(layers); }),
+            "the memory of layer 1 lies on cpu, but what it is used with on meta");
+
+  MemberSGD sgd({at::zeros({2, 3})}, at::tensor({0.1, 0.2}));
+  auto& parameter = sgd.param_groups().front().params().front();
+  parameter = at::zeros({2, 3}, kElsewhere);
+  parameter.mutable_grad() = at::ones({2, 3}, kElsewhere);
+  EXPECT_EQ(refusal([&] { sgd.step(); }),
+            "the vector of rates lies on cpu, but what it is used with on meta");
 }
 
 }  // namespace

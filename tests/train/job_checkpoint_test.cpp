@@ -48,9 +48,8 @@ Program program_of_jobs(Before before) {
         before({job, step});
         x = 3.9 * x * (1 - x);
         ++step;
-        context.advance(1, [&] {
-          return Part{{"x", x}, {"step", at::scalar_tensor(step, at::kLong)}};
-        });
+        context.advance(
+            1, [&] { return Part{{"x", x}, {"step", at::scalar_tensor(step, at::kLong)}}; });
       }
       return Part{{"x", x}};
     };
@@ -75,8 +74,7 @@ class JobCheckpointTest : public ::testing::Test {
     whole_ = read_file("whole/metrics.csv");
   }
 
-  test::Outcome run(
-      std::vector<std::string> words, Before before = [](const Step&) {}) {
+  test::Outcome run(std::vector<std::string> words, Before before = [](const Step&) {}) {
     words.insert(words.end(), {"--threads", "1"});
     done_.clear();
     return test::run_program(program_of_jobs([this, before](const Step& step) {

@@ -193,10 +193,8 @@ TEST_F(ProgramTest, AFailureIsOneSentenceAndLeavesNothing) {
   expect_failure(run([](train::Run&) { user_error("width {} is too much", 3); }), 2,
                  "width 3 is too much");
   expect_failure(run([](train::Run&) { TORCH_CHECK(false, "a bug"); }), 1, "a bug\n");
-  expect_failure(run([](train::Run&) {
-                   at::ones({2, 3}).mm(at::ones({2, 3}));
-                 }),
-                 1, "mat1 and mat2");
+  expect_failure(run([](train::Run&) { at::ones({2, 3}).mm(at::ones({2, 3})); }), 1,
+                 "mat1 and mat2");
   expect_failure(run([](train::Run&) { throw std::runtime_error("no luck"); }), 1, "no luck");
   expect_failure(run([](train::Run&) { throw std::bad_alloc(); }), 1, "out of memory");
 }

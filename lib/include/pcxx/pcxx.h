@@ -5,6 +5,7 @@
 
 #include <pcxx/core/error.h>
 #include <pcxx/core/random.h>
+#include <pcxx/core/residency.h>
 #include <pcxx/data/batch.h>
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/data/idx.h>

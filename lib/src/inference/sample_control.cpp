@@ -136,7 +136,7 @@ Report SampleControl::report(std::string_view method, const at::Tensor& step_siz
       .steps = collect(at::kLong, [](const Sample& s) { return s.passes; }),
       .converged = collect(at::kBool, [](const Sample& s) { return s.state == State::kConverged; }),
       .unstable = collect(at::kBool, [](const Sample& s) { return s.unstable; }),
-      .step_size = step_size.to(at::kDouble),
+      .step_size = step_size.to(like_.device(), at::kDouble),
       .curvature = collect(at::kDouble, [](const Sample& s) { return s.curvature; })};
 }
 

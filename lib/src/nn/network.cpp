@@ -1,3 +1,4 @@
+#include <pcxx/core/residency.h>
 #include <pcxx/nn/network.h>
 
 namespace pcxx::nn {
@@ -107,13 +108,27 @@ torch::TensorOptions NetworkImpl::tensor_options() const {
   return {};
 }
 
+torch::Device NetworkImpl::device() const {
+  const auto device = tensor_options().device();
+  for (std::size_t l = 1; l <= size(); ++l) {
+    if (const auto* own = own_layer(l)) {
+      for (const auto& parameter : own->parameters()) {
+        check_residency(parameter, device, "a parameter of layer ", l);
+      }
+      continue;
+    }
+    check_residency(layer(l).weight, device, "the weight of layer ", l);
+    check_residency(layer(l).bias, device, "the bias of layer ", l);
+  }
+  return device;
+}
+
 torch::Tensor NetworkImpl::enter(const torch::Tensor& x, std::int64_t features) const {
-  const auto weight = tensor_options();
   const bool ensemble = members().has_value();
   TORCH_CHECK((x.dim() == 2 || (ensemble && x.dim() == 3)) && x.size(-1) == features,
               "expected a batch [B, ", features, "]", ensemble ? " or [R, B, n]" : "",
               ", not one of shape ", x.sizes());
-  auto entered = x.to(weight.device(), weight.dtype().toScalarType());
+  auto entered = x.to(device(), tensor_options().dtype().toScalarType());
   if (!ensemble) return entered;
   TORCH_CHECK(x.dim() == 2 || x.size(0) == *members(), "expected ", *members(),
               " members, not a batch of shape ", x.sizes());

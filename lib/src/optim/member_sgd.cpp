@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <pcxx/core/residency.h>
 #include <pcxx/optim/member_sgd.h>
 #include <torch/optim/serialize.h>
 
@@ -36,6 +37,7 @@ torch::Tensor MemberSGD::step(LossClosure closure) {
     const double lr = group.options().get_lr();
     for (auto& parameter : group.params()) {
       if (!parameter.grad().defined()) continue;
+      check_residency(rates_, parameter.device(), "the vector of rates");
       std::vector<std::int64_t> shape(static_cast<std::size_t>(parameter.dim()), 1);
       shape.front() = rates_.size(0);
       parameter.addcmul_(parameter.grad(), rates_.view(shape), -lr);

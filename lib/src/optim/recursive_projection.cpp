@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <pcxx/core/residency.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <torch/serialize/archive.h>
 
@@ -77,6 +78,7 @@ std::vector<Direction> RecursiveProjection::directions(
     if (!q.defined()) q = initial_memory(xhat, options_.delta);
     TORCH_CHECK(q.size(-1) == xhat.size(-1) && q.dim() == xhat.dim(), "the memory of layer ", i + 1,
                 " is ", q.sizes(), ", but its activities are ", xhat.sizes());
+    check_residency(q, xhat.device(), "the memory of layer ", i + 1);
     const auto gain = advance(q, xhat, options_.forgetting, bound(q, options_.delta));
     result.push_back(split_bias_unit(at::matmul(layer.error.mT(), gain), layer));
   }

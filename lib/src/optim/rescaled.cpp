@@ -1,6 +1,11 @@
 #include <c10/util/Type.h>
+#include <pcxx/core/residency.h>
 #include <pcxx/optim/rescaled.h>
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
 #include <torch/optim/lbfgs.h>
+#include <torch/optim/rmsprop.h>
+#include <torch/optim/sgd.h>
 #include <torch/serialize/archive.h>
 
 #include "optim/gradients.h"
@@ -20,6 +25,43 @@ std::string signature(const torch::optim::Optimizer& inner, const Rescaling& res
   return text;
 }
 
+void check_residency_of(const std::vector<learning::LayerFactors>& layers) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const auto& layer = layers[i];
+    const auto device = layer.weight.device();
+    check_residency(layer.bias, device, "the bias of layer ", i + 1);
+    check_residency(layer.error, device, "the error of layer ", i + 1);
+    check_residency(layer.presynaptic, device, "the presynaptic activity of layer ", i + 1);
+    check_residency(layer.feedforward, device, "the feed-forward activity of layer ", i + 1);
+  }
+}
+
+// What the optimizers of LibTorch remember of a parameter that is as large as the parameter.
+std::vector<at::Tensor> memory_of(const torch::optim::OptimizerParamState& state) {
+  using namespace torch::optim;
+  if (const auto* sgd = dynamic_cast<const SGDParamState*>(&state)) return {sgd->momentum_buffer()};
+  if (const auto* adam = dynamic_cast<const AdamParamState*>(&state)) {
+    return {adam->exp_avg(), adam->exp_avg_sq()};
+  }
+  if (const auto* adamw = dynamic_cast<const AdamWParamState*>(&state)) {
+    return {adamw->exp_avg(), adamw->exp_avg_sq()};
+  }
+  if (const auto* rms = dynamic_cast<const RMSpropParamState*>(&state)) return {rms->square_avg()};
+  return {};
+}
+
+void check_residency_of(const torch::optim::Optimizer& optimizer) {
+  for (const auto& group : optimizer.param_groups()) {
+    for (const auto& parameter : group.params()) {
+      const auto state = optimizer.state().find(parameter.unsafeGetTensorImpl());
+      if (state == optimizer.state().end()) continue;
+      for (const auto& memory : memory_of(*state->second)) {
+        check_residency(memory, parameter.device(), "the state of the optimizer");
+      }
+    }
+  }
+}
+
 }  // namespace
 
 Rescaled::Rescaled(std::unique_ptr<torch::optim::Optimizer> inner,
@@ -31,14 +73,18 @@ Rescaled::Rescaled(std::unique_ptr<torch::optim::Optimizer> inner,
 }
 
 void Rescaled::write_gradients(const std::vector<learning::LayerFactors>& layers) {
+  check_residency_of(layers);
+  check_residency_of(*inner_);
   rescaling_->write_gradients(layers);
 }
 
 void Rescaled::write_gradients(const learning::Step& step) {
-  rescaling_->write_gradients(step.layers);
+  write_gradients(step.layers);
   for (const auto& own : step.own) {
     for (std::size_t i = 0; i < own.parameters.size(); ++i) {
-      if (own.directions[i].defined()) write_negative(own.parameters[i], own.directions[i]);
+      const auto& direction = own.directions[i];
+      check_residency(direction, own.parameters[i].device(), "a direction of layer ", own.layer);
+      if (direction.defined()) write_negative(own.parameters[i], direction);
     }
   }
 }

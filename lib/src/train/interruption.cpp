@@ -18,7 +18,7 @@ bool interrupted() {
 SignalScope::SignalScope() {
   flag = false;
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = kSignals[i] == SIGPIPE ? SIG_IGN : [](int) { flag = true; };
     ::sigaction(kSignals[i], &action, &before_[i]);
   }

@@ -71,7 +71,7 @@ void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer
   restore_weights(state, network);
   const auto bytes = text_of_bytes(entry(state, kOptimizer));
   torch::serialize::InputArchive archive;
-  archive.load_from(bytes.data(), bytes.size());
+  archive.load_from(bytes.data(), bytes.size(), network->device());
   optimizer.load(archive);
 }
 

@@ -45,8 +45,8 @@ struct ImageSets {
 /// Which part of a data set: 60,000 training or 10,000 test images in MNIST and Fashion-MNIST.
 enum class Split { kTrain, kTest };
 
-/// The folder of a data set: `given`/<dataset>, or PCXX_DATA_DIR/<dataset> when none is given, or
-/// data/<dataset> in the current folder when the variable is not set either. nullopt when there is
+/// The folder of a data set: `given/DATASET`, or `PCXX_DATA_DIR/DATASET` when none is given, or
+/// `data/DATASET` in the current folder when the variable is not set either. nullopt when there is
 /// no such folder: a folder that was named is never silently replaced by another.
 std::optional<std::filesystem::path> find_data_folder(
     const std::optional<std::filesystem::path>& given, std::string_view dataset);

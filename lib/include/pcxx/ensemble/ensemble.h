@@ -13,8 +13,10 @@
 /// learning::* and optim::* make of an ensemble, at the speed of the processor's arithmetic.
 namespace pcxx::ensemble {
 
+/// The learning rule of all members.
 enum class Rule { kBackpropagation, kPredictiveCoding };
 
+/// Those of optim, by the same names.
 enum class Rescaling { kNone, kAlpha, kDecorrelation, kProjection, kRecursiveProjection };
 
 /// What is recorded at every step.
@@ -88,6 +90,7 @@ struct Progress {
   std::vector<std::int64_t> finished;  ///< members that have just done their last step
 };
 
+/// How a run uses the machine; results do not depend on it.
 struct RunOptions {
   int threads = 0;         ///< worker threads; 0 takes the processors at hand
   std::int64_t block = 0;  ///< vectors of members a worker trains side by side; 0 fits them to the

@@ -7,6 +7,7 @@ namespace pcxx::metrics {
 /// The learning rule whose update is predicted.
 enum class PredictedRule { kBackpropagation, kPredictiveCoding };
 
+/// Of which update the alignment is predicted.
 struct PredictionOptions {
   PredictedRule rule = PredictedRule::kPredictiveCoding;
   /// Each layer's update divided by c_l = mean_b(u_{l-1,b} . xhat_{l-1,b}) (Theorem 1, eq. 24-25);

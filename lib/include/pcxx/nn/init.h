@@ -9,6 +9,7 @@
 /// biases become 0. Members of an ensemble are drawn one after the other.
 namespace pcxx::nn::init {
 
+/// One initialisation each; the functions below say which.
 enum class Scheme { kKaiming, kNormPreserving, kLecun, kOrthogonal, kUnitOrthogonal };
 
 /// "kaiming", "norm_preserving", "lecun", "orthogonal", "unit_orthogonal".

@@ -76,9 +76,12 @@ class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
   bool is_linear() const;
   /// dtype and device of the weights.
   torch::TensorOptions tensor_options() const;
+  /// The one device of all parameters. Throws c10::Error when they are on several.
+  torch::Device device() const;
 
   /// x cast and moved to the weights' dtype and device, with the ensemble dimension where there is
-  /// one (a view: nothing is repeated in memory). Throws c10::Error on a wrong shape.
+  /// one (a view: nothing is repeated in memory). Throws c10::Error on a wrong shape, and when the
+  /// weights themselves are on several devices.
   torch::Tensor enter(const torch::Tensor& x, std::int64_t features) const;
 
   NetworkOptions options;

@@ -13,6 +13,7 @@ enum class AlphaDenominator {
   kPresynaptic,  ///< u.u, the variant of appendix I
 };
 
+/// Of Alpha.
 struct AlphaOptions {
   AlphaDenominator denominator = AlphaDenominator::kPreAndPost;
   /// With floor = phi, c_l is replaced by max(c_l, phi c_1): x*.xhat may be small, zero or negative

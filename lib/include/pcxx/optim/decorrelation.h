@@ -5,6 +5,7 @@
 
 namespace pcxx::optim {
 
+/// Of Decorrelation.
 struct DecorrelationOptions {
   /// a of the spectral regulariser eps = max(0, a lambda_max - lambda_min); 0 takes the
   /// Moore-Penrose pseudo-inverse instead, for which the theorem is exact.

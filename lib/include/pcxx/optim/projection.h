@@ -4,6 +4,7 @@
 
 namespace pcxx::optim {
 
+/// Of Projection.
 struct ProjectionOptions {
   /// a of the spectral regulariser; 0 takes the exact least-squares solution.
   double regularisation = 0;

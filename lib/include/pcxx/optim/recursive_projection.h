@@ -4,6 +4,7 @@
 
 namespace pcxx::optim {
 
+/// Of RecursiveProjection.
 struct RecursiveProjectionOptions {
   /// lambda: a sample's weight falls by this factor with every update.
   double forgetting = 0.95;

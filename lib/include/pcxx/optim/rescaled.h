@@ -33,7 +33,8 @@ class Rescaled {
   void step(const std::vector<learning::LayerFactors>& layers);
 
   /// The first half of a step: `.grad` of every parameter becomes the negative direction.
-  /// `inner().step()` is the second.
+  /// `inner().step()` is the second. Throws c10::Error when factors, memory of the rescaling or
+  /// state of the optimizer are on another device than the parameters.
   void write_gradients(const learning::Step& step);
   /// The same in a network of Dense layers.
   void write_gradients(const std::vector<learning::LayerFactors>& layers);

@@ -26,7 +26,7 @@ struct Program {
   bool loads = false;            ///< has --load
   bool works = false;            ///< calls Run::work: has --resume, --shard and --merge
   bool curves = false;           ///< records metrics over steps: has --tensorboard
-  std::string plot_script = {};  ///< plots/<this>.py draws the figure; empty: no figure
+  std::string plot_script = {};  ///< of plots/, without .py; empty: no figure
   std::string progress = {};     ///< stands before its progress, where it is one of many runs
   std::function<void(Run&)> run = {};
 };

@@ -27,7 +27,7 @@ class RunFolder {
  public:
   /// Makes the folder. Throws UserError when it cannot be made or written to.
   explicit RunFolder(const std::filesystem::path& path);
-  /// A new folder runs/<program>-<date>-<time>, with a number after it where that is taken; no two
+  /// A new folder `runs/PROGRAM-DATE-TIME`, with a number after it where that is taken; no two
   /// runs get the same one.
   static RunFolder fresh(std::string_view program);
   ~RunFolder();

@@ -15,6 +15,7 @@ using Value = std::variant<bool, std::int64_t, double, std::string>;
 /// The text with the fewest digits that reads back as the same value; strings without quotes.
 std::string to_string(const Value& value);
 
+/// The type of a key's values.
 enum class Kind { kBoolean, kInteger, kReal, kText };
 
 /// How many values a key holds.

@@ -29,8 +29,8 @@ class JobContext {
 
   /// Keeps nothing.
   template <std::convertible_to<Advance> Callable>
-  requires(!std::same_as<Callable, JobContext>) JobContext(Callable advance)
-      : advance_(std::move(advance)) {}
+    requires(!std::same_as<Callable, JobContext>)
+  JobContext(Callable advance) : advance_(std::move(advance)) {}
   /// Starts after `done` steps from `checkpoint`, and saves after every `every` steps (0: never)
   /// and when `advance` throws because the user has asked to stop.
   JobContext(Advance advance, Save save, Warn warn, std::int64_t every, std::int64_t done,
