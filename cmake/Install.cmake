@@ -14,7 +14,7 @@ if(PCXX_BUILD_APPS)
   list(FILTER _programs INCLUDE REGEX "^pcxx-")
   install(TARGETS ${_programs})
 endif()
-install(DIRECTORY configs plots DESTINATION ${_share} PATTERN __pycache__ EXCLUDE)
+install(DIRECTORY configs plots python DESTINATION ${_share} PATTERN __pycache__ EXCLUDE)
 install(FILES LICENSE DESTINATION ${_share})
 
 if(PCXX_BUNDLE_TORCH)
