@@ -87,7 +87,7 @@ TEST(OwnLayers, AreMovedByOptimizers) {
 
   auto frozen = network->named_parameters()["layer2.shift"];
   frozen.set_requires_grad(false);
-  frozen.mutable_grad() = {};
+  frozen.mutable_grad() = at::Tensor();
   optimizer.step(learning::Backpropagation().factors(*network, batch));
   EXPECT_FALSE(frozen.grad().defined());
 }

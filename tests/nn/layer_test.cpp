@@ -50,7 +50,7 @@ TEST(OwnLayer, PullsSignalsBackLikeAutograd) {
 
 // Oracle: central differences along the same directions.
 TEST(OwnLayer, PushesTangentsForwardLikeDifferences) {
-  const auto network = gated_network();
+  auto network = gated_network();
   auto& layer = *network->own_layer(2);
   const auto x = at::randn({8, 6}, at::kDouble);
   const auto tangent = at::randn({8, 6}, at::kDouble);
@@ -114,7 +114,7 @@ TEST(OwnLayer, ServesAnEnsembleOfOne) {
 
 // Oracle: Dense layers get the number that was asked for, others keep their parameters.
 TEST(OwnLayer, HasNoConditionNumber) {
-  const auto network = gated_network();
+  auto network = gated_network();
   const auto before = network->named_parameters()["layer2.gate"].detach().clone();
   set_condition_number_(*network, 7);
   EXPECT_TRUE(network->named_parameters()["layer2.gate"].equal(before));

@@ -80,6 +80,7 @@ TEST(Vocabulary, HasEveryKeyThatTheLibraryReads) {
     const auto text = read_file(std::filesystem::path(PCXX_SOURCE_DIR) / "lib/src/train" / file);
     for (std::sregex_iterator match(text.begin(), text.end(), call), end; match != end; ++match) {
       const std::string name = (*match)[2];
+      if (name == "layer") continue;  // a key of programs that add one (extend_test.cpp)
       found.insert(name);
       EXPECT_EQ(known(name).kind, kinds.at((*match)[1])) << name;
     }

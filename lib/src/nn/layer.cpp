@@ -5,7 +5,7 @@
 namespace pcxx::nn {
 namespace {
 
-// Leaves among `inputs` that a gradient is wanted of.
+// Those that are not frozen.
 std::vector<at::Tensor> with_gradient(const std::vector<at::Tensor>& parameters) {
   std::vector<at::Tensor> wanted;
   for (const auto& parameter : parameters) {
@@ -14,7 +14,24 @@ std::vector<at::Tensor> with_gradient(const std::vector<at::Tensor>& parameters)
   return wanted;
 }
 
+// Names are those of one class; dtypes may differ.
+void copy_numbers(torch::OrderedDict<std::string, at::Tensor> to,
+                  const torch::OrderedDict<std::string, at::Tensor>& from,
+                  const std::optional<torch::Device>& device) {
+  for (auto& entry : to) {
+    const auto numbers = from[entry.key()].detach();
+    entry.value().set_data(device ? numbers.to(*device, numbers.scalar_type(), false, /*copy=*/true)
+                                  : numbers.clone());
+  }
+}
+
 }  // namespace
+
+void Layer::clone_(torch::nn::Module& other, const std::optional<torch::Device>& device) {
+  const at::NoGradGuard no_grad;
+  copy_numbers(named_parameters(), other.named_parameters(), device);
+  copy_numbers(named_buffers(), other.named_buffers(), device);
+}
 
 at::Tensor output(const Layer& layer, const at::Tensor& x) {
   const bool ensemble = x.dim() == 3;

@@ -41,6 +41,9 @@ class Layer : public torch::nn::Module {
   virtual void draw_(at::Generator generator) = 0;
 
  private:
+  // How a network that is cloned gets the numbers of a layer that its maker has made anew.
+  void clone_(torch::nn::Module& other, const std::optional<torch::Device>& device) override;
+
   std::int64_t in_features_;
   std::int64_t out_features_;
 };

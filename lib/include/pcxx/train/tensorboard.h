@@ -15,7 +15,7 @@ namespace pcxx::train {
 
 /// The curves of a run for TensorBoard: a folder with one event file for every cell that has any,
 ///
-///   tensorboard/<model>, <key> <value>, ..., learning_rate 0.1, seed 0/events.out.tfevents.0.pcxx
+///   tensorboard/MODEL, KEY VALUE, ..., learning_rate 0.1, seed 0/events.out.tfevents.0.pcxx
 ///
 /// A tag is a metric of metrics.csv. An event file is a sequence of records, {length, 8 bytes; its
 /// CRC; data; its CRC}, and the data of each are an `Event` in the wire format of protocol buffers:
