@@ -25,8 +25,9 @@ using Json = nlohmann::json;
 using Rows = std::vector<std::vector<std::string>>;
 
 // What tells one entry of a summary from the next.
-const std::vector<std::string> kKeys{"architecture",     "init",      "hidden_layers", "width",
-                                     "condition_number", "batch_size", "noise",  "optimizer"};
+const std::vector<std::string> kKeys{
+    "architecture",     "init",       "hidden_layers", "width",
+    "condition_number", "batch_size", "noise",         "optimizer"};
 
 std::string number(double value) {
   return std::isfinite(value) ? train::brief(value) : "-";

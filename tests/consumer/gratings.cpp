@@ -1,5 +1,5 @@
-// dataset = "gratings": images of 12 x 12 real numbers, waves of one of eight orientations, which is
-// the label, with a random phase and noise.
+// dataset = "gratings": images of 12 x 12 real numbers, waves of one of eight orientations, which
+// is the label, with a random phase and noise.
 
 #include <ATen/ATen.h>
 #include <pcxx/core/random.h>
@@ -24,7 +24,8 @@ data::Images draw(std::int64_t count, std::uint64_t seed, double noise) {
   const auto phase = at::rand({count, 1, 1}, generator, at::kDouble) * 2 * M_PI;
   const auto angle = (labels.to(at::kDouble) * (M_PI / kClasses)).view({count, 1, 1});
   const auto axis = at::linspace(-0.5, 0.5, kSide, at::kDouble);
-  const auto along = axis.view({1, kSide, 1}) * angle.sin() + axis.view({1, 1, kSide}) * angle.cos();
+  const auto along =
+      axis.view({1, kSide, 1}) * angle.sin() + axis.view({1, 1, kSide}) * angle.cos();
   auto pixels = 0.5 + 0.5 * at::sin(2 * M_PI * kWaves * along + phase);
   pixels = pixels + noise * at::randn({count, kSide, kSide}, generator, at::kDouble);
   return {.pixels = pixels.flatten(1).to(at::kFloat),

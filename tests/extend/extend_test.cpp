@@ -4,9 +4,9 @@
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/learning/backpropagation.h>
+#include <pcxx/programs.h>
 #include <pcxx/train/extend.h>
 #include <pcxx/train/program.h>
-#include <pcxx/programs.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -46,26 +46,25 @@ class Extend : public ::testing::Test {
   static void SetUpTestSuite() {
     ::setenv("PCXX_PYTHON", "/nonexistent", 1);
     add_layer({"disguised", "f(W x)"}, [](const Config& config) -> nn::LayerMaker {
-      const auto activation = config.text("architecture") == "relu" ? nn::Activation::kReLU
-                                                                    : nn::Activation::kIdentity;
+      const auto activation =
+          config.text("architecture") == "relu" ? nn::Activation::kReLU : nn::Activation::kIdentity;
       return [activation](std::int64_t in, std::int64_t out) {
         return std::make_shared<test::DisguisedDense>(in, out, activation, /*biased=*/false);
       };
     });
     add_layer({"gated", "tanh(V x) sigmoid(G x) + s"}, [](const Config&) { return test::gated(); });
-    add_rescaling({.name = "scaled",
-                   .doc = "the direction times a factor",
-                   .keys = {{.name = "factor",
-                             .kind = Kind::kReal,
-                             .initial = "0.5",
-                             .doc = "of scaled",
-                             .shape = Shape::kSweep,
-                             .minimum = 0,
-                             .open_minimum = true,
-                             .per_model = true}}},
-                  [](const Config& config) {
-                    return std::make_unique<Scaled>(config.real("factor"));
-                  });
+    add_rescaling(
+        {.name = "scaled",
+         .doc = "the direction times a factor",
+         .keys = {{.name = "factor",
+                   .kind = Kind::kReal,
+                   .initial = "0.5",
+                   .doc = "of scaled",
+                   .shape = Shape::kSweep,
+                   .minimum = 0,
+                   .open_minimum = true,
+                   .per_model = true}}},
+        [](const Config& config) { return std::make_unique<Scaled>(config.real("factor")); });
     add_inference({"solved", "the closed form"},
                   [](const Config&) { return std::make_shared<inference::ClosedForm>(); });
     add_rule({"gradient", "backpropagation"},
@@ -121,12 +120,12 @@ void expect_near(const std::vector<double>& found, const std::vector<double>& ex
   }
 }
 
-// Oracle: networks of Dense layers, which start with the same weights. With predictive coding linear
-// ones: at a kink of ReLU rounding decides on the side.
+// Oracle: networks of Dense layers, which start with the same weights. With predictive coding
+// linear ones: at a kink of ReLU rounding decides on the side.
 TEST_F(Extend, LayersTrainLikeTheDenseOnesThatTheyAre) {
-  for (const auto& model : {std::vector<std::string>{"rule=bp", "architecture=relu"},
-                            std::vector<std::string>{"rule=pc", "architecture=dln",
-                                                     "inference=lbfgs"}}) {
+  for (const auto& model :
+       {std::vector<std::string>{"rule=bp", "architecture=relu"},
+        std::vector<std::string>{"rule=pc", "architecture=dln", "inference=lbfgs"}}) {
     auto keys = model;
     keys.insert(keys.end(), {"targets=relu_teacher", "inference_tolerance=1e-11",
                              "inference_energy_tolerance=0", "engine=tensor", "steps=5"});
@@ -139,11 +138,11 @@ TEST_F(Extend, LayersTrainLikeTheDenseOnesThatTheyAre) {
 
 // Oracle: plain updates at the product of rate and factor.
 TEST_F(Extend, RescalingsHaveKeysOfTheirOwn) {
-  expect_near(final_errors(programs::regression(),
-                           regression_words({"rule=bp", "rescaling=scaled", "factor=0.25"})),
-              final_errors(programs::regression(),
-                           regression_words({"rule=bp", "learning_rate=0.025"})),
-              1e-9);
+  expect_near(
+      final_errors(programs::regression(),
+                   regression_words({"rule=bp", "rescaling=scaled", "factor=0.25"})),
+      final_errors(programs::regression(), regression_words({"rule=bp", "learning_rate=0.025"})),
+      1e-9);
 }
 
 // Oracle: the closed form and backpropagation under their own names.
@@ -159,11 +158,10 @@ TEST_F(Extend, InferencesAndRulesAreChosenByName) {
 // Oracle: the drawn digits that they are.
 TEST_F(Extend, DatasetsAreLearntFrom) {
   const auto words = [](const std::string& dataset) {
-    return std::vector<std::string>{"--set", "dataset=" + dataset, "--set", "samples=200",
-                                    "--set", "test_samples=50",    "--set", "steps=10",
-                                    "--set", "seeds=1",            "--set", "widths=[784,16,10]",
-                                    "--set", "learning_rate=0.1",  "--set", "rule=bp",
-                                    "--set", "dtype=float64"};
+    return std::vector<std::string>{
+        "--set", "dataset=" + dataset, "--set", "samples=200", "--set", "test_samples=50",
+        "--set", "steps=10",           "--set", "seeds=1",     "--set", "widths=[784,16,10]",
+        "--set", "learning_rate=0.1",  "--set", "rule=bp",     "--set", "dtype=float64"};
   };
   const auto own = final_errors(programs::classifier(), words("numerals"));
   EXPECT_EQ(nlohmann::json::parse(read_file(folder_ / "run" / "summary.json"))["dataset"],
@@ -178,7 +176,8 @@ TEST_F(Extend, DatasetsAreLearntFrom) {
   EXPECT_NE(outcome.errors.find("there are no numerals here"), std::string::npos);
 }
 
-// Oracle: the same sweep once more, killed parts and all; rates, seeds and both kinds of layer in one.
+// Oracle: the same sweep once more, killed parts and all; rates, seeds and both kinds of layer in
+// one.
 TEST_F(Extend, PartsAreSweptAndRecorded) {
   const auto outcome = run(
       programs::regression(),
@@ -197,12 +196,17 @@ TEST_F(Extend, PartsAreSweptAndRecorded) {
   EXPECT_EQ(read_file(folder_ / "run" / "metrics.csv"), csv);
 }
 
-// Oracle: an autoencoder whose training was cut in two by checkpoints, and its weights loaded again.
+// Oracle: an autoencoder whose training was cut in two by checkpoints, and its weights loaded
+// again.
 TEST_F(Extend, LayersAreSavedAndLoaded) {
-  std::vector<std::string> words{"--set", "dataset=numerals",     "--set", "layer=gated",
-                                 "--set", "widths=[784,12,784]",  "--set", "seeds=1",
-                                 "--set", "rule=pc",              "--set", "learning_rate=0.1",
-                                 "--set", "test_samples=20",      "--set", "steps=5",
+  std::vector<std::string> words{"--set", "dataset=numerals",
+                                 "--set", "layer=gated",
+                                 "--set", "widths=[784,12,784]",
+                                 "--set", "seeds=1",
+                                 "--set", "rule=pc",
+                                 "--set", "learning_rate=0.1",
+                                 "--set", "test_samples=20",
+                                 "--set", "steps=5",
                                  "--set", "measure=[inference,target_alignment]"};
   const auto trained = final_errors(programs::autoencoder(), words);
   const auto weights = folder_ / "weights.safetensors";
@@ -214,9 +218,9 @@ TEST_F(Extend, LayersAreSavedAndLoaded) {
 // Oracle: the measurement before any training, of the same network.
 TEST_F(Extend, LayersHaveATargetAlignment) {
   const auto outcome =
-      run(programs::alignment(),
-          {"--set", "layer=gated", "--set", "width=6", "--set", "hidden_layers=2", "--set", "seeds=2",
-           "--set", "rule=[bp,pc]", "--set", "rescaling=[none,scaled]", "--set", "batch_size=1"});
+      run(programs::alignment(), {"--set", "layer=gated", "--set", "width=6", "--set",
+                                  "hidden_layers=2", "--set", "seeds=2", "--set", "rule=[bp,pc]",
+                                  "--set", "rescaling=[none,scaled]", "--set", "batch_size=1"});
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
   const auto cells = nlohmann::json::parse(read_file(folder_ / "run" / "summary.json"))["cells"];
   ASSERT_EQ(cells.size(), 4U);

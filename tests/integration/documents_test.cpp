@@ -146,7 +146,8 @@ bool stands_in_sources(const std::string& block, const std::set<std::string>& ex
 // one that a run makes, for a benchmark, and for one with a gap to fill: plots/<program>.py.
 bool names_something(const std::string& word) {
   const auto slash = word.find('/');
-  if (slash == std::string::npos || slash == 0 || word.find_first_of("<>*${}=:,") != std::string::npos)
+  if (slash == std::string::npos || slash == 0 ||
+      word.find_first_of("<>*${}=:,") != std::string::npos)
     return true;
   if (word.starts_with(kBin)) {
     const auto name = word.substr(kBin.size());

@@ -1,10 +1,11 @@
+#include "support/own_layers.h"
+
 #include <gtest/gtest.h>
 #include <pcxx/inference/lbfgs.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
 
 #include "support/networks.h"
-#include "support/own_layers.h"
 
 namespace pcxx::learning {
 namespace {
@@ -80,16 +81,16 @@ TEST(OwnLayers, LearnLikeTheDenseLayersThatTheyAre) {
   const auto batch = random_batch(*dense, 6);
   const Backpropagation bp;
   const auto pc = precise_predictive_coding();
-  for (const LearningRule* rule : {static_cast<const LearningRule*>(&bp),
-                                   static_cast<const LearningRule*>(&pc)}) {
+  for (const LearningRule* rule :
+       {static_cast<const LearningRule*>(&bp), static_cast<const LearningRule*>(&pc)}) {
     const auto expected = rule->factors(*dense, batch);
     const auto step = rule->factors(*own, batch);
     ASSERT_EQ(step.layers.size(), 1U);
     ASSERT_EQ(step.own.size(), 2U);
     EXPECT_LT(relative_difference(step.prediction, expected.prediction), 1e-14);
-    EXPECT_LT(relative_difference(weight_direction(step.layers[0]),
-                                  weight_direction(expected.layers[2])),
-              1e-8);
+    EXPECT_LT(
+        relative_difference(weight_direction(step.layers[0]), weight_direction(expected.layers[2])),
+        1e-8);
     for (std::size_t l = 1; l <= 2; ++l) {
       const auto& directions = step.own[l - 1].directions;
       EXPECT_LT(relative_difference(directions[0], weight_direction(expected.layers[l - 1])), 1e-8);

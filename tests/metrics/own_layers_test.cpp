@@ -1,3 +1,5 @@
+#include "support/own_layers.h"
+
 #include <gtest/gtest.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/metrics/prediction_change.h>
@@ -6,7 +8,6 @@
 #include <pcxx/optim/rescaled.h>
 
 #include "support/networks.h"
-#include "support/own_layers.h"
 
 namespace pcxx::metrics {
 namespace {

@@ -127,7 +127,8 @@ TEST(OwnLayer, MustFit) {
     return std::make_shared<test::Gated>(in, out + 1);
   };
   EXPECT_THROW(Network(mlp({5, 4, 3}).with_layer(1, wrong)), c10::Error);
-  EXPECT_THROW(Network(mlp({5, 4, 3}).with_layer(1, [](auto, auto) { return nullptr; })), c10::Error);
+  EXPECT_THROW(Network(mlp({5, 4, 3}).with_layer(1, [](auto, auto) { return nullptr; })),
+               c10::Error);
   EXPECT_THROW(mlp({5, 4, 3}).with_layer(3, test::gated()), c10::Error);
   EXPECT_THROW(mlp({5, 4, 3}).with_layer(0, test::gated()), c10::Error);
 

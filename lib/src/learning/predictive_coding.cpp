@@ -23,8 +23,7 @@ Step PredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch
   auto equilibrium = settle(inference_.get(), network, batch);
   const auto& pass = equilibrium.feedforward;
 
-  Step step{
-      .layers = {}, .own = {}, .prediction = pass.prediction(), .report = equilibrium.report};
+  Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = equilibrium.report};
   for (std::size_t l = 1; l <= network.size(); ++l) {
     if (const auto* own = network.own_layer(l)) {
       auto pulled = nn::pull_back(*own, equilibrium.activities[l - 1], equilibrium.errors[l],

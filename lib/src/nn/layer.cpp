@@ -37,9 +37,9 @@ at::Tensor output(const Layer& layer, const at::Tensor& x) {
   const bool ensemble = x.dim() == 3;
   TORCH_CHECK(!ensemble || x.size(0) == 1, "a layer of one's own has one member, not ", x.size(0));
   auto y = layer.forward(ensemble ? x.squeeze(0) : x);
-  TORCH_CHECK(y.dim() == 2 && y.size(0) == x.size(-2) && y.size(1) == layer.out_features(), "a layer",
-              " of ", layer.in_features(), " to ", layer.out_features(), " features gave ", y.sizes(),
-              " for a batch of shape ", x.sizes());
+  TORCH_CHECK(y.dim() == 2 && y.size(0) == x.size(-2) && y.size(1) == layer.out_features(),
+              "a layer", " of ", layer.in_features(), " to ", layer.out_features(),
+              " features gave ", y.sizes(), " for a batch of shape ", x.sizes());
   return ensemble ? y.unsqueeze(0) : y;
 }
 
@@ -52,8 +52,9 @@ Pulled pull_back(const Layer& layer, const at::Tensor& x, const at::Tensor& sign
   if (with_input) wanted.push_back(input);
   Pulled pulled{.parameters = std::vector<at::Tensor>(parameters.size()), .input = {}};
   if (wanted.empty()) return pulled;
-  const auto gradients = torch::autograd::grad({output(layer, input)}, wanted, {signal}, std::nullopt,
-                                               /*create_graph=*/false, /*allow_unused=*/true);
+  const auto gradients =
+      torch::autograd::grad({output(layer, input)}, wanted, {signal}, std::nullopt,
+                            /*create_graph=*/false, /*allow_unused=*/true);
   std::size_t next = 0;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (parameters[i].requires_grad()) pulled.parameters[i] = gradients[next++];

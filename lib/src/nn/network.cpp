@@ -96,8 +96,8 @@ torch::Tensor NetworkImpl::forward(const torch::Tensor& x) const {
 
 bool NetworkImpl::is_linear() const {
   return is_dense() && std::all_of(layers_.begin(), layers_.end(), [](const Dense& layer) {
-    return layer->options.activation() == Activation::kIdentity;
-  });
+           return layer->options.activation() == Activation::kIdentity;
+         });
 }
 
 torch::TensorOptions NetworkImpl::tensor_options() const {

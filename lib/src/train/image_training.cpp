@@ -173,7 +173,8 @@ class Trainer {
         (batch.target - update.prediction).square().mean().item().toDouble());
     if (update.report) {
       report(*update.report);
-      if (reported_ && network_->is_dense() && step_ % kCurvatureEvery == 0) record_curvature(batch);
+      if (reported_ && network_->is_dense() && step_ % kCurvatureEvery == 0)
+        record_curvature(batch);
       if (update.report->any_unstable()) warn_unstable(*update.report, job);
       if (ended()) return;
     }

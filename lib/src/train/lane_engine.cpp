@@ -166,7 +166,8 @@ std::string no_lanes(const Config& model, const std::vector<std::string>& measur
   if (has_own_layers(model)) return fmt::format("the layers are {}", model.text("layer"));
   if (!is_linear(model)) return fmt::format("{} networks are not linear", architecture);
   for (const char* key : {"rule", "rescaling"}) {
-    if (is_own(model, key)) return fmt::format("{} = '{}' is the program's own", key, model.text(key));
+    if (is_own(model, key))
+      return fmt::format("{} = '{}' is the program's own", key, model.text(key));
   }
   if (model.boolean("bias")) return "there are biases";
   if (model.text("targets") == "relu_teacher") return "the teacher is not linear";

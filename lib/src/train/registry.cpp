@@ -71,9 +71,8 @@ const std::vector<Extension>& extensions_of(std::string_view key) {
 bool is_own(const Config& model, std::string_view key) {
   if (!model.has(key)) return false;
   const auto& extensions = extensions_of(key);
-  return std::any_of(extensions.begin(), extensions.end(), [&](const Extension& extension) {
-    return extension.name == model.text(key);
-  });
+  return std::any_of(extensions.begin(), extensions.end(),
+                     [&](const Extension& extension) { return extension.name == model.text(key); });
 }
 
 bool has_own_layers(const Config& model) {

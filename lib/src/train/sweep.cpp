@@ -51,7 +51,8 @@ std::string range_text(std::string_view name, const std::string& first, const st
 std::string error_metric(const Config& model) {
   const auto& targets = model.text("targets");
   if (targets == "independent") return "train_error";
-  return is_linear(model) && targets == "teacher" && !model.boolean("bias") ? "map_error" : "test_error";
+  return is_linear(model) && targets == "teacher" && !model.boolean("bias") ? "map_error"
+                                                                            : "test_error";
 }
 
 // Groups members that train side by side, and cuts the groups into jobs.
@@ -112,8 +113,9 @@ class SweepPlan::Builder {
     const auto& model = plan_.models_[group.members.front().model];
     if (group.lanes) return lane_job_size(model, contains(plan_.measure_, "target_alignment"));
     // A device has room for many, and is slow with few.
-    return plan_.device_.is_cuda() && !has_own_layers(model) ? std::numeric_limits<std::size_t>::max()
-                                   : tensor_job_size(model);
+    return plan_.device_.is_cuda() && !has_own_layers(model)
+               ? std::numeric_limits<std::size_t>::max()
+               : tensor_job_size(model);
   }
 
   SweepPlan& plan_;

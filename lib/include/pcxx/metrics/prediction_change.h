@@ -18,7 +18,8 @@ struct Update {
   std::vector<std::vector<at::Tensor>> own = {};
 };
 
-/// From any list of directions of the Dense layers, with members `weight` and `bias`, such as optim::Direction.
+/// From any list of directions of the Dense layers, with members `weight` and `bias`, such as
+/// optim::Direction.
 template <typename Directions>
 Update make_update(const Directions& directions) {
   Update update;

@@ -22,7 +22,8 @@ namespace pcxx::train {
 /// inputs and outputs of 0 stand for `width`. n_0 and n_L alone when `collapsed`.
 std::vector<std::int64_t> widths(const Config& config);
 
-/// architecture (dln, residual, relu, autoencoder), layer and bias; one linear layer when `collapsed`.
+/// architecture (dln, residual, relu, autoencoder), layer and bias; one linear layer when
+/// `collapsed`.
 nn::NetworkOptions network_options(const Config& config);
 
 /// Whether the network is one linear map: dln or residual, of Dense layers.

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-/// Parts of one's own in the programs: one call each makes a part a value of its key, in configs, on
-/// the command line, in sweeps, in --help and in metrics.csv.
+/// Parts of one's own in the programs: one call each makes a part a value of its key, in configs,
+/// on the command line, in sweeps, in --help and in metrics.csv.
 ///
 ///   int main(int argc, char** argv) {
 ///     train::add_rescaling({"sign", "the sign of the direction"},
@@ -41,8 +41,9 @@ struct Extension {
 void add_layer(Extension about, std::function<nn::LayerMaker(const Config&)> factory);
 
 /// A value of `inference`.
-void add_inference(Extension about,
-                   std::function<std::shared_ptr<const inference::Inference>(const Config&)> factory);
+void add_inference(
+    Extension about,
+    std::function<std::shared_ptr<const inference::Inference>(const Config&)> factory);
 
 /// A value of `rescaling`.
 void add_rescaling(Extension about,
