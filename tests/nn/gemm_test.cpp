@@ -42,7 +42,7 @@ void expect_matmul(at::ScalarType dtype, double tolerance) {
           // Of the terms, which may cancel.
           const auto scale = 0.3 * before.norm() + 0.5 * product.norm();
           const auto difference = c.to(at::kDouble) - (0.3 * before - 0.5 * product);
-          EXPECT_LT((difference.norm() / scale).item<double>(), tolerance);
+          EXPECT_LT(at::Tensor(difference.norm() / scale).template item<double>(), tolerance);
         }
       }
     }

@@ -96,7 +96,7 @@ TEST(OwnLayer, IsCloned) {
   const auto clone = std::dynamic_pointer_cast<NetworkImpl>(network->clone());
   const auto x = at::randn({4, 5}, at::kDouble);
   EXPECT_TRUE(clone->forward(x).equal(network->forward(x)));
-  const auto& parameter = network->named_parameters()["layer2.gate"];
+  const auto parameter = network->named_parameters()["layer2.gate"];
   EXPECT_FALSE(parameter.is_same(clone->named_parameters()["layer2.gate"]));
   EXPECT_NE(parameter.data_ptr(), clone->named_parameters()["layer2.gate"].data_ptr());
 }
