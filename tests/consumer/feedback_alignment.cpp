@@ -22,7 +22,7 @@ class FeedbackAlignment final : public learning::LearningRule {
  public:
   explicit FeedbackAlignment(std::int64_t seed) : seed_(static_cast<std::uint64_t>(seed)) {}
 
-  learning::Step factors(const nn::NetworkImpl& network, const data::Batch& batch) const override {
+  learning::Step factors(const nn::NetworkImpl& network, const data::Batch& batch) override {
     const at::NoGradGuard no_grad;
     const auto pass = nn::feedforward(network, batch.input);
     learning::Step step;

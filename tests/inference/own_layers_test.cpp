@@ -81,7 +81,7 @@ TEST(OwnLayers, AgreeWithDenseNetworks) {
     EXPECT_LT(relative_difference(own.report.energy, written_out.report.energy), 1e-10);
 
     energy(layers, own.activities).backward();
-    const auto rule = learning::PredictiveCoding(std::make_shared<Lbfgs>(kPrecise));
+    auto rule = learning::PredictiveCoding(std::make_shared<Lbfgs>(kPrecise));
     for (const auto& layer : rule.factors(*network, batch).layers) {
       EXPECT_LT(relative_difference(layer.weight.grad(), -learning::weight_direction(layer)),
                 within);

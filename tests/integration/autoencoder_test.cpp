@@ -18,7 +18,7 @@ namespace pcxx {
 namespace {
 
 struct Model {
-  std::shared_ptr<const learning::LearningRule> rule;
+  std::shared_ptr<learning::LearningRule> rule;
   bool projected;
   std::vector<double> rates;
 };

@@ -83,7 +83,7 @@ std::vector<std::shared_ptr<inference::Inference>> inferences() {
 }
 
 // Weights after three updates, on the CPU.
-std::vector<at::Tensor> train(const nn::NetworkOptions& options, const learning::LearningRule& rule,
+std::vector<at::Tensor> train(const nn::NetworkOptions& options, learning::LearningRule& rule,
                               const optim::RescalingOptions& rescaling, at::Device device) {
   auto network = random_network(options);
   network->to(device);
@@ -99,14 +99,13 @@ std::vector<at::Tensor> train(const nn::NetworkOptions& options, const learning:
 
 // Oracle: the CPU.
 TEST_F(Device_CUDA, TrainsToTheSameWeights) {
-  const learning::Backpropagation bp;
-  const learning::PredictiveCoding pc;
-  const learning::PredictiveCoding by_states(std::make_shared<inference::StateDescent>(
+  learning::Backpropagation bp;
+  learning::PredictiveCoding pc;
+  learning::PredictiveCoding by_states(std::make_shared<inference::StateDescent>(
       inference::DescentOptions{.max_steps = 100, .step_size = 0.05}));
   for (const auto& options : networks()) {
     for (const auto& rescaling : rescalings()) {
-      for (const auto* rule :
-           std::initializer_list<const learning::LearningRule*>{&bp, &pc, &by_states}) {
+      for (auto* rule : std::initializer_list<learning::LearningRule*>{&bp, &pc, &by_states}) {
         SCOPED_TRACE(c10::str(rescaling.name, ", ", rule->name()));
         const auto there = train(options, *rule, rescaling, device_);
         const auto here = train(options, *rule, rescaling, at::kCPU);

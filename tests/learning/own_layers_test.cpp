@@ -79,10 +79,9 @@ TEST(OwnLayers, LearnLikeTheDenseLayersThatTheyAre) {
   const auto dense = random_network(nn::mlp({5, 6, 4, 3}, Activation::kTanh).with_bias());
   const auto own = test::disguised(*dense);
   const auto batch = random_batch(*dense, 6);
-  const Backpropagation bp;
-  const auto pc = precise_predictive_coding();
-  for (const LearningRule* rule :
-       {static_cast<const LearningRule*>(&bp), static_cast<const LearningRule*>(&pc)}) {
+  Backpropagation bp;
+  auto pc = precise_predictive_coding();
+  for (LearningRule* rule : {static_cast<LearningRule*>(&bp), static_cast<LearningRule*>(&pc)}) {
     const auto expected = rule->factors(*dense, batch);
     const auto step = rule->factors(*own, batch);
     ASSERT_EQ(step.layers.size(), 1U);

@@ -138,10 +138,9 @@ TEST(PredictiveCoding, PredictionDoesNotSeeTheTarget) {
 TEST(Rules, ABatchIsTheMeanOfItsSamples) {
   const auto network = random_network(nn::mlp({5, 9, 4, 6}, Activation::kReLU));
   const auto batch = random_batch(*network, 4);
-  const Backpropagation bp;
-  const PredictiveCoding pc;
-  for (const LearningRule* rule :
-       {static_cast<const LearningRule*>(&bp), static_cast<const LearningRule*>(&pc)}) {
+  Backpropagation bp;
+  PredictiveCoding pc;
+  for (LearningRule* rule : {static_cast<LearningRule*>(&bp), static_cast<LearningRule*>(&pc)}) {
     const auto whole = rule->factors(*network, batch);
     for (std::size_t l = 0; l < network->size(); ++l) {
       auto mean = at::zeros_like(whole.layers[l].weight);

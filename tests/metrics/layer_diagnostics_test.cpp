@@ -73,9 +73,9 @@ TEST(LayerDiagnostics, AlignmentIsWhatAlphaDividesBy) {
 // Invariant: at B = 1 K is a number, a multiple of I, whatever it is, and nothing interferes.
 TEST(LayerDiagnostics, OneSampleDoesNotInterfere) {
   const auto network = random_network(nn::mlp({6, 5, 7, 4}, nn::Activation::kReLU));
-  const learning::PredictiveCoding pc;
-  const learning::Backpropagation bp;
-  for (const auto* rule : std::initializer_list<const learning::LearningRule*>{&pc, &bp}) {
+  learning::PredictiveCoding pc;
+  learning::Backpropagation bp;
+  for (auto* rule : std::initializer_list<learning::LearningRule*>{&pc, &bp}) {
     for (const auto& layer : diagnose(rule->factors(*network, random_batch(*network, 1)).layers)) {
       EXPECT_EQ(layer.interference.item<double>(), 0);
       EXPECT_EQ(layer.cross_sample.item<double>(), 0);

@@ -199,9 +199,9 @@ TEST(CompressedBatch, GivesTheSameDirections) {
       SCOPED_TRACE(
           c10::str(network, rescaling.name, " a ", rescaling.regularisation, " teacher ", teacher));
       ASSERT_LE(small.input.size(-2), network->in_features() + network->out_features());
-      const learning::Backpropagation bp;
-      const learning::PredictiveCoding pc;
-      for (const auto* rule : std::initializer_list<const learning::LearningRule*>{&bp, &pc}) {
+      learning::Backpropagation bp;
+      learning::PredictiveCoding pc;
+      for (auto* rule : std::initializer_list<learning::LearningRule*>{&bp, &pc}) {
         const auto whole =
             make_rescaling(rescaling)->directions(rule->factors(*network, batch).layers);
         const auto thin =

@@ -20,6 +20,7 @@
 #include <pcxx/inference/own_layers.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/accuracy.h>
 #include <pcxx/metrics/layer_diagnostics.h>

@@ -10,7 +10,7 @@
 
 namespace pcxx::learning {
 
-Step Backpropagation::factors(const nn::NetworkImpl& network, const data::Batch& batch) const {
+Step Backpropagation::factors(const nn::NetworkImpl& network, const data::Batch& batch) {
   const at::NoGradGuard no_grad;
   const auto pass = nn::feedforward(network, batch.input);
   auto signal = network.enter(batch.target, network.out_features()) - pass.prediction();

@@ -18,7 +18,7 @@ inference::Equilibrium settle(const inference::Inference* chosen, const nn::Netw
 
 }  // namespace
 
-Step PredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch& batch) const {
+Step PredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch& batch) {
   const at::NoGradGuard no_grad;
   auto equilibrium = settle(inference_.get(), network, batch);
   const auto& pass = equilibrium.feedforward;

@@ -8,7 +8,7 @@ namespace pcxx::learning {
 /// presynaptic activity xhat. Written out, no autograd.
 class Backpropagation final : public LearningRule {
  public:
-  Step factors(const nn::NetworkImpl& network, const data::Batch& batch) const override;
+  Step factors(const nn::NetworkImpl& network, const data::Batch& batch) override;
   std::string_view name() const override { return "bp"; }
 };
 

@@ -16,7 +16,7 @@ class PredictiveCoding final : public LearningRule {
   explicit PredictiveCoding(std::shared_ptr<const inference::Inference> inference)
       : inference_(std::move(inference)) {}
 
-  Step factors(const nn::NetworkImpl& network, const data::Batch& batch) const override;
+  Step factors(const nn::NetworkImpl& network, const data::Batch& batch) override;
   std::string_view name() const override { return "pc"; }
 
  private:

@@ -4,19 +4,37 @@
 #include <pcxx/learning/factors.h>
 #include <pcxx/nn/network.h>
 
+#include <map>
+#include <string>
 #include <string_view>
+
+// Only a rule that saves something needs torch/serialize/archive.h, which brings all of ATen.
+namespace torch::serialize {
+class InputArchive;
+class OutputArchive;
+}  // namespace torch::serialize
 
 namespace pcxx::learning {
 
-/// A learning rule turns a batch into the factors of each layer's update. Rules differ only here;
-/// nothing downstream knows which one runs.
+/// A learning rule turns a batch into each layer's update. Rules differ only here; nothing
+/// downstream knows which one runs.
 class LearningRule {
  public:
   virtual ~LearningRule() = default;
 
-  virtual Step factors(const nn::NetworkImpl& network, const data::Batch& batch) const = 0;
+  /// What the batch teaches the network. May advance the rule's own memory, so it is called once
+  /// for each update that is made.
+  virtual Step factors(const nn::NetworkImpl& network, const data::Batch& batch) = 0;
 
   virtual std::string_view name() const = 0;
+
+  /// Numbers worth a look after training, by name. Most rules have none.
+  virtual std::map<std::string, double> diagnostics() const { return {}; }
+
+  /// Memory of past batches, if any; most rules have none. `load` refuses (c10::Error) what was
+  /// saved by another rule or for other shapes.
+  virtual void save(torch::serialize::OutputArchive&) const {}
+  virtual void load(torch::serialize::InputArchive&) {}
 };
 
 }  // namespace pcxx::learning

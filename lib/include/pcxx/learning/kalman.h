@@ -1,0 +1,97 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <pcxx/learning/rule.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace pcxx::learning {
+
+/// Of KalmanPredictiveCoding.
+struct KalmanOptions {
+  /// The part of the mean squared residual that counts as noise of the targets: R = rho mean(r^2).
+  double rho = 0.3;
+};
+
+/// What the last batch taught, and what it was expected to change. Means over the batch have the
+/// shape [] or [R].
+///
+///   leverages    of layer l: mean of s_l = xhat^T Q xhat, the variance of W xhat that is left
+///   certainties  of layer l: mean of c_l s_l, the part of that variance which the batch took away
+///   noise        R
+///   scale        of (vi): 1 where the steps of the samples do not overshoot together
+///   change       predicted linear change of the predictions, [B, n_L] or [R, B, n_L]
+struct KalmanReport {
+  std::vector<at::Tensor> leverages;
+  std::vector<at::Tensor> certainties;
+  at::Tensor noise;
+  at::Tensor scale;
+  at::Tensor change;
+};
+
+/// Kalman predictive coding (spec: rule `kpc`; not in the paper). Predictive coding in which each
+/// error is weighted by how uncertain the weights are that made it, so that the equilibrium says
+/// how much of the residual each layer should learn; what was learnt narrows the uncertainty. There
+/// is no learning rate: steps are taken as they are,
+///
+///   KalmanPredictiveCoding rule;
+///   optim::Rescaled optimizer(torch::optim::SGD(net->parameters(), 1.0),
+///                             std::make_unique<optim::Plain>());
+///   for (const auto& batch : batches) optimizer.step(rule.factors(*net, batch));
+///
+/// The covariance of each row of W_l is Q_l [n_{l-1}, n_{l-1}], which starts at I / n_{l-1}. With
+/// leverage s_l = xhat_{l-1}^T Q_l xhat_{l-1}, J_l = d yhat / d z_l at the feed-forward pass,
+/// and R = rho times a running mean of mean(r^2):
+///
+///   S = R I + sum_l s_l J_l J_l^T,  v = S^-1 r,  g_l = J_l^T v,  c_l = tr(J_l^T S^-1 J_l) / m_l
+///   one sample:  W_l += g_l (Q xhat)^T,  Q -= (c_l m_l / n_l) (Q xhat) (Q xhat)^T
+///   a batch:     M = (Xhat Q Xhat^T + diag(1/c - s))^-1 Xhat Q,
+///                W_l += (g/c)^T M,  Q -= (m_l / n_l) (Xhat Q)^T M
+///
+/// with m_l = min(n_l, .., n_L). The steps of a batch are then shortened together by
+/// clip(<r, d> / <d, d>, 0, 1), d the linear change that they predict. A bias is one more
+/// presynaptic unit, fixed at 1. It is an extended Kalman filter, decoupled by layers, whose gain
+/// is the equilibrium of predictive coding with the precisions 1/s_l and 1/R, linearised.
+///
+/// Works in networks of Dense layers, and in ensembles of them. Costs O(n^2) a sample and layer
+/// and, where the output is wider than the layer below, a solve of that layer's width a sample.
+/// Throws c10::Error for other layers and for a compressed batch, which has no samples.
+class KalmanPredictiveCoding final : public LearningRule {
+ public:
+  explicit KalmanPredictiveCoding(KalmanOptions options = {});
+
+  /// The updates of all layers, in `Step::own`: rescalings leave them alone.
+  Step factors(const nn::NetworkImpl& network, const data::Batch& batch) override;
+  std::string_view name() const override { return "kpc"; }
+
+  /// `kpc_noise`, and of each layer l `kpc_leverage<l>` and `kpc_certainty<l>`, of the last batch.
+  std::map<std::string, double> diagnostics() const override;
+
+  void save(torch::serialize::OutputArchive& archive) const override;
+  void load(torch::serialize::InputArchive& archive) override;
+
+  /// Q of layer l = 1..L, [n, n] or [R, n, n]; n counts the bias unit. Empty before the first
+  /// batch.
+  const std::vector<at::Tensor>& covariances() const { return covariances_; }
+  /// Of the last batch; undefined tensors before the first.
+  const KalmanReport& report() const { return report_; }
+
+ private:
+  void start(const nn::NetworkImpl& network);
+  void observe(const at::Tensor& residual);
+
+  KalmanOptions options_;
+  std::vector<at::Tensor> covariances_;
+  at::Tensor mean_square_;  // of the residual, running: [] or [R]
+  std::int64_t batches_ = 0;
+  KalmanReport report_;
+};
+
+/// <d, a> / <d, d> over the batch, [] or [R]: how much of the predicted change d of the last batch
+/// has become the actual change a, now that the step has been made. 1 where the network is as
+/// linear as the rule takes it to be.
+at::Tensor linearity(const nn::NetworkImpl& network, const data::Batch& batch, const Step& step,
+                     const KalmanReport& report);
+
+}  // namespace pcxx::learning

@@ -1,0 +1,258 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <pcxx/core/residency.h>
+#include <pcxx/learning/kalman.h>
+#include <pcxx/nn/activation.h>
+#include <pcxx/nn/feedforward.h>
+#include <pcxx/nn/products.h>
+#include <torch/serialize/archive.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "learning/kalman_equilibrium.h"
+
+namespace pcxx::learning {
+namespace {
+
+constexpr double kDecay = 0.98;  // of the running mean of r^2
+
+// xhat_{l-1} with the bias unit, where the layer has a bias.
+at::Tensor presynaptic(const nn::DenseImpl& layer, const at::Tensor& xhat) {
+  if (!layer.bias.defined()) return xhat;
+  auto shape = xhat.sizes().vec();
+  shape.back() = 1;
+  return at::cat({xhat, at::ones(shape, xhat.options())}, -1);
+}
+
+// m_l / n_l of each layer.
+std::vector<double> rank_shares(const nn::NetworkImpl& network) {
+  std::vector<double> shares(network.size());
+  auto narrowest = std::numeric_limits<std::int64_t>::max();
+  for (std::size_t l = network.size(); l >= 1; --l) {
+    const auto n = network.layer(l).options.out_features();
+    narrowest = std::min(narrowest, n);
+    shares[l - 1] = static_cast<double>(narrowest) / static_cast<double>(n);
+  }
+  return shares;
+}
+
+// Step and rank-B narrowing of one layer: W += left^T right, Q -= share right^T right.
+struct Gain {
+  at::Tensor left;   // [.., B, n_l]
+  at::Tensor right;  // [.., B, n]
+};
+
+// P = Xhat Q, c, g of the layer.
+Gain gain_of_one(const at::Tensor& p, const at::Tensor& certainty, const at::Tensor& signal) {
+  const auto root = certainty.sqrt().unsqueeze(-1);
+  const auto inverse = at::where(root.gt(0), root.reciprocal(), at::zeros_like(root));
+  return {signal * inverse, p * root};
+}
+
+// The same for a batch. With C = diag(c), (K + 1/C - diag(s))^-1 = C^1/2 N^-1 C^1/2 for
+// N = I + C^1/2 (K - diag(s)) C^1/2, of which a layer that no sample reaches (c = 0) is no special
+// case.
+Gain gain_of_batch(const at::Tensor& p, const at::Tensor& xhat, const at::Tensor& certainty,
+                   const at::Tensor& signal) {
+  auto gain = gain_of_one(p, certainty, signal);
+  const auto root = certainty.sqrt().unsqueeze(-1);
+  auto system = at::matmul(p, xhat.mT());
+  system.mul_(root).mul_(root.mT());
+  // Identical samples whose noise rounds away would leave it singular.
+  const double ridge = xhat.scalar_type() == at::kDouble ? 1e-14 : 1e-6;
+  system.diagonal(0, -2, -1).fill_(1 + ridge * static_cast<double>(xhat.size(-2)));
+  const auto factor = std::get<0>(at::linalg_cholesky_ex(system));
+  return {at::linalg_solve_triangular(factor, gain.left, /*upper=*/false),
+          at::linalg_solve_triangular(factor, gain.right, /*upper=*/false)};
+}
+
+void narrow_(at::Tensor& covariance, const at::Tensor& right, double share) {
+  if (covariance.dim() == 2) {
+    covariance.addmm_(right.mT(), right, 1, -share);
+  } else {
+    covariance.baddbmm_(right.mT(), right, 1, -share);
+  }
+}
+
+// Linear change of the predictions by the steps, [.., B, n_L].
+at::Tensor predicted_change(const nn::NetworkImpl& network, const nn::Feedforward& pass,
+                            const std::vector<at::Tensor>& activity,
+                            const std::vector<Gain>& gains) {
+  at::Tensor change;
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const auto& layer = network.layer(l);
+    const auto& gain = gains[l - 1];
+    // Xhat dW^T with the B x B product first.
+    auto moved = at::matmul(at::matmul(activity[l - 1], gain.right.mT()), gain.left);
+    if (change.defined()) moved.add_(nn::forward_product(change, layer.weight));
+    nn::multiply_slope_(moved, pass.outputs[l], layer.options.activation());
+    if (change.defined() && layer.options.residual()) moved.add_(change);
+    change = moved;
+  }
+  return change;
+}
+
+// (vi): all steps, and the change that they predict, times clip(<r, d> / <d, d>, 0, 1).
+at::Tensor shorten_(std::vector<Gain>& gains, at::Tensor& change, const at::Tensor& residual) {
+  const auto fit = (residual * change).sum({-2, -1}) / change.square().sum({-2, -1});
+  const auto scale = at::where(fit.isnan(), at::ones_like(fit), fit.clamp(0, 1));
+  const auto factor = scale.unsqueeze(-1).unsqueeze(-1);
+  for (auto& gain : gains) gain.left = gain.left * factor;
+  change.mul_(factor);
+  return scale;
+}
+
+Step step_of(const nn::NetworkImpl& network, const nn::Feedforward& pass,
+             const std::vector<Gain>& gains) {
+  Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = std::nullopt};
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const auto& layer = network.layer(l);
+    const auto direction = at::matmul(gains[l - 1].left.mT(), gains[l - 1].right);
+    OwnDirections own{.layer = l, .parameters = {layer.weight}, .directions = {direction}};
+    if (layer.bias.defined()) {
+      const auto n = layer.weight.size(-1);
+      own.directions = {direction.narrow(-1, 0, n), direction.select(-1, n)};
+      own.parameters.push_back(layer.bias);
+    }
+    step.own.push_back(std::move(own));
+  }
+  return step;
+}
+
+std::string key(std::size_t layer) {
+  return fmt::format("covariance{}", layer);
+}
+
+}  // namespace
+
+KalmanPredictiveCoding::KalmanPredictiveCoding(KalmanOptions options) : options_(options) {
+  TORCH_CHECK(options.rho > 0, "rho must be positive, not ", options.rho);
+}
+
+void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
+  const bool fresh = covariances_.empty();
+  TORCH_CHECK(fresh || covariances_.size() == network.size(), "the memory has ",
+              covariances_.size(), " layers, the network ", network.size());
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const auto& layer = network.layer(l);
+    const auto n = layer.weight.size(-1) + (layer.bias.defined() ? 1 : 0);
+    if (fresh) {
+      const auto one = at::eye(n, layer.weight.options().requires_grad(false))
+                           .div_(static_cast<double>(layer.weight.size(-1)));
+      covariances_.push_back(layer.weight.dim() == 3 ? one.repeat({layer.weight.size(0), 1, 1})
+                                                     : one);
+    }
+    const auto& q = covariances_[l - 1];
+    TORCH_CHECK(q.size(-1) == n && q.dim() == layer.weight.dim() &&
+                    (q.dim() == 2 || q.size(0) == layer.weight.size(0)),
+                "the covariance of layer ", l, " is ", q.sizes(), ", but its weight is ",
+                layer.weight.sizes());
+    check_residency(q, layer.weight.device(), "the covariance of layer ", l);
+  }
+}
+
+// A plain mean at first, which forgets once it has seen 1 / (1 - decay) batches.
+void KalmanPredictiveCoding::observe(const at::Tensor& residual) {
+  const auto mean = residual.square().mean({-2, -1});
+  ++batches_;
+  const double part = std::max(1 / static_cast<double>(batches_), 1 - kDecay);
+  mean_square_ = mean_square_.defined() ? at::lerp(mean_square_, mean, part) : mean;
+}
+
+Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch& batch) {
+  const at::NoGradGuard no_grad;
+  TORCH_CHECK(network.is_dense(), "kpc trains Dense layers only");
+  TORCH_CHECK(batch.samples == batch.input.size(-2),
+              "kpc needs the samples of a batch, not a compressed one");
+  const auto pass = nn::feedforward(network, batch.input);
+  const auto residual = network.enter(batch.target, network.out_features()) - pass.prediction();
+  start(network);
+  observe(residual);
+
+  const auto layers = network.size();
+  KalmanInput input{network, pass, residual, {}, mean_square_ * options_.rho};
+  std::vector<at::Tensor> activity;
+  std::vector<at::Tensor> spread;  // P = Xhat Q
+  for (std::size_t l = 1; l <= layers; ++l) {
+    activity.push_back(presynaptic(network.layer(l), pass.activities[l - 1]));
+    spread.push_back(nn::product(activity.back(), covariances_[l - 1]));
+    input.leverages.push_back((spread.back() * activity.back()).sum(-1).clamp_min_(0));
+  }
+  const auto equilibrium = settle(input);
+
+  const auto shares = rank_shares(network);
+  const bool alone = residual.size(-2) == 1;
+  std::vector<Gain> gains;
+  report_ = {.noise = input.noise};
+  for (std::size_t l = 1; l <= layers; ++l) {
+    const auto rank = shares[l - 1] * static_cast<double>(network.layer(l).weight.size(-2));
+    const auto certainty = (equilibrium.traces[l - 1] / rank).clamp_min_(0);
+    const auto& signal = equilibrium.signals[l - 1];
+    gains.push_back(alone ? gain_of_one(spread[l - 1], certainty, signal)
+                          : gain_of_batch(spread[l - 1], activity[l - 1], certainty, signal));
+    narrow_(covariances_[l - 1], gains.back().right, shares[l - 1]);
+    report_.leverages.push_back(input.leverages[l - 1].mean(-1));
+    report_.certainties.push_back((certainty * input.leverages[l - 1]).mean(-1));
+  }
+  if (alone) {
+    report_.scale = at::ones_like(input.noise);
+    report_.change = residual - equilibrium.value * input.noise.unsqueeze(-1).unsqueeze(-1);
+  } else {
+    report_.change = predicted_change(network, pass, activity, gains);
+    report_.scale = shorten_(gains, report_.change, residual);
+  }
+  return step_of(network, pass, gains);
+}
+
+at::Tensor linearity(const nn::NetworkImpl& network, const data::Batch& batch, const Step& step,
+                     const KalmanReport& report) {
+  const at::NoGradGuard no_grad;
+  const auto actual = nn::feedforward(network, batch.input).prediction() - step.prediction;
+  const auto& predicted = report.change;
+  return (predicted * actual).sum({-2, -1}) / predicted.square().sum({-2, -1});
+}
+
+std::map<std::string, double> KalmanPredictiveCoding::diagnostics() const {
+  if (!report_.noise.defined()) return {};
+  const auto number = [](const at::Tensor& values) { return values.mean().item().toDouble(); };
+  std::map<std::string, double> found{{"kpc_noise", number(report_.noise)},
+                                      {"kpc_scale", number(report_.scale)}};
+  for (std::size_t i = 0; i < report_.leverages.size(); ++i) {
+    found[fmt::format("kpc_leverage{}", i + 1)] = number(report_.leverages[i]);
+    found[fmt::format("kpc_certainty{}", i + 1)] = number(report_.certainties[i]);
+  }
+  return found;
+}
+
+void KalmanPredictiveCoding::save(torch::serialize::OutputArchive& archive) const {
+  archive.write("layers", at::full({}, static_cast<std::int64_t>(covariances_.size()), at::kLong));
+  archive.write("batches", at::full({}, batches_, at::kLong));
+  if (mean_square_.defined()) archive.write("mean_square", mean_square_);
+  for (std::size_t i = 0; i < covariances_.size(); ++i) archive.write(key(i), covariances_[i]);
+}
+
+void KalmanPredictiveCoding::load(torch::serialize::InputArchive& archive) {
+  at::Tensor layers;
+  at::Tensor batches;
+  TORCH_CHECK(archive.try_read("layers", layers) && archive.try_read("batches", batches),
+              "the archive holds no Kalman predictive coding");
+  std::vector<at::Tensor> loaded(static_cast<std::size_t>(layers.item<std::int64_t>()));
+  TORCH_CHECK(covariances_.empty() || loaded.empty() || loaded.size() == covariances_.size(),
+              "the archive holds ", loaded.size(), " layers, not ", covariances_.size());
+  for (std::size_t i = 0; i < loaded.size(); ++i) {
+    archive.read(key(i), loaded[i]);
+    if (covariances_.empty()) continue;
+    const auto& here = covariances_[i];
+    TORCH_CHECK(loaded[i].sizes() == here.sizes() && loaded[i].scalar_type() == here.scalar_type(),
+                "the covariance of layer ", i + 1, " is ", loaded[i].sizes(), " ",
+                loaded[i].dtype(), ", not ", here.sizes(), " ", here.dtype());
+  }
+  at::Tensor mean_square;
+  if (!loaded.empty()) archive.read("mean_square", mean_square);
+  covariances_ = std::move(loaded);
+  mean_square_ = std::move(mean_square);
+  batches_ = batches.item<std::int64_t>();
+}
+
+}  // namespace pcxx::learning

@@ -1,0 +1,410 @@
+#include <gtest/gtest.h>
+#include <pcxx/learning/kalman.h>
+#include <pcxx/metrics/prediction_change.h>
+#include <pcxx/optim/rescaled.h>
+#include <torch/optim/sgd.h>
+#include <torch/serialize.h>
+
+#include <sstream>
+
+#include "learning/kalman_equilibrium.h"
+#include "support/networks.h"
+
+namespace pcxx::learning {
+namespace {
+
+using nn::Activation;
+using test::random_batch;
+using test::random_network;
+using test::relative_difference;
+
+optim::Rescaled make_optimizer(nn::NetworkImpl& network) {
+  return {torch::optim::SGD(network.parameters(), 1.0), std::make_unique<optim::Plain>()};
+}
+
+std::vector<nn::NetworkOptions> networks() {
+  auto mixed = nn::mlp({5, 6, 6, 7, 4}, Activation::kTanh, Activation::kSigmoid).with_bias();
+  mixed.layers()[1].residual(true).activation(Activation::kLeakyReLU);
+  return {nn::mlp({5, 4, 6, 3}),
+          nn::mlp({4, 3}),
+          nn::linear_residual(5, 3).with_bias(),
+          nn::mlp({5, 9, 4, 3}, Activation::kReLU),
+          nn::mlp({9, 5, 4, 6, 9}, Activation::kReLU),
+          nn::mlp({9, 5, 4, 6, 9}, Activation::kReLU, Activation::kSigmoid).with_bias(),
+          mixed};
+}
+
+// ---- The rule as it is defined, sample by sample, with autograd and inverses --------------------
+
+struct Sample {
+  std::vector<at::Tensor> jacobians;  // J_l [n_L, n_l]
+  std::vector<at::Tensor> inputs;     // xhat_{l-1}, with the bias unit
+};
+
+Sample differentiate(const nn::NetworkImpl& network, const at::Tensor& input) {
+  Sample sample;
+  std::vector<at::Tensor> z;
+  auto x = input;
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const auto& layer = network.layer(l);
+    const bool bias = layer.bias.defined();
+    sample.inputs.push_back((bias ? at::cat({x, at::ones({1}, x.options())}) : x).detach());
+    z.push_back(at::matmul(layer.weight, x) + (bias ? layer.bias : at::zeros({1}, x.options())));
+    const auto a = nn::activate(z.back(), layer.options.activation());
+    x = layer.options.residual() ? x + a : a;
+  }
+  for (const auto& at_layer : z) {
+    std::vector<at::Tensor> rows;
+    for (std::int64_t i = 0; i < x.size(0); ++i) {
+      rows.push_back(torch::autograd::grad({x[i]}, {at_layer}, {}, true)[0]);
+    }
+    sample.jacobians.push_back(at::stack(rows));
+  }
+  return sample;
+}
+
+at::Tensor eye(std::int64_t n) {
+  return at::eye(n, at::kDouble);
+}
+
+struct Reference {
+  std::vector<at::Tensor> steps;        // of [W b]
+  std::vector<at::Tensor> covariances;  // afterwards
+  std::vector<at::Tensor> certainties;  // mean of c s
+};
+
+Reference reference(const nn::NetworkImpl& network, const data::Batch& batch,
+                    const std::vector<at::Tensor>& before, double noise) {
+  const auto count = batch.input.size(0);
+  const auto residual = batch.target - network.forward(batch.input).detach();
+  std::vector<std::vector<at::Tensor>> g(network.size());
+  std::vector<std::vector<at::Tensor>> c(network.size());
+  std::vector<std::vector<at::Tensor>> s(network.size());
+  std::vector<std::vector<at::Tensor>> inputs(network.size());
+  std::vector<Sample> samples;
+  std::vector<std::int64_t> rank(network.size());
+  auto narrowest = network.out_features();
+  for (std::size_t l = network.size(); l >= 1; --l) {
+    narrowest = std::min(narrowest, network.layer(l).options.out_features());
+    rank[l - 1] = narrowest;
+  }
+  for (std::int64_t b = 0; b < count; ++b) {
+    samples.push_back(differentiate(network, batch.input[b]));
+    const auto& sample = samples.back();
+    auto total = noise * eye(network.out_features());
+    for (std::size_t i = 0; i < network.size(); ++i) {
+      const auto& x = sample.inputs[i];
+      s[i].push_back(x.dot(at::matmul(before[i], x)));
+      const auto& j = sample.jacobians[i];
+      total = total + s[i].back() * at::matmul(j, j.mT());
+    }
+    const auto inverse = at::linalg_inv(total);
+    for (std::size_t i = 0; i < network.size(); ++i) {
+      const auto& j = sample.jacobians[i];
+      g[i].push_back(at::matmul(j.mT(), at::matmul(inverse, residual[b])));
+      c[i].push_back(at::matmul(j.mT(), at::matmul(inverse, j)).trace() /
+                     static_cast<double>(rank[i]));
+      inputs[i].push_back(sample.inputs[i]);
+    }
+  }
+
+  Reference result;
+  auto change = at::zeros_like(residual);
+  for (std::size_t i = 0; i < network.size(); ++i) {
+    const auto x = at::stack(inputs[i]);
+    const auto certainty = at::stack(c[i]);
+    const auto leverage = at::stack(s[i]);
+    const auto p = at::matmul(x, before[i]);
+    const auto system = at::matmul(p, x.mT()) + at::diag(certainty.reciprocal() - leverage);
+    const auto m = at::matmul(at::linalg_inv(system), p);
+    const auto share = static_cast<double>(rank[i]) /
+                       static_cast<double>(network.layer(i + 1).options.out_features());
+    result.steps.push_back(at::matmul((at::stack(g[i]) / certainty.unsqueeze(-1)).mT(), m));
+    result.covariances.push_back(before[i] - share * at::matmul(p.mT(), m));
+    result.certainties.push_back((certainty * leverage).mean());
+    for (std::int64_t b = 0; b < count; ++b) {
+      change[b] += at::matmul(samples[static_cast<std::size_t>(b)].jacobians[i],
+                              at::matmul(result.steps[i], x[b]));
+    }
+  }
+  if (count > 1) {
+    const auto scale = ((residual * change).sum() / change.square().sum()).clamp(0, 1);
+    for (auto& step : result.steps) step = step * scale;
+  }
+  return result;
+}
+
+at::Tensor step_of(const Step& step, std::size_t i) {
+  const auto& directions = step.own[i].directions;
+  return directions.size() == 1 ? directions[0]
+                                : at::cat({directions[0], directions[1].unsqueeze(-1)}, -1);
+}
+
+// Oracle: the definition, with autograd's Jacobians and explicit inverses; each batch starts from
+// the covariances that the one before has left.
+TEST(Kalman, IsItsDefinition) {
+  for (const auto& options : networks()) {
+    for (const std::int64_t batch_size : {1, 2, 7}) {
+      const auto network = random_network(options);
+      SCOPED_TRACE(c10::str(network, ", ", batch_size));
+      const bool sigmoid = options.layers().back().activation() == Activation::kSigmoid &&
+                           network->out_features() == 9;
+      KalmanPredictiveCoding rule;
+      auto optimizer = make_optimizer(*network);
+      std::vector<at::Tensor> before;
+      for (const auto& layer : options.layers()) {
+        const auto n = layer.in_features();
+        before.push_back(eye(n + (layer.bias() ? 1 : 0)) / static_cast<double>(n));
+      }
+      for (std::uint64_t t = 0; t < 3; ++t) {
+        const auto batch = random_batch(*network, batch_size, t);
+        const auto step = rule.factors(*network, batch);
+        const auto expected =
+            reference(*network, batch, before, rule.report().noise.item<double>());
+        // The trace of a wide sigmoid output is an estimate.
+        const double tolerance = sigmoid ? 0.03 : 1e-10;
+        for (std::size_t i = 0; i < network->size(); ++i) {
+          EXPECT_LT(relative_difference(step_of(step, i), expected.steps[i]), tolerance);
+          EXPECT_LT(relative_difference(rule.covariances()[i], expected.covariances[i]), tolerance);
+          EXPECT_LT(relative_difference(rule.report().certainties[i], expected.certainties[i]),
+                    tolerance);
+          EXPECT_LE(rule.report().certainties[i].item<double>(), 1 + 1e-12);
+          before[i] = rule.covariances()[i].clone();
+        }
+        optimizer.step(step);
+      }
+    }
+  }
+}
+
+// Oracle: Bayesian linear regression in information form, with the noise that the rule estimates.
+TEST(Kalman, IsRecursiveLeastSquaresInOneLayer) {
+  for (const std::int64_t batch_size : {1, 5}) {
+    for (const bool bias : {false, true}) {
+      SCOPED_TRACE(c10::str(batch_size, " ", bias));
+      auto options = nn::mlp({6, 3});
+      if (bias) options = options.with_bias();
+      const auto network = random_network(options);
+      const auto& layer = network->layer(1);
+      const auto weights = [&] {
+        return bias ? at::cat({layer.weight, layer.bias.unsqueeze(-1)}, -1) : layer.weight;
+      };
+      const auto n = bias ? 7 : 6;
+      auto information = eye(n) * 6;
+      auto moment = at::matmul(weights().detach(), information);
+      KalmanPredictiveCoding rule;
+      auto optimizer = make_optimizer(*network);
+      for (std::uint64_t t = 0; t < 40; ++t) {
+        const auto batch = random_batch(*network, batch_size, t);
+        optimizer.step(rule.factors(*network, batch));
+        const auto noise = rule.report().noise;
+        const auto x =
+            bias ? at::cat({batch.input, at::ones({batch_size, 1}, at::kDouble)}, -1) : batch.input;
+        information = information + at::matmul(x.mT(), x) / noise;
+        moment = moment + at::matmul(batch.target.mT(), x) / noise;
+        const auto covariance = at::linalg_inv(information);
+        EXPECT_LT(relative_difference(rule.covariances()[0], covariance), 1e-10);
+        EXPECT_LT(relative_difference(weights(), at::matmul(moment, covariance)), 1e-10);
+      }
+    }
+  }
+}
+
+// Oracle: least squares for the energy sum_l |delta_l|^2 / s_l + |r - sum_l J_l delta_l|^2 / R; the
+// step makes W_l xhat move by delta_l.
+TEST(Kalman, StepsToTheMinimumOfTheWeightedEnergy) {
+  for (const auto& options : networks()) {
+    const auto network = random_network(options);
+    SCOPED_TRACE(c10::str(network));
+    const auto batch = random_batch(*network, 1);
+    KalmanPredictiveCoding rule;
+    const auto step = rule.factors(*network, batch);
+    const auto noise = rule.report().noise.item<double>();
+    const auto sample = differentiate(*network, batch.input[0]);
+    std::vector<at::Tensor> precisions;
+    for (std::size_t i = 0; i < network->size(); ++i) {
+      precisions.push_back(at::full({sample.jacobians[i].size(1)},
+                                    1 / std::sqrt(rule.report().leverages[i].item<double>()),
+                                    at::kDouble));
+    }
+    const auto jacobian = at::cat(sample.jacobians, 1);
+    const auto prior = at::diag(at::cat(precisions));
+    const auto system = at::cat({prior, jacobian / std::sqrt(noise)});
+    const auto residual = batch.target[0] - network->forward(batch.input)[0].detach();
+    const auto right =
+        at::cat({at::zeros({prior.size(0)}, at::kDouble), residual / std::sqrt(noise)});
+    const auto best = std::get<0>(at::linalg_lstsq(system, right.unsqueeze(-1), {}, "gelsd"));
+    std::int64_t first = 0;
+    for (std::size_t i = 0; i < network->size(); ++i) {
+      const auto moved = at::matmul(step_of(step, i), sample.inputs[i]);
+      const auto delta = best.select(1, 0).narrow(0, first, moved.size(0));
+      EXPECT_LT(relative_difference(moved, delta), 1e-9);
+      first += moved.size(0);
+    }
+  }
+}
+
+// Oracle: forward-mode differentiation of the network along the step.
+TEST(Kalman, PredictsTheLinearChange) {
+  for (const auto& options : networks()) {
+    for (const std::int64_t batch_size : {1, 7}) {
+      const auto network = random_network(options);
+      SCOPED_TRACE(c10::str(network, ", ", batch_size));
+      const auto batch = random_batch(*network, batch_size);
+      KalmanPredictiveCoding rule;
+      const auto step = rule.factors(*network, batch);
+      metrics::Update update;
+      for (const auto& own : step.own) {
+        update.weights.push_back(own.directions[0]);
+        update.biases.push_back(own.directions.size() > 1 ? own.directions[1] : at::Tensor());
+      }
+      const auto change = metrics::prediction_change(*network, batch.input, update);
+      EXPECT_LT(relative_difference(rule.report().change, change), 1e-10);
+    }
+  }
+}
+
+// Invariant: in one linear layer the prediction is the change.
+TEST(Kalman, LinearityOfALinearLayerIsOne) {
+  const auto network = random_network(nn::mlp({6, 3}).ensemble(2));
+  const auto batch = random_batch(*network, 4);
+  KalmanPredictiveCoding rule;
+  auto optimizer = make_optimizer(*network);
+  const auto step = rule.factors(*network, batch);
+  optimizer.step(step);
+  const auto found = linearity(*network, batch, step, rule.report());
+  EXPECT_EQ(found.sizes(), (at::IntArrayRef{2}));
+  EXPECT_LT(relative_difference(found, at::ones({2}, at::kDouble)), 1e-12);
+}
+
+// Oracle: one way to settle is the other's.
+TEST(Kalman, SettlesAlikeAtTheOutputAndBelow) {
+  for (const auto output : {Activation::kIdentity, Activation::kSigmoid}) {
+    for (const auto hidden : {Activation::kReLU, Activation::kTanh, Activation::kIdentity}) {
+      auto options = nn::mlp({7, 6, 6, 3, 5, 9}, hidden, output);
+      options.layers()[1].residual(true);
+      for (const bool ensemble : {false, true}) {
+        const auto network = random_network(ensemble ? options.ensemble(2) : options);
+        SCOPED_TRACE(c10::str(network));
+        const auto batch = random_batch(*network, 4);
+        const auto pass = nn::feedforward(*network, batch.input);
+        KalmanInput input{
+            *network,
+            pass,
+            batch.target - pass.prediction(),
+            {},
+            ensemble ? at::tensor({0.2, 0.4}, at::kDouble) : at::scalar_tensor(0.3, at::kDouble)};
+        for (std::size_t l = 1; l <= network->size(); ++l) {
+          input.leverages.push_back(pass.activities[l - 1].square().mean(-1));
+        }
+        const auto dense = settle_at_output(input);
+        const auto thin = settle_below_output(input);
+        EXPECT_LT(relative_difference(thin.value, dense.value), 1e-11);
+        for (std::size_t i = 0; i < network->size(); ++i) {
+          EXPECT_LT(relative_difference(thin.signals[i], dense.signals[i]), 1e-11);
+          const bool estimate = i + 1 == network->size() && output == Activation::kSigmoid;
+          EXPECT_LT(relative_difference(thin.traces[i], dense.traces[i]), estimate ? 0.01 : 1e-11);
+        }
+      }
+    }
+  }
+}
+
+// Invariants: symmetric, no negative eigenvalue, over many steps.
+TEST(Kalman, CovariancesStayPositive) {
+  for (const std::int64_t batch_size : {1, 4}) {
+    const auto network = random_network(nn::mlp({6, 8, 3}, Activation::kReLU).with_bias());
+    KalmanPredictiveCoding rule;
+    auto optimizer = make_optimizer(*network);
+    for (std::uint64_t t = 0; t < 10000; ++t) {
+      optimizer.step(rule.factors(*network, random_batch(*network, batch_size, t)));
+    }
+    for (const auto& q : rule.covariances()) {
+      EXPECT_LT(relative_difference(q, q.mT()), 1e-12);
+      const auto eigenvalues = at::linalg_eigvalsh(q);
+      EXPECT_GE(eigenvalues.min().item<double>(), -1e-12 * eigenvalues.max().item<double>());
+      EXPECT_TRUE(eigenvalues.isfinite().all().item<bool>());
+    }
+  }
+}
+
+// Oracle: each member by itself.
+TEST(Kalman, MembersOfAnEnsembleDoNotMix) {
+  for (const auto& options : networks()) {
+    for (const std::int64_t batch_size : {1, 3}) {
+      const auto network = random_network(options.ensemble(2));
+      SCOPED_TRACE(c10::str(network, ", ", batch_size));
+      const auto batch = random_batch(*network, batch_size);
+      KalmanPredictiveCoding together;
+      const auto step = together.factors(*network, batch);
+      for (std::int64_t r = 0; r < 2; ++r) {
+        KalmanPredictiveCoding rule;
+        const auto alone =
+            rule.factors(*test::member(*network, r), data::Batch(batch.input[r], batch.target[r]));
+        for (std::size_t i = 0; i < network->size(); ++i) {
+          EXPECT_LT(relative_difference(step_of(step, i)[r], step_of(alone, i)), 1e-10);
+          EXPECT_LT(relative_difference(together.covariances()[i][r], rule.covariances()[i]),
+                    1e-12);
+        }
+      }
+    }
+  }
+}
+
+// Oracle: a run that was not interrupted, to the last bit.
+TEST(Kalman, GoesOnFromItsState) {
+  const auto options = nn::mlp({5, 6, 3}, Activation::kReLU).with_bias();
+  const auto whole = random_network(options);
+  KalmanPredictiveCoding rule;
+  auto optimizer = make_optimizer(*whole);
+  for (std::uint64_t t = 0; t < 3; ++t) {
+    optimizer.step(rule.factors(*whole, random_batch(*whole, 4, t)));
+  }
+  std::stringstream text;
+  torch::serialize::OutputArchive out;
+  rule.save(out);
+  out.save_to(text);
+  const auto copy = std::dynamic_pointer_cast<nn::NetworkImpl>(whole->clone());
+  KalmanPredictiveCoding other;
+  torch::serialize::InputArchive in;
+  in.load_from(text);
+  other.load(in);
+  auto others = make_optimizer(*copy);
+  for (std::uint64_t t = 3; t < 6; ++t) {
+    const auto batch = random_batch(*whole, 4, t);
+    optimizer.step(rule.factors(*whole, batch));
+    others.step(other.factors(*copy, batch));
+  }
+  for (std::size_t l = 1; l <= whole->size(); ++l) {
+    EXPECT_TRUE(at::equal(whole->layer(l).weight, copy->layer(l).weight));
+    EXPECT_TRUE(at::equal(whole->layer(l).bias, copy->layer(l).bias));
+    EXPECT_TRUE(at::equal(rule.covariances()[l - 1], other.covariances()[l - 1]));
+  }
+  EXPECT_EQ(rule.diagnostics(), other.diagnostics());
+}
+
+// Contract: what does not fit is refused.
+TEST(Kalman, RefusesWhatDoesNotFit) {
+  const auto network = random_network(nn::mlp({5, 6, 3}));
+  KalmanPredictiveCoding rule;
+  rule.factors(*network, random_batch(*network, 2));
+  EXPECT_THROW(rule.factors(*random_network(nn::mlp({5, 7, 3})), random_batch(*network, 2)),
+               c10::Error);
+  auto compressed = random_batch(*network, 2);
+  compressed.samples = 8;
+  EXPECT_THROW(rule.factors(*network, compressed), c10::Error);
+  EXPECT_THROW(KalmanPredictiveCoding({.rho = 0}), c10::Error);
+  torch::serialize::OutputArchive out;
+  rule.save(out);
+  std::stringstream text;
+  out.save_to(text);
+  torch::serialize::InputArchive in;
+  in.load_from(text);
+  const auto wider = random_network(nn::mlp({5, 7, 3}));
+  KalmanPredictiveCoding other;
+  other.factors(*wider, random_batch(*wider, 2));
+  EXPECT_THROW(other.load(in), c10::Error);
+}
+
+}  // namespace
+}  // namespace pcxx::learning
