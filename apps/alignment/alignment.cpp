@@ -27,7 +27,8 @@ double number(const at::Tensor& value) {
 std::optional<metrics::PredictionOptions> predictable(const Config& model,
                                                       const nn::NetworkImpl& network) {
   const auto& rescaling = model.text("rescaling");
-  if (!network.is_linear() || (rescaling != "none" && rescaling != "alpha")) return std::nullopt;
+  const bool covered = rescaling == "none" || rescaling == "alpha";
+  if (!network.is_linear() || !covered || train::is_kalman(model)) return std::nullopt;
   metrics::PredictionOptions options;
   options.rule = model.text("rule") == "bp" ? metrics::PredictedRule::kBackpropagation
                                             : metrics::PredictedRule::kPredictiveCoding;
@@ -261,6 +262,7 @@ train::Schema schema() {
                       "inference_tolerance",
                       "inference_energy_tolerance",
                       "unstable_inference",
+                      "rho",
                       "regularisation",
                       "spectrum",
                       "as_printed",

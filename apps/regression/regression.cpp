@@ -253,6 +253,7 @@ train::Schema schema() {
                       "inference_tolerance",
                       "inference_energy_tolerance",
                       "unstable_inference",
+                      "rho",
                       "regularisation",
                       "spectrum",
                       "as_printed",

@@ -165,6 +165,7 @@ train::Schema schema() {
   train::Schema keys({"rule", "rescaling", "widths", "learning_rate", "steps", "dtype",
                       "regularisation", "spectrum", "as_printed", "alpha_denominator",
                       "alpha_floor", "forgetting", "delta"});
+  keys.choices("rule", {"bp", "pc"});
   keys.add({.name = "weight", .initial = "1", .doc = "value of all first weights"});
   keys.add({.name = "input",
             .initial = "[1]",

@@ -297,17 +297,18 @@ TEST_F(Device_CUDA, ATrainingMovesBetweenDevices) {
         network,
         optim::Rescaled(std::move(adam), optim::make_rescaling({.name = "recursive_projection"}))};
   };
-  const auto step = [](Training& training, std::uint64_t t) {
+  learning::Backpropagation rule;
+  const auto step = [&](Training& training, std::uint64_t t) {
     const auto batch = random_batch(*training.network, 6, t);
-    training.optimizer.step(learning::Backpropagation().factors(*training.network, batch).layers);
+    training.optimizer.step(rule.factors(*training.network, batch).layers);
   };
   for (const auto& [from, to] :
        {std::pair(device_, at::Device(at::kCPU)), std::pair(at::Device(at::kCPU), device_)}) {
     auto first = make(from);
     step(first, 1);
     auto second = make(to);
-    train::restore(train::training_state(first.network, first.optimizer), second.network,
-                   second.optimizer);
+    train::restore(train::training_state(first.network, rule, first.optimizer), second.network,
+                   rule, second.optimizer);
     step(first, 2);
     step(second, 2);
     EXPECT_LT(relative_difference(second.network->layer(1).weight.cpu(),

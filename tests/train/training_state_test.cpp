@@ -69,10 +69,11 @@ TEST(TrainingState, GoesOnBitByBit) {
     for (const int before : {0, 1, 4, 10}) {
       Training first(c);
       first.step(before);
-      const auto state = training_state(first.network, first.optimizer, first.minibatches);
+      const auto state =
+          training_state(first.network, first.rule, first.optimizer, first.minibatches);
       Training second(c, /*seed=*/2);
       ASSERT_FALSE(same(second.network, first.network));
-      restore(state, second.network, second.optimizer, second.minibatches);
+      restore(state, second.network, second.rule, second.optimizer, second.minibatches);
       second.step(11 - before);
       EXPECT_TRUE(same(second.network, whole.network)) << "after " << before << " steps";
     }
@@ -82,18 +83,20 @@ TEST(TrainingState, GoesOnBitByBit) {
 TEST(TrainingState, OfAnotherRunIsRefused) {
   Training adam({"adam", "recursive_projection", true});
   adam.step(1);
-  const auto state = training_state(adam.network, adam.optimizer, adam.minibatches);
+  const auto state = training_state(adam.network, adam.rule, adam.optimizer, adam.minibatches);
   for (const Case& c : {Case{"sgd", "recursive_projection", true}, Case{"adam", "none", true},
                         Case{"adam", "recursive_projection", false}}) {
     Training other(c);
-    EXPECT_THROW(restore(state, other.network, other.optimizer, other.minibatches), c10::Error);
+    EXPECT_THROW(restore(state, other.network, other.rule, other.optimizer, other.minibatches),
+                 c10::Error);
   }
   for (const auto& [name, tensor] : state) {
     auto gap = state;
     gap.erase(name);
     Training same_kind({"adam", "recursive_projection", true});
-    EXPECT_THROW(restore(gap, same_kind.network, same_kind.optimizer, same_kind.minibatches),
-                 c10::Error)
+    EXPECT_THROW(
+        restore(gap, same_kind.network, same_kind.rule, same_kind.optimizer, same_kind.minibatches),
+        c10::Error)
         << name;
   }
 }

@@ -227,6 +227,7 @@ std::vector<Config> Config::models() const {
     merged.models_.clear();
     for (const auto& [name, setting] : model) merged.settings_[name] = setting;
     for (auto& one : merged.grid(parts)) {
+      if (is_kalman(one) && one.has("learning_rate")) one = one.with("learning_rate", {1.0});
       if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(std::move(one));
     }
   }
@@ -272,6 +273,10 @@ bool operator==(const Config& a, const Config& b) {
 
 bool is_collapsed(const Config& model) {
   return model.has("collapsed") && model.boolean("collapsed");
+}
+
+bool is_kalman(const Config& model) {
+  return model.has("rule") && model.text("rule") == "kpc";
 }
 
 std::string model_name(const Config& model) {

@@ -7,6 +7,7 @@
 #include <pcxx/inference/lbfgs.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/nn/conditioning.h>
@@ -223,9 +224,31 @@ nn::Network select_members(const nn::NetworkImpl& from, const at::Tensor& index)
   return result;
 }
 
+namespace {
+
+// Its steps are whole ones: nothing may rescale them or follow them from afar.
+std::unique_ptr<learning::LearningRule> make_kalman(const Config& config) {
+  for (const auto& [key, only] : {std::pair("rescaling", "none"), std::pair("optimizer", "sgd")}) {
+    if (config.has(key) && config.text(key) != only) {
+      user_error(
+          "rule = 'kpc' needs {} = '{}', not '{}'; other models can have a [[models]] table of "
+          "their own",
+          key, only, config.text(key));
+    }
+  }
+  if (has_own_layers(config)) {
+    user_error("rule = 'kpc' needs Dense layers, not layer = '{}'", config.text("layer"));
+  }
+  return std::make_unique<learning::KalmanPredictiveCoding>(
+      learning::KalmanOptions{.rho = config.real("rho")});
+}
+
+}  // namespace
+
 std::unique_ptr<learning::LearningRule> make_rule(const Config& config) {
   if (const auto* own = rules().find(config.text("rule"))) return (*own)(config);
   if (config.text("rule") == "bp") return std::make_unique<learning::Backpropagation>();
+  if (is_kalman(config)) return make_kalman(config);
   return std::make_unique<learning::PredictiveCoding>(make_inference(config));
 }
 

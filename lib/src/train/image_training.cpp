@@ -224,18 +224,19 @@ class Trainer {
     for (const auto* name : {kPasses, kConverged}) {
       if (training_.numbers.contains(name)) training_.numbers[name] /= steps;
     }
+    training_.numbers.merge(rule_->diagnostics());
     training_.numbers.merge(optimizer_.rescaling().diagnostics());
   }
 
   Part state() const {
-    auto state = training_state(network_, optimizer_, minibatches_);
+    auto state = training_state(network_, *rule_, optimizer_, minibatches_);
     state.merge(to_part(training_));
     state["step"] = at::scalar_tensor(step_, at::kLong);
     return state;
   }
 
   void go_on(const Part& state) {
-    restore(state, network_, optimizer_, minibatches_);
+    restore(state, network_, *rule_, optimizer_, minibatches_);
     training_ = to_training(state);
     step_ = state.at("step").item<std::int64_t>();
   }
@@ -610,6 +611,7 @@ Schema image_schema(const std::vector<std::string>& more) {
                                  "inference_tolerance",
                                  "inference_energy_tolerance",
                                  "unstable_inference",
+                                 "rho",
                                  "regularisation",
                                  "spectrum",
                                  "as_printed",

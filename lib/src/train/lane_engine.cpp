@@ -169,6 +169,7 @@ std::string no_lanes(const Config& model, const std::vector<std::string>& measur
     if (is_own(model, key))
       return fmt::format("{} = '{}' is the program's own", key, model.text(key));
   }
+  if (is_kalman(model)) return "kpc weighs each sample by itself";
   if (model.boolean("bias")) return "there are biases";
   if (model.text("targets") == "relu_teacher") return "the teacher is not linear";
   if (model.text("optimizer") != "sgd") {

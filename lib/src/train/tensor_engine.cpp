@@ -60,7 +60,7 @@ class TensorEnsemble {
         error_metric_(train::error_metric(model_)),
         aligned_(contains(measure, "target_alignment")),
         reported_(contains(measure, "inference")),
-        compressible_(error_metric_ == "map_error" && !aligned_),
+        compressible_(error_metric_ == "map_error" && !aligned_ && !is_kalman(model_)),
         seeds_(distinct_seeds(members)),
         members_(static_cast<std::int64_t>(members.size())),
         seed_of_member_(places(members).to(device)),
@@ -101,8 +101,10 @@ class TensorEnsemble {
       part_[name] = at::stack(rows);
     }
     end_diverged();
-    for (const auto& [name, value] : optimizer_.rescaling().diagnostics()) {
-      part_[kDiagnostic + name] = at::scalar_tensor(value, at::kDouble);
+    for (const auto& found : {rule_->diagnostics(), optimizer_.rescaling().diagnostics()}) {
+      for (const auto& [name, value] : found) {
+        part_[kDiagnostic + name] = at::scalar_tensor(value, at::kDouble);
+      }
     }
     for (auto& [name, values] : part_) values = values.cpu();
     return part_;
@@ -168,7 +170,7 @@ class TensorEnsemble {
 
   // After an update, before the next step.
   Part state() const {
-    auto state = training_state(network_, optimizer_);
+    auto state = training_state(network_, *rule_, optimizer_);
     state["step"] = at::scalar_tensor(step_ + 1, at::kLong);
     std::vector<at::Tensor> streams;
     for (const auto& teacher : teachers_) streams.push_back(teacher.state());
@@ -178,7 +180,7 @@ class TensorEnsemble {
   }
 
   void go_on(const Part& state) {
-    restore(state, network_, optimizer_);
+    restore(state, network_, *rule_, optimizer_);
     step_ = state.at("step").item<std::int64_t>();
     const auto streams = state.at("teachers").unbind();
     for (std::size_t s = 0; s < teachers_.size(); ++s) teachers_[s].set_state(streams[s]);

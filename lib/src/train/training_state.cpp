@@ -8,6 +8,7 @@ namespace pcxx::train {
 
 namespace {
 
+constexpr const char* kRule = "rule";
 constexpr const char* kOptimizer = "optimizer";
 constexpr const char* kPosition = "position";
 
@@ -21,15 +22,24 @@ const at::Tensor& entry(const Part& part, const std::string& name) {
   return found->second;
 }
 
-at::Tensor archived(const optim::Rescaled& optimizer) {
+template <typename Saved>
+at::Tensor archived(const Saved& saved) {
   torch::serialize::OutputArchive archive;
-  optimizer.save(archive);
+  saved.save(archive);
   std::string bytes;
   archive.save_to([&](const void* data, std::size_t size) {
     bytes.append(static_cast<const char*>(data), size);
     return size;
   });
   return as_bytes(bytes);
+}
+
+template <typename Loaded>
+void unarchive(const Part& state, const char* name, Loaded& loaded, at::Device device) {
+  const auto bytes = text_of_bytes(entry(state, name));
+  torch::serialize::InputArchive archive;
+  archive.load_from(bytes.data(), bytes.size(), device);
+  loaded.load(archive);
 }
 
 }  // namespace
@@ -54,30 +64,31 @@ void restore_weights(const Part& part, nn::Network& network) {
   }
 }
 
-Part training_state(const nn::Network& network, const optim::Rescaled& optimizer) {
+Part training_state(const nn::Network& network, const learning::LearningRule& rule,
+                    const optim::Rescaled& optimizer) {
   auto state = weights_of(network);
+  state[kRule] = archived(rule);
   state[kOptimizer] = archived(optimizer);
   return state;
 }
 
-Part training_state(const nn::Network& network, const optim::Rescaled& optimizer,
-                    const data::Minibatches& minibatches) {
-  auto state = training_state(network, optimizer);
+Part training_state(const nn::Network& network, const learning::LearningRule& rule,
+                    const optim::Rescaled& optimizer, const data::Minibatches& minibatches) {
+  auto state = training_state(network, rule, optimizer);
   state[kPosition] = at::tensor({minibatches.position().epoch, minibatches.position().sample});
   return state;
 }
 
-void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer) {
+void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
+             optim::Rescaled& optimizer) {
   restore_weights(state, network);
-  const auto bytes = text_of_bytes(entry(state, kOptimizer));
-  torch::serialize::InputArchive archive;
-  archive.load_from(bytes.data(), bytes.size(), network->device());
-  optimizer.load(archive);
+  unarchive(state, kRule, rule, network->device());
+  unarchive(state, kOptimizer, optimizer, network->device());
 }
 
-void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer,
-             data::Minibatches& minibatches) {
-  restore(state, network, optimizer);
+void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
+             optim::Rescaled& optimizer, data::Minibatches& minibatches) {
+  restore(state, network, rule, optimizer);
   const auto& position = entry(state, kPosition);
   minibatches.resume(
       {.epoch = position[0].item<std::int64_t>(), .sample = position[1].item<std::int64_t>()});

@@ -12,9 +12,9 @@ std::vector<Key> model_keys() {
       {.name = "rule",
        .kind = Kind::kText,
        .initial = R"(["bp", "pc"])",
-       .doc = "learning rule: backpropagation or predictive coding",
+       .doc = "learning rule: backpropagation, predictive coding or Kalman predictive coding",
        .shape = Shape::kSweep,
-       .choices = {"bp", "pc"},
+       .choices = {"bp", "pc", "kpc"},
        .per_model = true},
       {.name = "rescaling",
        .kind = Kind::kText,
@@ -26,7 +26,9 @@ std::vector<Key> model_keys() {
       {.name = "learning_rate",
        .kind = Kind::kReal,
        .initial = "{ from = 3.1622776601683795e-4, to = 3.1622776601683795, points = 100 }",
-       .doc = "step of the weights; with several, each model's best is found",
+       .doc =
+           "step of the weights; with several, each model's best is found; kpc has none: it takes "
+           "its steps as they are",
        .shape = Shape::kSweep,
        .minimum = 0,
        .open_minimum = true,
@@ -43,6 +45,14 @@ std::vector<Key> model_keys() {
 
 std::vector<Key> rescaling_keys() {
   return {
+      {.name = "rho",
+       .kind = Kind::kReal,
+       .initial = "0.3",
+       .doc = "kpc: the part of the mean squared residual that counts as noise of the targets",
+       .shape = Shape::kSweep,
+       .minimum = 0,
+       .open_minimum = true,
+       .per_model = true},
       {.name = "regularisation",
        .kind = Kind::kReal,
        .initial = "0",

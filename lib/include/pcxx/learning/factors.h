@@ -29,8 +29,9 @@ struct LayerFactors {
   std::int64_t samples = 0;
 };
 
-/// The update of a layer of one's own (nn/layer.h), which has no such factors: the plain descent
-/// directions of its parameters, averaged over the samples. Rescalings leave them as they are.
+/// The update of a layer without such factors: one of one's own (nn/layer.h), whose plain descent
+/// directions these are, averaged over the samples, or any layer, by a rule that takes other steps
+/// (learning/kalman.h). Rescalings leave them as they are.
 ///
 ///   layer       l = 1..L
 ///   parameters  handles, in the order of the layer's `parameters()`
@@ -41,9 +42,9 @@ struct OwnDirections {
   std::vector<at::Tensor> directions;
 };
 
-/// What a learning rule makes of a batch: factors of all Dense layers in their order (element l - 1
-/// in a network of Dense layers), directions of all others, the target-free prediction yhat
-/// [B, n_L], and for predictive coding the report of its inference.
+/// What a learning rule makes of a batch: factors of Dense layers in their order (element l - 1 in
+/// a network of Dense layers), directions of all others, the target-free prediction yhat [B, n_L],
+/// and for predictive coding the report of its inference.
 struct Step {
   std::vector<LayerFactors> layers;
   std::vector<OwnDirections> own;

@@ -30,8 +30,8 @@ Update make_update(const Directions& directions) {
   return update;
 }
 
-/// The same in a network that has other layers, too: the directions of a step's Dense layers stand
-/// in their order.
+/// The same of any step: layers whose factors it holds have a direction each, in their order, the
+/// others are in `step.own`.
 template <typename Directions>
 Update make_update(const nn::NetworkImpl& network, const learning::Step& step,
                    const Directions& directions) {
@@ -41,11 +41,14 @@ Update make_update(const nn::NetworkImpl& network, const learning::Step& step,
   auto own = step.own.begin();
   std::size_t next = 0;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const bool is_own = network.own_layer(l) != nullptr;
-    update.weights.push_back(is_own ? at::Tensor() : dense.weights[next]);
-    update.biases.push_back(is_own ? at::Tensor() : dense.biases[next]);
-    update.own.push_back(is_own ? (own++)->directions : std::vector<at::Tensor>());
+    const bool is_own = own != step.own.end() && own->layer == l;
+    auto given =
+        is_own ? (own++)->directions : std::vector{dense.weights[next], dense.biases[next]};
     if (!is_own) ++next;
+    const bool is_dense = network.own_layer(l) == nullptr;
+    update.weights.push_back(is_dense ? given[0] : at::Tensor());
+    update.biases.push_back(is_dense && given.size() > 1 ? given[1] : at::Tensor());
+    update.own.push_back(is_dense ? std::vector<at::Tensor>() : std::move(given));
   }
   return update;
 }

@@ -131,6 +131,9 @@ class Config {
 /// Whether the model's layers are multiplied into one before it trains: the key `collapsed`.
 bool is_collapsed(const Config& model);
 
+/// Whether the model learns by rule = "kpc", which has no learning rate, rescaling or optimizer.
+bool is_kalman(const Config& model);
+
 /// "pc + decorrelation", "pc" or "bp + projection, collapsed": a model's name for people.
 std::string model_name(const Config& model);
 

@@ -1,27 +1,30 @@
 #pragma once
 
 #include <pcxx/data/minibatches.h>
+#include <pcxx/learning/rule.h>
 #include <pcxx/nn/network.h>
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/train/parts.h>
 
 namespace pcxx::train {
 
-/// All that a training run must remember to go on bit by bit: weights, state of the optimizer,
-/// memory of the rescaling, position in the data.
+/// All that a training run must remember to go on bit by bit: weights, memory of the rule, state of
+/// the optimizer, memory of the rescaling, position in the data.
 ///
-///   job.advance(1, [&] { return training_state(network, optimizer, minibatches); });
-Part training_state(const nn::Network& network, const optim::Rescaled& optimizer,
-                    const data::Minibatches& minibatches);
+///   job.advance(1, [&] { return training_state(network, rule, optimizer, minibatches); });
+Part training_state(const nn::Network& network, const learning::LearningRule& rule,
+                    const optim::Rescaled& optimizer, const data::Minibatches& minibatches);
 
 /// The same without a position: of data that keep their own.
-Part training_state(const nn::Network& network, const optim::Rescaled& optimizer);
+Part training_state(const nn::Network& network, const learning::LearningRule& rule,
+                    const optim::Rescaled& optimizer);
 
 /// Goes back to such a state, on whatever device the network is. Throws c10::Error when it is of
-/// another network, optimizer or rescaling.
-void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer,
-             data::Minibatches& minibatches);
-void restore(const Part& state, nn::Network& network, optim::Rescaled& optimizer);
+/// another network, rule, optimizer or rescaling.
+void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
+             optim::Rescaled& optimizer, data::Minibatches& minibatches);
+void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
+             optim::Rescaled& optimizer);
 
 /// The weights alone, on the CPU: a part's entries `weight.<name>`.
 Part weights_of(const nn::Network& network);
