@@ -57,6 +57,7 @@ OURS = {"projection", "recursive_projection"}
 COLOURS = {  # plain, rescaled as in the paper, rescaled by projection
     "bp": ("#E69F00", "#D55E00", "#CC79A7"),
     "pc": ("#0072B2", "#56B4E9", "#00543D"),
+    "kpc": ("#6A3D9A", "#6A3D9A", "#6A3D9A"),
 }
 DASHES = {
     "none": "-",
@@ -72,7 +73,7 @@ MARKERS = {
     "projection": "D",
     "recursive_projection": "v",
 }
-RULES = {"bp": "BP", "pc": "PC"}
+RULES = {"bp": "BP", "pc": "PC", "kpc": "Kalman PC"}
 OTHERS = {  # rivals that are neither the paper's nor ours
     "adam": {"color": "0.45", "markeredgecolor": "0.45", "linestyle": ":", "marker": "x"},
     "collapsed": {"color": "black", "markeredgecolor": "black", "linestyle": ":", "marker": "*"},

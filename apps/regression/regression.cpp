@@ -275,10 +275,11 @@ train::Schema schema() {
             .initial = "[]",
             .doc = "what to record at every step beside the error; held_out_alignment is the "
                    "update's with the errors of 64 samples that no run trains on, inference how an "
-                   "iterative one went",
+                   "iterative one went, kalman what kpc knows and how much of its predicted change "
+                   "came true",
             .shape = train::Shape::kList,
-            .choices = {"target_alignment", "held_out_alignment", "inference", "excess_map_error",
-                        "map_error_squared_frobenius"}});
+            .choices = {"target_alignment", "held_out_alignment", "inference", "kalman",
+                        "excess_map_error", "map_error_squared_frobenius"}});
   keys.add({.name = "curves",
             .kind = train::Kind::kText,
             .initial = "\"best\"",

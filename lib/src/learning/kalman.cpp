@@ -213,14 +213,20 @@ at::Tensor linearity(const nn::NetworkImpl& network, const data::Batch& batch, c
   return (predicted * actual).sum({-2, -1}) / predicted.square().sum({-2, -1});
 }
 
+std::map<std::string, at::Tensor> measurements(const KalmanReport& report) {
+  if (!report.noise.defined()) return {};
+  std::map<std::string, at::Tensor> found{{"kpc_noise", report.noise}, {"kpc_scale", report.scale}};
+  for (std::size_t i = 0; i < report.leverages.size(); ++i) {
+    found[fmt::format("kpc_leverage{}", i + 1)] = report.leverages[i];
+    found[fmt::format("kpc_certainty{}", i + 1)] = report.certainties[i];
+  }
+  return found;
+}
+
 std::map<std::string, double> KalmanPredictiveCoding::diagnostics() const {
-  if (!report_.noise.defined()) return {};
-  const auto number = [](const at::Tensor& values) { return values.mean().item().toDouble(); };
-  std::map<std::string, double> found{{"kpc_noise", number(report_.noise)},
-                                      {"kpc_scale", number(report_.scale)}};
-  for (std::size_t i = 0; i < report_.leverages.size(); ++i) {
-    found[fmt::format("kpc_leverage{}", i + 1)] = number(report_.leverages[i]);
-    found[fmt::format("kpc_certainty{}", i + 1)] = number(report_.certainties[i]);
+  std::map<std::string, double> found;
+  for (const auto& [name, values] : measurements(report_)) {
+    found[name] = values.mean().item().toDouble();
   }
   return found;
 }

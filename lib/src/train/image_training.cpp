@@ -4,6 +4,7 @@
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/data/minibatches.h>
 #include <pcxx/inference/curvature.h>
+#include <pcxx/learning/kalman.h>
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/train/checkpoint.h>
@@ -128,6 +129,7 @@ class Trainer {
       held_out_ = {test_batch.input.narrow(0, 0, count), test_batch.target.narrow(0, 0, count)};
     }
     reported_ = wanted("inference");
+    if (wanted("kalman")) kalman_ = dynamic_cast<learning::KalmanPredictiveCoding*>(rule_.get());
   }
 
   Part operator()(JobContext& job) {
@@ -182,6 +184,15 @@ class Trainer {
     if (aligned_) record_alignment("target_alignment", batch);
     if (held_out_) record_alignment("held_out_alignment", *held_out_);
     optimizer_.inner().step();
+    if (kalman_) record_kalman(batch, update);
+  }
+
+  void record_kalman(const data::Batch& batch, const learning::Step& step) {
+    const auto record = [this](const std::string& name, const at::Tensor& value) {
+      training_.updates[name].push_back(value.item().toDouble());
+    };
+    for (const auto& [name, value] : measurements(kalman_->report())) record(name, value);
+    record("kpc_linearity", linearity(*network_, batch, step, kalman_->report()));
   }
 
   // Of the update that is about to be made.
@@ -253,6 +264,7 @@ class Trainer {
   bool aligned_ = false;
   std::optional<data::Batch> held_out_;
   bool reported_ = false;
+  learning::KalmanPredictiveCoding* kalman_ = nullptr;  // where it is measured
   bool warned_ = false;
   std::int64_t step_ = 0;
   ImageTraining training_;
@@ -629,9 +641,10 @@ Schema image_schema(const std::vector<std::string>& more) {
             .initial = "[\"inference\"]",
             .doc = "what to record at every step beside the errors; held_out_alignment is the "
                    "update's with the errors of the first 64 test images, inference how an "
-                   "iterative one went",
+                   "iterative one went, kalman what kpc knows and how much of its predicted change "
+                   "came true",
             .shape = Shape::kList,
-            .choices = {"target_alignment", "held_out_alignment", "inference"}});
+            .choices = {"target_alignment", "held_out_alignment", "inference", "kalman"}});
   keys.initial("init", "\"lecun\"");
   keys.initial("batch_size", "64");
   keys.initial("dtype", "\"float32\"");

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <pcxx/data/linear_teacher.h>
+#include <pcxx/learning/kalman.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/metrics/target_alignment.h>
@@ -66,6 +67,9 @@ class TensorEnsemble {
         seed_of_member_(places(members).to(device)),
         network_(select_members(*draw_ensemble(model_, seeds_, device), seed_of_member_)),
         rule_(make_rule(model_)),
+        kalman_(contains(measure, "kalman")
+                    ? dynamic_cast<learning::KalmanPredictiveCoding*>(rule_.get())
+                    : nullptr),
         optimizer_(make_optimizer(members), make_rescaling(model_)),
         teachers_(make_teachers(model_, seeds_, device)) {
     const auto maps = data::stack_maps(teachers_);
@@ -151,6 +155,12 @@ class TensorEnsemble {
     if (aligned_) record_alignment("target_alignment", batch);
     if (aligned_held_out_) record_alignment("held_out_alignment", *aligned_held_out_);
     optimizer_.inner().step();
+    if (kalman_) record_kalman(batch, factors);
+  }
+
+  void record_kalman(const data::Batch& batch, const learning::Step& step) {
+    for (const auto& [name, values] : measurements(kalman_->report())) record(name, values);
+    record("kpc_linearity", linearity(*network_, batch, step, kalman_->report()));
   }
 
   // Of the update that is about to be made.
@@ -227,6 +237,7 @@ class TensorEnsemble {
   at::Tensor seed_of_member_;  // [R]
   nn::Network network_;
   std::unique_ptr<learning::LearningRule> rule_;
+  learning::KalmanPredictiveCoding* kalman_;  // where it is measured
   optim::Rescaled optimizer_;
   std::vector<data::LinearTeacher> teachers_;
   at::Tensor map_;  // W_data of every member, [R, n_L, n_0]

@@ -65,7 +65,7 @@ class KalmanPredictiveCoding final : public LearningRule {
   Step factors(const nn::NetworkImpl& network, const data::Batch& batch) override;
   std::string_view name() const override { return "kpc"; }
 
-  /// `kpc_noise`, and of each layer l `kpc_leverage<l>` and `kpc_certainty<l>`, of the last batch.
+  /// The measurements of the last batch's report, means over members.
   std::map<std::string, double> diagnostics() const override;
 
   void save(torch::serialize::OutputArchive& archive) const override;
@@ -87,6 +87,10 @@ class KalmanPredictiveCoding final : public LearningRule {
   std::int64_t batches_ = 0;
   KalmanReport report_;
 };
+
+/// The numbers of a report by name, [] or [R]: `kpc_noise`, `kpc_scale`, and of each layer l
+/// `kpc_leverage<l>` and `kpc_certainty<l>`. Empty before the first batch.
+std::map<std::string, at::Tensor> measurements(const KalmanReport& report);
 
 /// <d, a> / <d, d> over the batch, [] or [R]: how much of the predicted change d of the last batch
 /// has become the actual change a, now that the step has been made. 1 where the network is as
