@@ -264,8 +264,8 @@ def family(rescaling):
 
 
 def is_ours(model):
-    _, rescaling, variant = parts(model)
-    return rescaling in OURS and variant != "collapsed"
+    rule, rescaling, variant = parts(model)
+    return (rule == "kpc" or rescaling in OURS) and variant != "collapsed"
 
 
 def line(model):
