@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <pcxx/learning/kalman.h>
+#include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/train/experiment.h>
@@ -48,6 +50,7 @@ Config config(const std::vector<std::string>& assignments, const std::string& to
                        "alpha_floor",
                        "forgetting",
                        "delta",
+                       "rho",
                        "optimizer",
                        "engine"});
   std::vector<std::string> all{"width=6", "batch_size=16", "init=norm_preserving",
@@ -369,6 +372,50 @@ TEST(Collapsed, ProjectionFollowsTheNaturalGradient) {
       EXPECT_LT(difference(curve[t][k], expected, 0), 1e-8) << rate << " " << t;
     }
   }
+}
+
+// Oracle: the rule itself, step by step, at rate 1 whatever rates the other models try. A batch is
+// wider than the layers, which other rules may compress.
+TEST(KalmanSweep, TrainsAsByHand) {
+  for (const auto* batch_size : {"batch_size=1", "batch_size=16"}) {
+    SCOPED_TRACE(batch_size);
+    const auto models = all_models(config({"rule=[bp,kpc]", batch_size, "hidden_layers=2",
+                                           "learning_rate=[0.01,0.1]", "seeds=[5,7]", "rho=0.4"}));
+    ASSERT_EQ(models.size(), 2U);
+    EXPECT_EQ(models[0].reals("learning_rate").size(), 2U);
+    const auto& model = models[1];
+    ASSERT_EQ(model.reals("learning_rate"), std::vector<double>{1});
+    const auto sweep = run_sweep(model, {"kalman"}, at::kCPU);
+    const auto& curve = sweep.curves.at("map_error");
+    for (std::int64_t s = 0; s < 2; ++s) {
+      const std::int64_t seed = s == 0 ? 5 : 7;
+      const auto network = draw_network(model, seed, at::kCPU);
+      auto teacher = make_teacher(model, seed, at::kCPU);
+      learning::KalmanPredictiveCoding rule({.rho = 0.4});
+      for (std::int64_t t = 0; t < 12; ++t) {
+        const auto batch = teacher.next(model.integer("batch_size"));
+        const auto step = rule.factors(*network, batch);
+        for (const auto& own : step.own) own.parameters[0].data().add_(own.directions[0]);
+        EXPECT_NEAR(sweep.curves.at("kpc_noise")[t][0][s].item<double>(),
+                    rule.report().noise.item<double>(), 1e-9);
+        EXPECT_NEAR(sweep.curves.at("kpc_linearity")[t][0][s].item<double>(),
+                    linearity(*network, batch, step, rule.report()).item<double>(), 1e-6);
+      }
+      const auto error = metrics::map_error(*network, teacher.map()).item<double>();
+      EXPECT_NEAR(curve[12][0][s].item<double>() / error, 1, 1e-8);
+      EXPECT_LT(error, curve[0][0][s].item<double>());
+    }
+  }
+}
+
+// Contract: nothing else may change its steps, and only Dense layers have its covariances.
+TEST(KalmanSweep, RefusesWhatChangesItsSteps) {
+  for (const std::string assignment : {"rescaling=projection", "optimizer=adam"}) {
+    test::expect_user_error([&] { SweepPlan({config({"rule=kpc", assignment})}, {}, at::kCPU); },
+                            "rule = 'kpc' needs");
+  }
+  test::expect_user_error([&] { SweepPlan({config({"rule=kpc", "engine=lanes"})}, {}, at::kCPU); },
+                          "kpc");
 }
 
 // Contract: only a linear network without bias is one matrix.

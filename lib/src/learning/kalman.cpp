@@ -184,7 +184,8 @@ Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data:
   const auto shares = rank_shares(network);
   const bool alone = residual.size(-2) == 1;
   std::vector<Gain> gains;
-  report_ = {.noise = input.noise};
+  report_ = {};
+  report_.noise = input.noise;
   for (std::size_t l = 1; l <= layers; ++l) {
     const auto rank = shares[l - 1] * static_cast<double>(network.layer(l).weight.size(-2));
     const auto certainty = (equilibrium.traces[l - 1] / rank).clamp_min_(0);

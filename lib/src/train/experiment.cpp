@@ -239,8 +239,9 @@ std::unique_ptr<learning::LearningRule> make_kalman(const Config& config) {
   if (has_own_layers(config)) {
     user_error("rule = 'kpc' needs Dense layers, not layer = '{}'", config.text("layer"));
   }
-  return std::make_unique<learning::KalmanPredictiveCoding>(
-      learning::KalmanOptions{.rho = config.real("rho")});
+  learning::KalmanOptions options;
+  if (config.has("rho")) options.rho = config.real("rho");
+  return std::make_unique<learning::KalmanPredictiveCoding>(options);
 }
 
 }  // namespace
