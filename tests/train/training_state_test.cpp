@@ -95,6 +95,7 @@ TEST(TrainingState, OfAnotherRunIsRefused) {
   for (const Case& c : {Case{"sgd", "recursive_projection", true}, Case{"adam", "none", true},
                         Case{"adam", "recursive_projection", false},
                         Case{"adam", "recursive_projection", true, "kpc"}}) {
+    SCOPED_TRACE(c.rule + " " + c.optimizer + " " + c.rescaling);
     Training other(c);
     EXPECT_THROW(restore(state, other.network, *other.rule, other.optimizer, other.minibatches),
                  c10::Error);

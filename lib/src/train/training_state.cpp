@@ -9,6 +9,7 @@ namespace pcxx::train {
 namespace {
 
 constexpr const char* kRule = "rule";
+constexpr const char* kRuleName = "rule_name";
 constexpr const char* kOptimizer = "optimizer";
 constexpr const char* kPosition = "position";
 
@@ -67,6 +68,7 @@ void restore_weights(const Part& part, nn::Network& network) {
 Part training_state(const nn::Network& network, const learning::LearningRule& rule,
                     const optim::Rescaled& optimizer) {
   auto state = weights_of(network);
+  state[kRuleName] = as_bytes(std::string(rule.name()));
   state[kRule] = archived(rule);
   state[kOptimizer] = archived(optimizer);
   return state;
@@ -81,6 +83,8 @@ Part training_state(const nn::Network& network, const learning::LearningRule& ru
 
 void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
              optim::Rescaled& optimizer) {
+  const auto name = text_of_bytes(entry(state, kRuleName));
+  TORCH_CHECK(name == rule.name(), "the state is of the rule ", name, ", not ", rule.name());
   restore_weights(state, network);
   unarchive(state, kRule, rule, network->device());
   unarchive(state, kOptimizer, optimizer, network->device());
