@@ -18,7 +18,7 @@ using test::random_batch;
 using test::random_network;
 using test::relative_difference;
 
-optim::Rescaled make_optimizer(nn::NetworkImpl& network) {
+optim::Rescaled make_optimizer(const nn::NetworkImpl& network) {
   return {torch::optim::SGD(network.parameters(), 1.0), std::make_unique<optim::Plain>()};
 }
 
@@ -102,8 +102,10 @@ Reference reference(const nn::NetworkImpl& network, const data::Batch& batch,
     for (std::size_t i = 0; i < network.size(); ++i) {
       const auto& j = sample.jacobians[i];
       g[i].push_back(at::matmul(j.mT(), at::matmul(inverse, residual[b])));
-      c[i].push_back(at::matmul(j.mT(), at::matmul(inverse, j)).trace() /
-                     static_cast<double>(rank[i]));
+      // A layer of dead units has 0, which the formulas divide 0 by.
+      c[i].push_back(
+          (at::matmul(j.mT(), at::matmul(inverse, j)).trace() / static_cast<double>(rank[i]))
+              .clamp_min(1e-100));
       inputs[i].push_back(sample.inputs[i]);
     }
   }
