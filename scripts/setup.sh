@@ -159,7 +159,8 @@ install_cuda_torch() {
   if [[ -e .venv/lib && ! -e $(echo .venv/lib/python3*/site-packages/torch/lib)/libtorch_cuda.so ]]; then
     .venv/bin/python -m pip uninstall -y -q torch # pip would call the CPU build good enough
   fi
-  pip_install "torch==$torch_version"
+  # Three signs: a +cpu wheel of the same number will not do.
+  pip_install "torch===$torch_version"
 }
 
 set_up_torch() {

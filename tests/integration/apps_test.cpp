@@ -77,12 +77,6 @@ struct Outcome {
 // Every test has an empty current folder, and no Python that could draw.
 class Apps : public ::testing::Test {
  protected:
-  void SetUp() override {
-    for (const auto& program : kPrograms) {
-      if (!fs::exists(binary(program))) GTEST_SKIP() << program << " was not built";
-    }
-  }
-
   static Outcome run(const std::string& program, const Words& words) {
     Words command{binary(program)};
     command.insert(command.end(), words.begin(), words.end());

@@ -181,7 +181,6 @@ std::vector<std::string> and_set(std::vector<std::string> command,
 TEST_F(PyTorch, AgreesWithThePredictionsOfRuns) {
   const test::Variable drawing("PCXX_PYTHON", "/nonexistent");
   for (const std::string name : {"autoencoder", "classifier"}) {
-    if (!fs::exists(PCXX_BINARY_DIR "/bin/pcxx-" + name)) GTEST_SKIP() << name << " was not built";
     const test::TemporaryFolder folder;
     const auto out = folder / "run";
     const auto other = folder / "other";
@@ -212,7 +211,6 @@ TEST_F(PyTorch, AgreesWithThePredictionsOfRuns) {
 // Oracle: PyTorch's own test of the network that the program loads and does not train.
 TEST_F(PyTorch, WeightsGoIntoThePrograms) {
   const test::Variable drawing("PCXX_PYTHON", "/nonexistent");
-  if (!fs::exists(PCXX_BINARY_DIR "/bin/pcxx-classifier")) GTEST_SKIP() << "not built";
   const test::TemporaryFolder folder;
   const auto weights = (folder / "theirs.safetensors").string();
   const auto out = folder / "run";

@@ -79,10 +79,6 @@ std::map<std::string, std::string> results(const fs::path& folder) {
 
 class Resume : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!fs::exists(kProgram)) GTEST_SKIP() << "pcxx-autoencoder was not built";
-  }
-
   test::TemporaryFolder folder_;
   test::CurrentFolder current_{folder_.path()};
   test::Variable python_{"PCXX_PYTHON", "/nonexistent"};

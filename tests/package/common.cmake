@@ -6,6 +6,14 @@ foreach(name IN ITEMS PCXX_SHARE PCXX_PLOTS PCXX_CONFIGS PCXX_PYTHON LD_LIBRARY_
   unset(ENV{${name}})
 endforeach()
 
+# What a test compiles is compiled as this build.
+if(SANITIZE)
+  set(ENV{CXXFLAGS} "-fsanitize=${SANITIZE}")
+endif()
+if(CCACHE)
+  set(ENV{CMAKE_CXX_COMPILER_LAUNCHER} ${CCACHE})
+endif()
+
 # run(out folder command...): `out` becomes what the command prints; it has to succeed.
 function(run out folder)
   execute_process(COMMAND ${ARGN} WORKING_DIRECTORY "${folder}"

@@ -2,16 +2,9 @@
 # Oracles: what the program prints, and how a LibTorch and a version that do not fit are refused.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 fresh_folder(${WORK})
-set(flags "")
-if(SANITIZE)
-  set(flags "-fsanitize=${SANITIZE}")
-endif()
-if(CCACHE)
-  set(ENV{CMAKE_CXX_COMPILER_LAUNCHER} ${CCACHE})
-endif()
 set(project ${CMAKE_CURRENT_LIST_DIR}/consumer)
 
-configure(text ${project} ${WORK}/build -Dpcxx_ROOT=${PREFIX} -DCMAKE_CXX_FLAGS=${flags}
+configure(text ${project} ${WORK}/build -Dpcxx_ROOT=${PREFIX}
   -DWANTED=${VERSION})
 run(text ${WORK} ${CMAKE_COMMAND} --build ${WORK}/build)
 run(text ${WORK} ${WORK}/build/app)

@@ -45,8 +45,10 @@ at::Tensor read_labels(const fs::path& path) {
 }
 
 at::Tensor to_values(const at::Tensor& pixels, const at::TensorOptions& options) {
-  const auto values = pixels.to(options);
-  return pixels.scalar_type() == at::kByte ? values / 255 : values;
+  auto values = pixels.to(options);
+  // A copy of the pixels, since the type differs.
+  if (pixels.scalar_type() == at::kByte) values.div_(255);
+  return values;
 }
 
 }  // namespace

@@ -517,8 +517,7 @@ void ImageSweep::compare_with_backpropagation(std::vector<ImageModel>& results) 
   for (std::size_t m = 0; m < results.size(); ++m) {
     std::size_t plain = 0;
     while (plain < results.size() &&
-           !(cells_[plain] == cells_[m] && results[plain].model.text("rule") == "bp" &&
-             results[plain].model.text("rescaling") == "none")) {
+           !(cells_[plain] == cells_[m] && model_name(results[plain].model) == "bp")) {
       ++plain;
     }
     if (plain == results.size() || !results[plain].best || !results[m].best) continue;
