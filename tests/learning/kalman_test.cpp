@@ -267,6 +267,22 @@ TEST(Kalman, PredictsTheLinearChange) {
   }
 }
 
+// Oracle: the mean of all batches up to the fiftieth, then each new one counts 0.02.
+TEST(Kalman, NoiseIsAPartOfTheMeanSquaredResidual) {
+  const auto network = random_network(nn::mlp({5, 3}));
+  KalmanPredictiveCoding rule({.rho = 0.7});
+  double sum = 0;
+  double mean = 0;
+  for (int t = 1; t <= 80; ++t) {
+    const auto batch = random_batch(*network, 4, static_cast<std::uint64_t>(t));
+    const auto now = (batch.target - network->forward(batch.input)).square().mean().item<double>();
+    sum += now;
+    mean = t <= 50 ? sum / t : 0.98 * mean + 0.02 * now;
+    rule.factors(*network, batch);
+    EXPECT_NEAR(rule.report().noise.item<double>(), 0.7 * mean, 1e-12);
+  }
+}
+
 // Invariant: in one linear layer the prediction is the change.
 TEST(Kalman, LinearityOfALinearLayerIsOne) {
   const auto network = random_network(nn::mlp({6, 3}).ensemble(2));
