@@ -35,16 +35,16 @@ data::Batch draw_batch(std::int64_t batch_size, std::uint64_t seed) {
 
 // First-order alignment of one update, mean over the samples.
 double alignment(const nn::NetworkImpl& network, const data::Batch& batch,
-                 learning::LearningRule& rule, optim::Rescaling& rescaling) {
+                 learning::LearningRule&& rule, optim::Rescaling& rescaling) {
   const auto step = rule.factors(network, batch);
   const auto update = make_update(rescaling.directions(step.layers));
   return target_alignment(network, batch, update).mean.item<double>();
 }
 
 double alignment(const nn::NetworkImpl& network, const data::Batch& batch,
-                 learning::LearningRule& rule) {
+                 learning::LearningRule&& rule) {
   optim::Plain plain;
-  return alignment(network, batch, rule, plain);
+  return alignment(network, batch, std::move(rule), plain);
 }
 
 struct Estimate {
@@ -132,11 +132,10 @@ TEST(DecorrelationAlignment, IsOneForPredictiveCodingWithTheTransposedFactor) {
     const auto batch = draw_batch(batch_size, 0);
     optim::Decorrelation transposed;
     optim::Decorrelation printed({.as_printed = true});
-    learning::PredictiveCoding pc;
-    EXPECT_NEAR(alignment(*network, batch, pc, transposed), 1, 1e-8);
-    EXPECT_LT(alignment(*network, batch, pc, printed), 0.99);
+    EXPECT_NEAR(alignment(*network, batch, learning::PredictiveCoding(), transposed), 1, 1e-8);
+    EXPECT_LT(alignment(*network, batch, learning::PredictiveCoding(), printed), 0.99);
     EXPECT_LT(alignment(*network, batch, learning::Backpropagation(), transposed), 0.99);
-    EXPECT_LT(alignment(*network, batch, pc), 0.99);
+    EXPECT_LT(alignment(*network, batch, learning::PredictiveCoding()), 0.99);
   }
 }
 
