@@ -25,7 +25,7 @@ at::Tensor draw(std::int64_t out, std::int64_t in, Scheme scheme, at::Generator&
       return at::matmul(std::get<0>(parts), std::get<2>(parts));
     }
   }
-  TORCH_CHECK(false, "unknown initialisation ", static_cast<int>(scheme));
+  C10_THROW_ERROR(Error, c10::str("unknown initialisation ", static_cast<int>(scheme)));
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ std::string_view name(Scheme scheme) {
     case Scheme::kUnitOrthogonal:
       return "unit_orthogonal";
   }
-  TORCH_CHECK(false, "unknown initialisation ", static_cast<int>(scheme));
+  C10_THROW_ERROR(Error, c10::str("unknown initialisation ", static_cast<int>(scheme)));
 }
 
 void draw_member_(NetworkImpl& network, std::int64_t member, Scheme scheme,
