@@ -163,13 +163,16 @@ TEST(Kalman, IsItsDefinition) {
         const auto step = rule.factors(*network, batch);
         const auto expected =
             reference(*network, batch, before, rule.report().noise.item<double>());
-        // The trace of a wide sigmoid output is an estimate.
-        const double tolerance = sigmoid ? 0.03 : 1e-10;
+        // The trace of a wide sigmoid output is an estimate, which its own layer's covariance and a
+        // batch's steps are made of.
         for (std::size_t i = 0; i < network->size(); ++i) {
-          EXPECT_LT(relative_difference(step_of(step, i), expected.steps[i]), tolerance);
-          EXPECT_LT(relative_difference(rule.covariances()[i], expected.covariances[i]), tolerance);
+          const bool last = i + 1 == network->size();
+          const double of_layer = sigmoid && last ? 0.03 : 1e-10;
+          const double of_step = sigmoid && batch_size > 1 ? 0.03 : 1e-10;
+          EXPECT_LT(relative_difference(step_of(step, i), expected.steps[i]), of_step);
+          EXPECT_LT(relative_difference(rule.covariances()[i], expected.covariances[i]), of_layer);
           EXPECT_NEAR(rule.report().certainties[i].item<double>(),
-                      expected.certainties[i].item<double>(), tolerance);
+                      expected.certainties[i].item<double>(), of_layer);
           EXPECT_LE(rule.report().certainties[i].item<double>(), 1 + 1e-12);
           before[i] = rule.covariances()[i].clone();
         }

@@ -11,19 +11,12 @@
 #include <limits>
 
 #include "learning/kalman_equilibrium.h"
+#include "nn/bias_unit.h"
 
 namespace pcxx::learning {
 namespace {
 
 constexpr double kDecay = 0.98;  // of the running mean of r^2
-
-// xhat_{l-1} with the bias unit, where the layer has a bias.
-at::Tensor presynaptic(const nn::DenseImpl& layer, const at::Tensor& xhat) {
-  if (!layer.bias.defined()) return xhat;
-  auto shape = xhat.sizes().vec();
-  shape.back() = 1;
-  return at::cat({xhat, at::ones(shape, xhat.options())}, -1);
-}
 
 // m_l / n_l of each layer.
 std::vector<double> rank_shares(const nn::NetworkImpl& network) {
@@ -93,7 +86,7 @@ at::Tensor predicted_change(const nn::NetworkImpl& network, const nn::Feedforwar
   return change;
 }
 
-// (vi): all steps, and the change that they predict, times clip(<r, d> / <d, d>, 0, 1).
+// All steps, and the change d that they predict, times clip(<r, d> / <d, d>, 0, 1).
 at::Tensor shorten_(std::vector<Gain>& gains, at::Tensor& change, const at::Tensor& residual) {
   const auto fit = (residual * change).sum({-2, -1}) / change.square().sum({-2, -1});
   const auto scale = at::where(fit.isnan(), at::ones_like(fit), fit.clamp(0, 1));
@@ -175,7 +168,7 @@ Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data:
   std::vector<at::Tensor> activity;
   std::vector<at::Tensor> spread;  // P = Xhat Q
   for (std::size_t l = 1; l <= layers; ++l) {
-    activity.push_back(presynaptic(network.layer(l), pass.activities[l - 1]));
+    activity.push_back(nn::with_bias_unit(pass.activities[l - 1], network.layer(l).bias));
     spread.push_back(nn::product(activity.back(), covariances_[l - 1]));
     input.leverages.push_back((spread.back() * activity.back()).sum(-1).clamp_min_(0));
   }

@@ -157,6 +157,15 @@ void traces_below(const KalmanInput& input, std::size_t last, at::Tensor informa
   }
 }
 
+// tr(J_L^T S^-1 J_L) from the weights of the outputs, and what the hidden layers explain of it in
+// their mean.
+at::Tensor output_trace(const nn::DenseImpl& layer, const at::Tensor& weights,
+                        const at::Tensor& explained) {
+  const auto lengths = weights * layer.weight.square().sum(-1).unsqueeze(-2);
+  const auto mean = (lengths * weights).sum(-1) / lengths.sum(-1).clamp_min(1e-30);
+  return weights.sum(-1) - mean * explained;
+}
+
 }  // namespace
 
 KalmanEquilibrium settle_below_output(const KalmanInput& input) {
@@ -198,11 +207,8 @@ KalmanEquilibrium settle_below_output(const KalmanInput& input) {
   pull_back(input, layers - 1, signal, result);
   traces_below(input, layers - 1, left, result);
 
-  // What the hidden layers explain, in the mean weight of the outputs.
   const auto explained = (left * gamma).sum({-2, -1});
-  const auto lengths = weights * layer.weight.square().sum(-1).unsqueeze(-2);
-  const auto mean = (lengths * weights).sum(-1) / lengths.sum(-1).clamp_min(1e-30);
-  result.traces[layers - 1] = weights.sum(-1) - mean * explained;
+  result.traces[layers - 1] = output_trace(layer, weights, explained);
   return result;
 }
 

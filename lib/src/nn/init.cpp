@@ -25,6 +25,7 @@ at::Tensor draw(std::int64_t out, std::int64_t in, Scheme scheme, at::Generator&
       return at::matmul(std::get<0>(parts), std::get<2>(parts));
     }
   }
+  // A check on `false` would leave GCC, when it does not optimise, without a return.
   C10_THROW_ERROR(Error, c10::str("unknown initialisation ", static_cast<int>(scheme)));
 }
 
@@ -43,7 +44,7 @@ std::string_view name(Scheme scheme) {
     case Scheme::kUnitOrthogonal:
       return "unit_orthogonal";
   }
-  C10_THROW_ERROR(Error, c10::str("unknown initialisation ", static_cast<int>(scheme)));
+  TORCH_CHECK(false, "unknown initialisation ", static_cast<int>(scheme));
 }
 
 void draw_member_(NetworkImpl& network, std::int64_t member, Scheme scheme,

@@ -2,9 +2,11 @@
 #include <pcxx/nn/products.h>
 #include <pcxx/optim/rescaling.h>
 
+#include "nn/bias_unit.h"
 #include "optim/gradients.h"
 
 namespace pcxx::optim {
+
 void Rescaling::write_gradients(const std::vector<learning::LayerFactors>& layers) {
   const at::NoGradGuard no_grad;
   const auto found = directions(layers);
@@ -28,10 +30,7 @@ void Plain::write_gradients(const std::vector<learning::LayerFactors>& layers) {
 }
 
 at::Tensor with_bias_unit(const at::Tensor& activity, const learning::LayerFactors& layer) {
-  if (!layer.bias.defined()) return activity;
-  auto shape = activity.sizes().vec();
-  shape.back() = 1;
-  return at::cat({activity, at::ones(shape, activity.options())}, -1);
+  return nn::with_bias_unit(activity, layer.bias);
 }
 
 Direction split_bias_unit(const at::Tensor& direction, const learning::LayerFactors& layer) {

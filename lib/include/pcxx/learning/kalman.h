@@ -20,7 +20,7 @@ struct KalmanOptions {
 ///   leverages    of layer l: mean of s_l = xhat^T Q xhat, the variance of W xhat that is left
 ///   certainties  of layer l: mean of c_l s_l, the part of that variance which the batch took away
 ///   noise        R
-///   scale        of (vi): 1 where the steps of the samples do not overshoot together
+///   scale        what all steps were shortened by: 1 where the samples' do not overshoot together
 ///   change       predicted linear change of the predictions, [B, n_L] or [R, B, n_L]
 struct KalmanReport {
   std::vector<at::Tensor> leverages;
@@ -30,7 +30,7 @@ struct KalmanReport {
   at::Tensor change;
 };
 
-/// Kalman predictive coding (spec: rule `kpc`; not in the paper). Predictive coding in which each
+/// Kalman predictive coding (rule `kpc`; not in the paper). Predictive coding in which each
 /// error is weighted by how uncertain the weights are that made it, so that the equilibrium says
 /// how much of the residual each layer should learn; what was learnt narrows the uncertainty. There
 /// is no learning rate: steps are taken as they are,
