@@ -1,6 +1,8 @@
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/random.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <array>
 #include <cmath>

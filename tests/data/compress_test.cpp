@@ -1,7 +1,7 @@
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/random.h>
 #include <pcxx/data/batch.h>
-#include <torch/torch.h>
 
 #include <vector>
 

@@ -1,6 +1,6 @@
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <pcxx/data/drawn_digits.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <cstdlib>

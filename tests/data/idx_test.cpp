@@ -1,6 +1,6 @@
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <pcxx/data/idx.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 #include <string>

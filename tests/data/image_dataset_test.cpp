@@ -1,6 +1,6 @@
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <pcxx/data/image_dataset.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <cstdlib>

@@ -1,6 +1,6 @@
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/random.h>
-#include <torch/torch.h>
 
 #include <limits>
 

@@ -1,7 +1,7 @@
 #pragma once
 
+#include <ATen/ATen.h>
 #include <pcxx/nn/network.h>
-#include <torch/torch.h>
 
 #include <vector>
 

@@ -1,8 +1,8 @@
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 #include <pcxx/core/random.h>
 #include <pcxx/nn/fused.h>
-#include <torch/torch.h>
 
 #include <functional>
 #include <limits>

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <ATen/ATen.h>
 #include <pcxx/core/random.h>
 #include <pcxx/learning/factors.h>
-#include <torch/torch.h>
 
 #include <vector>
 

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <pcxx/core/random.h>
 #include <pcxx/nn/init.h>
 #include <pcxx/nn/network.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <memory>
 

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <pcxx/core/random.h>
 #include <pcxx/metrics/prediction_change.h>
-#include <torch/torch.h>
 
 #include <memory>
 

@@ -1,8 +1,11 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
 #include <pcxx/train/checkpoint.h>
-#include <torch/torch.h>
+#include <torch/optim/adam.h>
+#include <torch/serialize.h>
 
 #include <algorithm>
 #include <cstring>

@@ -1,10 +1,11 @@
+#include <ATen/ATen.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
 #include <pcxx/core/random.h>
 #include <pcxx/train/program.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
 
 #include <csignal>
 #include <limits>
