@@ -9,6 +9,7 @@
 #include <pcxx/inference/error_descent.h>
 #include <pcxx/inference/lbfgs.h>
 #include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/nn/init.h>
 #include <pcxx/optim/alpha.h>
@@ -16,6 +17,7 @@
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
+#include <torch/optim/adam.h>
 #include <torch/optim/sgd.h>
 
 #include <functional>
@@ -96,6 +98,27 @@ void training_step(benchmark::State& state, const Problem& problem, const MakeRu
       std::make_unique<torch::optim::SGD>(network->parameters(), torch::optim::SGDOptions(0.0)),
       make_rescaling(rescaling, problem.regularisation));
   for (auto _ : state) optimizer.step(rule->factors(*network, batch).layers);
+}
+
+// The steps that Kalman predictive coding is measured against: PC with Adam, its state included.
+void adam_step(benchmark::State& state, const Problem& problem, const MakeRule& make) {
+  const auto network = make_network(problem);
+  const auto batch = make_batch(problem, *network);
+  const auto rule = make(false);
+  optim::Rescaled optimizer(
+      std::make_unique<torch::optim::Adam>(network->parameters(), torch::optim::AdamOptions(0.0)),
+      make_rescaling("none", 0));
+  for (auto _ : state) optimizer.step(rule->factors(*network, batch));
+}
+
+void kalman_step(benchmark::State& state, const Problem& problem) {
+  const auto network = make_network(problem);
+  const auto batch = make_batch(problem, *network);
+  learning::KalmanPredictiveCoding rule;
+  optim::Rescaled optimizer(
+      std::make_unique<torch::optim::SGD>(network->parameters(), torch::optim::SGDOptions(0.0)),
+      make_rescaling("none", 0));
+  for (auto _ : state) optimizer.step(rule.factors(*network, batch));
 }
 
 void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
@@ -229,7 +252,14 @@ void add_problem(const Problem& problem) {
     }
   }
   if (linear) return;
+  add(problem.name + "/kpc", [=](auto& state) { kalman_step(state, problem); });
+  add(problem.name + "/pc adam", [=](auto& state) {
+    adam_step(state, problem, [](bool is_linear) { return make_rule("pc", is_linear); });
+  });
   for (const int passes : kQuasiNewtonPasses) {
+    add(fmt::format("{}/pc adam, {} passes of L-BFGS", problem.name, passes), [=](auto& state) {
+      adam_step(state, problem, [&](bool) { return make_quasi_newton_rule(passes); });
+    });
     add(fmt::format("{}/pc none, {} passes of L-BFGS", problem.name, passes), [=](auto& state) {
       training_step(state, problem, [&](bool) { return make_quasi_newton_rule(passes); }, "none");
     });
@@ -254,6 +284,11 @@ int main(int argc, char** argv) {
   for (const std::int64_t batch_size : {1, 64}) {
     add_problem({fmt::format("autoencoder, B = {}", batch_size), autoencoder, batch_size,
                  at::kFloat, 1e-2});
+  }
+  const auto classifier = nn::mlp({784, 128, 64, 10}, nn::Activation::kReLU);
+  for (const std::int64_t batch_size : {1, 16, 64}) {
+    add_problem(
+        {fmt::format("classifier, B = {}", batch_size), classifier, batch_size, at::kFloat, 1e-2});
   }
   add("decorrelation 784, B = 64/n x n pseudo-inverse",
       [](auto& state) { dense_pseudo_inverse(state, 784, 64); });

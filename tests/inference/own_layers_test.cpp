@@ -2,6 +2,9 @@
 #include <pcxx/inference/lbfgs.h>
 #include <pcxx/inference/own_layers.h>
 #include <pcxx/learning/predictive_coding.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/optim/sgd.h>
 
 #include "support/networks.h"
 

@@ -2,6 +2,7 @@
 #include <pcxx/learning/kalman.h>
 #include <pcxx/metrics/prediction_change.h>
 #include <pcxx/optim/rescaled.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/optim/sgd.h>
 #include <torch/serialize.h>
 

@@ -6,6 +6,7 @@
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/rescaled.h>
+#include <torch/optim/sgd.h>
 
 #include "support/networks.h"
 

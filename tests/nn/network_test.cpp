@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 #include <pcxx/nn/network.h>
+#include <torch/cuda.h>
+#include <torch/serialize.h>
 
 #include <sstream>
 

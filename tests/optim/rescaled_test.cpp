@@ -7,9 +7,10 @@
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
+#include <torch/optim/lbfgs.h>
 #include <torch/optim/rmsprop.h>
 #include <torch/optim/sgd.h>
-#include <torch/serialize/archive.h>
+#include <torch/serialize.h>
 
 #include <sstream>
 

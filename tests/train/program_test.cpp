@@ -6,6 +6,7 @@
 #include <pcxx/core/random.h>
 #include <pcxx/train/program.h>
 #include <torch/cuda.h>
+#include <torch/version.h>
 
 #include <csignal>
 #include <limits>
