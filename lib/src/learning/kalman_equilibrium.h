@@ -29,6 +29,10 @@ struct KalmanInput {
   at::Tensor noise;
 };
 
+/// g_l = J_l^T v of layers `last`..1, from the signal at the activity of layer `last`.
+void pull_back(const KalmanInput& input, std::size_t last, at::Tensor signal,
+               KalmanEquilibrium& result);
+
 /// By S itself, an n_L x n_L solve a sample: for outputs that are no wider than the layer below.
 KalmanEquilibrium settle_at_output(const KalmanInput& input);
 

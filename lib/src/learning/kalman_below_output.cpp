@@ -1,0 +1,236 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <pcxx/nn/products.h>
+
+#include <algorithm>
+
+#include "learning/kalman_equilibrium.h"
+
+namespace pcxx::learning {
+namespace {
+
+// Samples whose matrices are worked on together, so that they stay in the processor's cache.
+constexpr std::int64_t kChunk = 8;
+
+// Products of matrices [.., B, m, k] and [.., B, k, n].
+at::Tensor times(const at::Tensor& a, const at::Tensor& b) {
+  if (a.dim() == 3) return nn::product(a, b);
+  const auto front = a.sizes().slice(0, static_cast<std::size_t>(a.dim() - 2));
+  return nn::product(a.flatten(0, -3), b.flatten(0, -3)).unflatten(0, front);
+}
+
+at::Tensor symmetric(const at::Tensor& matrices) {
+  return (matrices + matrices.mT()).mul_(0.5);
+}
+
+// Rows `which` [.., B, a] of a matrix [n, k] or [R, n, k], by sample: [.., B, a, k].
+at::Tensor rows(const at::Tensor& matrix, at::Tensor which) {
+  if (matrix.dim() == 3) {
+    const auto first = at::arange(matrix.size(0), which.options()).mul_(matrix.size(1));
+    which = which + first.unsqueeze(-1).unsqueeze(-1);
+  }
+  const auto flat = matrix.dim() == 3 ? matrix.flatten(0, 1) : matrix;
+  return flat.index_select(0, which.flatten()).unflatten(0, which.sizes());
+}
+
+// The units of each sample that pass something on (f' is not 0), [.., B, a], and others until all
+// samples have as many. All of them, in their order, in a residual layer.
+at::Tensor passing_units(const nn::DenseImpl& layer, const at::Tensor& slope,
+                         const at::Tensor& output) {
+  const auto n = output.size(-1);
+  if (slope.defined() && !layer.options.residual()) {
+    const auto passes = slope.ne(0);
+    const auto most = std::max<std::int64_t>(1, passes.sum(-1).max().item<std::int64_t>());
+    if (most < n) {
+      const auto order = std::get<1>(passes.sort(/*stable=*/true, -1, /*descending=*/true));
+      return order.narrow(-1, 0, most);
+    }
+  }
+  return at::arange(n, output.options().dtype(at::kLong)).expand(output.sizes());
+}
+
+// The equilibrium of some samples. Of the layer below the outputs, `last_`, only the passing units
+// take part: ReLU halves each side of its matrices.
+class BelowOutput {
+ public:
+  // With the weight of the outputs transposed, [n_{L-1}, n_L].
+  BelowOutput(const KalmanInput& input, const at::Tensor& transposed)
+      : input_(input), last_(input.network.size() - 1) {
+    for (std::size_t l = 1; l <= last_ + 1; ++l) {
+      const auto& layer = input.network.layer(l);
+      slopes_.push_back(nn::slope(input.pass.outputs[l], layer.options.activation()));
+    }
+    units_ = passing_units(input.network.layer(last_), slope(last_), input.pass.outputs[last_]);
+    if (slope(last_).defined()) slopes_[last_ - 1] = slope(last_).gather(-1, units_);
+    outgoing_ = rows(transposed, units_);
+    for (std::size_t l = 1; l <= last_; ++l)
+      jacobians_.push_back(l > 1 ? jacobian(l) : at::Tensor());
+  }
+
+  KalmanEquilibrium settle() {
+    const auto outputs = last_ + 1;
+    const auto& residual = input_.residual;
+    const auto& f = slope(outputs);
+    // S = D + F V Gamma V^T F, D = R I + s_L F^2.
+    const auto squared = f.defined() ? f.square() : at::ones_like(residual);
+    const auto noise = input_.noise.unsqueeze(-1).unsqueeze(-1);
+    const auto diagonal = at::addcmul(noise, input_.leverages[last_].unsqueeze(-1), squared);
+    const auto weights = squared / diagonal;  // of the outputs in V^T F D^-1 F V
+    const auto gamma = covariance();
+    const auto root = outgoing_ * weights.sqrt().unsqueeze(-2);
+    const auto information = times(root, root.mT());
+    const auto scaled = residual / diagonal;
+    const auto at_hidden = at::matmul(outgoing_, (f.defined() ? scaled * f : scaled).unsqueeze(-1));
+    const auto [left, signal] = posterior(information, gamma, at_hidden);
+
+    KalmanEquilibrium result;
+    result.signals.resize(outputs);
+    result.traces.resize(outputs);
+    auto change = at::matmul(at::matmul(gamma, signal).mT(), outgoing_).squeeze(-2);
+    if (f.defined()) change.mul_(f);
+    result.value = (residual - change) / diagonal;
+    result.signals[last_] = f.defined() ? result.value * f : result.value;
+    const auto everywhere = at::zeros_like(input_.pass.outputs[last_]);
+    pull_back(input_, last_, everywhere.scatter(-1, units_, signal.squeeze(-1)), result);
+    result.traces[last_] = output_trace(weights, (left * gamma).sum({-2, -1}));
+    traces_below(left, result);
+    return result;
+  }
+
+ private:
+  const at::Tensor& slope(std::size_t l) const { return slopes_[l - 1]; }
+
+  // d xhat_l / d xhat_{l-1}, [.., B, n_l, n_{l-1}].
+  at::Tensor jacobian(std::size_t l) const {
+    const auto& layer = input_.network.layer(l);
+    at::Tensor j;
+    if (l == last_) {
+      j = rows(layer.weight, units_);
+    } else {
+      auto shape = input_.pass.outputs[l].sizes().vec();
+      shape.push_back(layer.weight.size(-1));
+      j = layer.weight.unsqueeze(-3).expand(shape);
+    }
+    if (slope(l).defined()) j = j * slope(l).unsqueeze(-1);
+    if (!layer.options.residual()) return j;
+    return j + at::eye(j.size(-1), j.options());
+  }
+
+  // Variance of each unit of layer l that comes from its own weights, [.., B, n_l].
+  at::Tensor own_variance(std::size_t l) const {
+    const auto s = input_.leverages[l - 1].unsqueeze(-1);
+    if (slope(l).defined()) return s * slope(l).square();
+    return s.expand_as(l == last_ ? units_ : input_.pass.outputs[l]);
+  }
+
+  // Gamma: covariance of the last hidden activity that comes from the weights of layers 1..last.
+  at::Tensor covariance() const {
+    if (last_ == 1) return own_variance(1).diag_embed();
+    const auto root = jacobians_[1] * own_variance(1).sqrt().unsqueeze(-2);
+    auto gamma = times(root, root.mT());
+    for (std::size_t l = 2;; ++l) {
+      gamma.diagonal(0, -2, -1).add_(own_variance(l));
+      if (l == last_) return gamma;
+      const auto& j = jacobians_[l];
+      gamma = times(times(j, gamma), j.mT());
+    }
+  }
+
+  // (1 + I Gamma)^-1 I, which is J^T S^-1 J at the hidden activity, and (1 + I Gamma)^-1 h.
+  std::pair<at::Tensor, at::Tensor> posterior(const at::Tensor& information,
+                                              const at::Tensor& gamma, const at::Tensor& h) const {
+    auto system = times(information, gamma);
+    system.diagonal(0, -2, -1).add_(1);
+    const auto solved = std::get<0>(at::linalg_solve_ex(system, at::cat({information, h}, -1)));
+    const auto n = information.size(-1);
+    return {symmetric(solved.narrow(-1, 0, n)), solved.narrow(-1, n, 1)};
+  }
+
+  // tr(J_L^T S^-1 J_L) from the weights of the outputs, and what the hidden layers explain of it in
+  // their mean.
+  at::Tensor output_trace(const at::Tensor& weights, const at::Tensor& explained) const {
+    const auto& weight = input_.network.layer(last_ + 1).weight;
+    const auto lengths = weights * weight.square().sum(-1).unsqueeze(-2);
+    const auto mean = (lengths * weights).sum(-1) / lengths.sum(-1).clamp_min(1e-30);
+    return weights.sum(-1) - mean * explained;
+  }
+
+  // tr(J_l^T S^-1 J_l) of the hidden layers, from J^T S^-1 J at the last one's activity.
+  void traces_below(at::Tensor information, KalmanEquilibrium& result) const {
+    const auto trace = [&](std::size_t l, const at::Tensor& diagonal) {
+      const auto& f = slope(l);
+      result.traces[l - 1] = (f.defined() ? diagonal * f.square() : diagonal).sum(-1);
+    };
+    for (std::size_t l = last_; l > 1; --l) {
+      trace(l, information.diagonal(0, -2, -1));
+      const auto& j = jacobians_[l - 1];
+      const auto half = times(information, j);
+      if (l == 2) return trace(1, (half * j).sum(-2));
+      information = times(j.mT(), half);
+    }
+    trace(1, information.diagonal(0, -2, -1));
+  }
+
+  const KalmanInput& input_;
+  std::size_t last_;
+  std::vector<at::Tensor> slopes_;
+  at::Tensor units_;
+  at::Tensor outgoing_;  // rows of V^T of the units, [.., B, a, n_L]
+  std::vector<at::Tensor> jacobians_;
+};
+
+// Samples begin..end of what is [.., B] or [.., B, n].
+nn::Feedforward samples_of(const nn::Feedforward& pass, std::int64_t begin, std::int64_t count) {
+  nn::Feedforward part;
+  for (const auto& a : pass.activities) part.activities.push_back(a.narrow(-2, begin, count));
+  for (const auto& a : pass.outputs) {
+    part.outputs.push_back(a.defined() ? a.narrow(-2, begin, count) : a);
+  }
+  return part;
+}
+
+KalmanEquilibrium settle_samples(const KalmanInput& input, const at::Tensor& transposed,
+                                 std::int64_t begin, std::int64_t count) {
+  const auto pass = samples_of(input.pass, begin, count);
+  KalmanInput part{input.network, pass, input.residual.narrow(-2, begin, count), {}, input.noise};
+  for (const auto& s : input.leverages) part.leverages.push_back(s.narrow(-1, begin, count));
+  return BelowOutput(part, transposed).settle();
+}
+
+KalmanEquilibrium joined(const std::vector<KalmanEquilibrium>& parts) {
+  const auto join = [&](std::int64_t dimension, const auto& field) {
+    std::vector<at::Tensor> tensors;
+    for (const auto& part : parts) tensors.push_back(field(part));
+    return at::cat(tensors, dimension);
+  };
+  KalmanEquilibrium whole;
+  for (std::size_t i = 0; i < parts[0].signals.size(); ++i) {
+    whole.signals.push_back(join(-2, [i](const auto& part) { return part.signals[i]; }));
+    whole.traces.push_back(join(-1, [i](const auto& part) { return part.traces[i]; }));
+  }
+  whole.value = join(-2, [](const auto& part) { return part.value; });
+  return whole;
+}
+
+}  // namespace
+
+KalmanEquilibrium settle_below_output(const KalmanInput& input) {
+  const auto& layer = input.network.layer(input.network.size());
+  TORCH_CHECK(input.network.size() > 1 && !layer.options.residual(),
+              "there is no layer below to settle at");
+  const auto transposed = layer.weight.mT().contiguous();
+  const auto count = input.residual.size(-2);
+  const auto chunk = input.residual.is_cpu() ? kChunk : count;
+  std::vector<KalmanEquilibrium> parts(static_cast<std::size_t>((count + chunk - 1) / chunk));
+  at::parallel_for(
+      0, static_cast<std::int64_t>(parts.size()), 1, [&](std::int64_t first, std::int64_t last) {
+        const at::NoGradGuard no_grad;
+        for (auto i = first; i < last; ++i) {
+          parts[static_cast<std::size_t>(i)] =
+              settle_samples(input, transposed, i * chunk, std::min(chunk, count - i * chunk));
+        }
+      });
+  return joined(parts);
+}
+
+}  // namespace pcxx::learning
