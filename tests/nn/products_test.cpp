@@ -97,6 +97,29 @@ TEST_P(Products, WriteTheirResultAlone) {
 
 // Oracle: its three parts, one after the other; one sample (of W's tiles a whole number, and not)
 // and several.
+// Oracle: LibTorch's matmul in float64, and the invariant that an element and its mirror image are
+// the same bits.
+TEST_P(Products, OfAMatrixWithItselfAreSymmetric) {
+  for (const std::int64_t m : {1, 7, 48, 49, 130}) {
+    for (const auto& a : {random({m, 33}, dtype()), random({33, m}, dtype()).t(),
+                          random({3, m, 20}, dtype()), random({2, 3, m, 20}, dtype())}) {
+      const auto found = gram(a);
+      const auto exact = a.to(at::kDouble);
+      EXPECT_LT(relative_difference(found.to(at::kDouble), at::matmul(exact, exact.mT())),
+                tolerance(dtype()));
+      EXPECT_TRUE(at::equal(found, found.mT()));
+    }
+  }
+}
+
+// Oracle: LibTorch's matmul in float64.
+TEST_P(Products, WithDimensionsInFront) {
+  const auto a = random({2, 3, 9, 20}, dtype());
+  const auto b = random({2, 3, 20, 11}, dtype());
+  const auto expected = at::matmul(a.to(at::kDouble), b.to(at::kDouble));
+  EXPECT_LT(relative_difference(product(a, b).to(at::kDouble), expected), tolerance(dtype()));
+}
+
 TEST_P(Products, OfAnOutputLayerThereAndBack) {
   const auto limit = tolerance(dtype());
   for (const std::int64_t n : {5, 32, 47}) {

@@ -50,22 +50,19 @@ Gain gain_of_batch(const at::Tensor& p, const at::Tensor& xhat, const at::Tensor
                    const at::Tensor& signal) {
   auto gain = gain_of_one(p, certainty, signal);
   const auto root = certainty.sqrt().unsqueeze(-1);
-  auto system = at::matmul(p, xhat.mT());
+  auto system = nn::product(p, xhat.mT());
   system.mul_(root).mul_(root.mT());
   // Identical samples whose noise rounds away would leave it singular.
   const double ridge = xhat.scalar_type() == at::kDouble ? 1e-14 : 1e-6;
   system.diagonal(0, -2, -1).fill_(1 + ridge * static_cast<double>(xhat.size(-2)));
   const auto factor = std::get<0>(at::linalg_cholesky_ex(system));
-  return {at::linalg_solve_triangular(factor, gain.left, /*upper=*/false),
-          at::linalg_solve_triangular(factor, gain.right, /*upper=*/false)};
+  const auto one = at::eye(system.size(-1), system.options()).expand_as(system);
+  const auto inverse = at::linalg_solve_triangular(factor, one, /*upper=*/false);
+  return {nn::product(inverse, gain.left), nn::product(inverse, gain.right)};
 }
 
 void narrow_(at::Tensor& covariance, const at::Tensor& right, double share) {
-  if (covariance.dim() == 2) {
-    covariance.addmm_(right.mT(), right, 1, -share);
-  } else {
-    covariance.baddbmm_(right.mT(), right, 1, -share);
-  }
+  nn::product_out(covariance, right.mT(), right, -share, 1);
 }
 
 // Linear change of the predictions by the steps, [.., B, n_L].
@@ -77,7 +74,7 @@ at::Tensor predicted_change(const nn::NetworkImpl& network, const nn::Feedforwar
     const auto& layer = network.layer(l);
     const auto& gain = gains[l - 1];
     // Xhat dW^T with the B x B product first.
-    auto moved = at::matmul(at::matmul(activity[l - 1], gain.right.mT()), gain.left);
+    auto moved = nn::product(nn::product(activity[l - 1], gain.right.mT()), gain.left);
     if (change.defined()) moved.add_(nn::forward_product(change, layer.weight));
     nn::multiply_slope_(moved, pass.outputs[l], layer.options.activation());
     if (change.defined() && layer.options.residual()) moved.add_(change);
@@ -101,7 +98,7 @@ Step step_of(const nn::NetworkImpl& network, const nn::Feedforward& pass,
   Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = std::nullopt};
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto& layer = network.layer(l);
-    const auto direction = at::matmul(gains[l - 1].left.mT(), gains[l - 1].right);
+    const auto direction = nn::product(gains[l - 1].left.mT(), gains[l - 1].right);
     OwnDirections own{.layer = l, .parameters = {layer.weight}, .directions = {direction}};
     if (layer.bias.defined()) {
       const auto n = layer.weight.size(-1);

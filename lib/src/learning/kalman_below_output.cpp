@@ -5,23 +5,13 @@
 #include <algorithm>
 
 #include "learning/kalman_equilibrium.h"
+#include "learning/kalman_posterior.h"
 
 namespace pcxx::learning {
 namespace {
 
 // Samples whose matrices are worked on together, so that they stay in the processor's cache.
 constexpr std::int64_t kChunk = 8;
-
-// Products of matrices [.., B, m, k] and [.., B, k, n].
-at::Tensor times(const at::Tensor& a, const at::Tensor& b) {
-  if (a.dim() == 3) return nn::product(a, b);
-  const auto front = a.sizes().slice(0, static_cast<std::size_t>(a.dim() - 2));
-  return nn::product(a.flatten(0, -3), b.flatten(0, -3)).unflatten(0, front);
-}
-
-at::Tensor symmetric(const at::Tensor& matrices) {
-  return (matrices + matrices.mT()).mul_(0.5);
-}
 
 // Rows `which` [.., B, a] of a matrix [n, k] or [R, n, k], by sample: [.., B, a, k].
 at::Tensor rows(const at::Tensor& matrix, at::Tensor which) {
@@ -55,14 +45,13 @@ class BelowOutput {
  public:
   // With the weight of the outputs transposed, [n_{L-1}, n_L].
   BelowOutput(const KalmanInput& input, const at::Tensor& transposed)
-      : input_(input), last_(input.network.size() - 1) {
+      : input_(input), transposed_(transposed), last_(input.network.size() - 1) {
     for (std::size_t l = 1; l <= last_ + 1; ++l) {
       const auto& layer = input.network.layer(l);
       slopes_.push_back(nn::slope(input.pass.outputs[l], layer.options.activation()));
     }
     units_ = passing_units(input.network.layer(last_), slope(last_), input.pass.outputs[last_]);
     if (slope(last_).defined()) slopes_[last_ - 1] = slope(last_).gather(-1, units_);
-    outgoing_ = rows(transposed, units_);
     for (std::size_t l = 1; l <= last_; ++l)
       jacobians_.push_back(l > 1 ? jacobian(l) : at::Tensor());
   }
@@ -70,6 +59,7 @@ class BelowOutput {
   KalmanEquilibrium settle() {
     const auto outputs = last_ + 1;
     const auto& residual = input_.residual;
+    const auto& weight = input_.network.layer(outputs).weight;
     const auto& f = slope(outputs);
     // S = D + F V Gamma V^T F, D = R I + s_L F^2.
     const auto squared = f.defined() ? f.square() : at::ones_like(residual);
@@ -77,21 +67,24 @@ class BelowOutput {
     const auto diagonal = at::addcmul(noise, input_.leverages[last_].unsqueeze(-1), squared);
     const auto weights = squared / diagonal;  // of the outputs in V^T F D^-1 F V
     const auto gamma = covariance();
-    const auto root = outgoing_ * weights.sqrt().unsqueeze(-2);
-    const auto information = times(root, root.mT());
+    const auto information = nn::gram(rows(transposed_, units_).mul_(weights.sqrt().unsqueeze(-2)));
     const auto scaled = residual / diagonal;
-    const auto at_hidden = at::matmul(outgoing_, (f.defined() ? scaled * f : scaled).unsqueeze(-1));
-    const auto [left, signal] = posterior(information, gamma, at_hidden);
+    const auto at_hidden =
+        nn::backward_product(f.defined() ? scaled * f : scaled, weight).gather(-1, units_);
+    const auto solved = posterior(information, gamma, at_hidden);
+    // J^T S^-1 J and J^T v at the hidden activity.
+    const auto left = solved.narrow(-1, 0, gamma.size(-1));
+    const auto signal = solved.select(-1, gamma.size(-1));
 
     KalmanEquilibrium result;
     result.signals.resize(outputs);
     result.traces.resize(outputs);
-    auto change = at::matmul(at::matmul(gamma, signal).mT(), outgoing_).squeeze(-2);
+    const auto moved = everywhere((gamma * signal.unsqueeze(-2)).sum(-1));
+    auto change = nn::forward_product(moved, weight);
     if (f.defined()) change.mul_(f);
     result.value = (residual - change) / diagonal;
     result.signals[last_] = f.defined() ? result.value * f : result.value;
-    const auto everywhere = at::zeros_like(input_.pass.outputs[last_]);
-    pull_back(input_, last_, everywhere.scatter(-1, units_, signal.squeeze(-1)), result);
+    pull_back(input_, last_, everywhere(signal), result);
     result.traces[last_] = output_trace(weights, (left * gamma).sum({-2, -1}));
     traces_below(left, result);
     return result;
@@ -99,6 +92,11 @@ class BelowOutput {
 
  private:
   const at::Tensor& slope(std::size_t l) const { return slopes_[l - 1]; }
+
+  // Of the passing units, [.., B, a], as of all of them.
+  at::Tensor everywhere(const at::Tensor& x) const {
+    return at::zeros_like(input_.pass.outputs[last_]).scatter_(-1, units_, x);
+  }
 
   // d xhat_l / d xhat_{l-1}, [.., B, n_l, n_{l-1}].
   at::Tensor jacobian(std::size_t l) const {
@@ -127,23 +125,13 @@ class BelowOutput {
   at::Tensor covariance() const {
     if (last_ == 1) return own_variance(1).diag_embed();
     const auto root = jacobians_[1] * own_variance(1).sqrt().unsqueeze(-2);
-    auto gamma = times(root, root.mT());
+    auto gamma = nn::gram(root);
     for (std::size_t l = 2;; ++l) {
       gamma.diagonal(0, -2, -1).add_(own_variance(l));
       if (l == last_) return gamma;
       const auto& j = jacobians_[l];
-      gamma = times(times(j, gamma), j.mT());
+      gamma = nn::product(nn::product(j, gamma), j.mT());
     }
-  }
-
-  // (1 + I Gamma)^-1 I, which is J^T S^-1 J at the hidden activity, and (1 + I Gamma)^-1 h.
-  std::pair<at::Tensor, at::Tensor> posterior(const at::Tensor& information,
-                                              const at::Tensor& gamma, const at::Tensor& h) const {
-    auto system = times(information, gamma);
-    system.diagonal(0, -2, -1).add_(1);
-    const auto solved = std::get<0>(at::linalg_solve_ex(system, at::cat({information, h}, -1)));
-    const auto n = information.size(-1);
-    return {symmetric(solved.narrow(-1, 0, n)), solved.narrow(-1, n, 1)};
   }
 
   // tr(J_L^T S^-1 J_L) from the weights of the outputs, and what the hidden layers explain of it in
@@ -164,18 +152,18 @@ class BelowOutput {
     for (std::size_t l = last_; l > 1; --l) {
       trace(l, information.diagonal(0, -2, -1));
       const auto& j = jacobians_[l - 1];
-      const auto half = times(information, j);
+      const auto half = nn::product(information, j);
       if (l == 2) return trace(1, (half * j).sum(-2));
-      information = times(j.mT(), half);
+      information = nn::product(j.mT(), half);
     }
     trace(1, information.diagonal(0, -2, -1));
   }
 
   const KalmanInput& input_;
+  const at::Tensor& transposed_;
   std::size_t last_;
   std::vector<at::Tensor> slopes_;
   at::Tensor units_;
-  at::Tensor outgoing_;  // rows of V^T of the units, [.., B, a, n_L]
   std::vector<at::Tensor> jacobians_;
 };
 

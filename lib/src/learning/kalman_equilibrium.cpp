@@ -44,7 +44,7 @@ class OutputGrams {
     at::Tensor jacobian;  // undefined: the identity
     if (down_.defined()) {
       jacobian = slope.defined() ? down_ * slope.unsqueeze(-2) : down_;
-      gram = at::matmul(jacobian, jacobian.mT());
+      gram = nn::gram(jacobian);
     } else {
       if (slope.defined()) jacobian = slope.diag_embed();
       gram = slope.defined() ? slope.square().diag_embed() : identity(layer);

@@ -2,6 +2,8 @@
 #include <ATen/Parallel.h>
 #include <pcxx/nn/products.h>
 
+#include <algorithm>
+
 #include "nn/gemm.h"
 
 // The SIMD part is compiled once per instruction set.
@@ -89,6 +91,31 @@ void run_gemm(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double 
   });
 }
 
+// The lower triangle of a a^T, and what lies beside it in the same strips.
+template <typename T>
+void run_lower(at::Tensor& out, const at::Tensor& a) {
+  constexpr int64_t kStrip = 48;
+  const auto m = a.size(-2), k = a.size(-1);
+  const auto member = [&](int64_t r) {
+    const auto left = matrix<const T>(a, r);
+    const auto to = matrix<T>(out, r);
+    for (int64_t j = 0; j < m; j += kStrip) {
+      gemm::run(gemm::Product<T>{m - j,
+                                 std::min(kStrip, m - j),
+                                 k,
+                                 T{1},
+                                 {left.at(j, 0), left.row, left.column},
+                                 {left.at(j, 0), left.column, left.row},
+                                 T{0},
+                                 {to.at(j, j), to.row, to.column}});
+    }
+  };
+  if (out.dim() == 2) return member(0);
+  at::parallel_for(0, out.size(0), 1 + kGrain / (m * m * k), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) member(r);
+  });
+}
+
 bool gemm_applies(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
   const auto dtype = out.scalar_type();
   const auto fits = [&](const at::Tensor& t) {
@@ -103,6 +130,11 @@ at::Tensor empty_product(const at::Tensor& a, int64_t columns) {
   auto shape = a.sizes().vec();
   shape.back() = columns;
   return at::empty(shape, a.options());
+}
+
+// The dimensions before a matrix's own.
+at::IntArrayRef in_front(const at::Tensor& a) {
+  return a.sizes().slice(0, static_cast<std::size_t>(a.dim() - 2));
 }
 
 }  // namespace
@@ -122,9 +154,26 @@ void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, doub
 }
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+  if (a.dim() > 3) {
+    return product(a.flatten(0, -3), b.flatten(0, -3)).unflatten(0, in_front(a));
+  }
   auto out = empty_product(a, b.size(-1));
   product_out(out, a, b);
   return out;
+}
+
+at::Tensor gram(const at::Tensor& a) {
+  if (a.dim() > 3) return gram(a.flatten(0, -3)).unflatten(0, in_front(a));
+  auto out = empty_product(a, a.size(-2));
+  if (!gemm_applies(out, a, a.mT())) {
+    product_out(out, a, a.mT());
+  } else if (out.scalar_type() == at::kFloat) {
+    run_lower<float>(out, a);
+  } else {
+    run_lower<double>(out, a);
+  }
+  out.tril_();
+  return out.add_(out.tril(-1).mT());
 }
 
 bool one_sample_applies(const at::Tensor& x, const at::Tensor& weight) {

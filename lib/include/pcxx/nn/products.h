@@ -15,8 +15,11 @@ namespace pcxx::nn {
 void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double alpha = 1,
                  double beta = 0);
 
-/// a b as a new tensor.
+/// a b as a new tensor; with any number of dimensions in front, the same for both.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b);
+
+/// a a^T of a [.., m, k], symmetric to the last bit.
+at::Tensor gram(const at::Tensor& a);
 
 /// out <- x W^T. x [B, n], weight [m, n], out [B, m], or each with R in front.
 void forward_product_out(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight);
