@@ -345,6 +345,22 @@ std::map<std::string, double> predictions(const fs::path& metrics) {
   return found;
 }
 
+// Oracle: the step in which a number of samples has been seen, ceil(samples / batch_size).
+TEST_F(Apps, AutoencodersAreTestedAfterNumbersOfSamples) {
+  ASSERT_EQ(run_task("pcxx-autoencoder",
+                     {"--out", "a", "--quiet", "--set", "seeds=1", "--set", "steps=12", "--set",
+                      "test_every=0", "--set", "test_at=[4,9,1000]", "--set", "batch_size=4",
+                      "--set", "learning_rate=0.3", "--set", "rescaling=none", "--set", "rule=bp"})
+                .code,
+            0);
+  std::vector<std::string> steps;
+  for (const auto& [key, error] : predictions("a/metrics.csv")) {
+    if (key.ends_with(",test_error")) steps.push_back(key);
+  }
+  EXPECT_EQ(steps, (std::vector<std::string>{"bp,0,test_error", "bp,1,test_error",
+                                             "bp,12,test_error", "bp,3,test_error"}));
+}
+
 // Oracle: by hand. All weights are 1, x = 1, y = (-1, 1), so that yhat = (1, 1) and r = (-2, 0). BP
 // moves W_1 by -2 and W_2 by (-2, 0). For PC, S = [[2, 1], [1, 2]], S^-1 r = (-4, 2) / 3, the
 // hidden activity 1 - 2/3, W_1 moves by -2/3 and W_2 by (-4, 2) / 9. Target alignment is the cosine

@@ -135,9 +135,8 @@ class Trainer {
   Part operator()(JobContext& job) {
     if (job.checkpoint()) go_on(*job.checkpoint());
     const auto steps = model_.integer("steps");
-    const auto test_every = model_.integer("test_every");
     while (step_ < steps) {
-      if (step_ % test_every == 0) test();
+      if (test_is_due()) test();
       if (!ended()) update(job);
       ++step_;
       job.advance(1, [&] { return state(); });
@@ -150,6 +149,16 @@ class Trainer {
   }
 
  private:
+  bool test_is_due() const {
+    const auto every = model_.integer("test_every");
+    if (step_ == 0 || (every > 0 && step_ % every == 0)) return true;
+    const auto samples = model_.integers("test_at");
+    const auto batch_size = model_.integer("batch_size");
+    return std::any_of(samples.begin(), samples.end(), [&](std::int64_t count) {
+      return (count + batch_size - 1) / batch_size == step_;
+    });
+  }
+
   void test() {
     training_.tested_at.push_back(step_);
     if (ended()) {
@@ -610,6 +619,7 @@ Schema image_schema(const std::vector<std::string>& more) {
                                  "dtype",
                                  "seeds",
                                  "test_every",
+                                 "test_at",
                                  "dataset",
                                  "data",
                                  "train_images",

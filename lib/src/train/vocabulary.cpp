@@ -254,7 +254,13 @@ std::vector<Key> task_keys() {
       {.name = "test_every",
        .kind = Kind::kInteger,
        .initial = "1",
-       .doc = "steps between measurements on the test images",
+       .doc = "steps between measurements on the test images; 0 leaves test_at, the start and the end",
+       .minimum = 0},
+      {.name = "test_at",
+       .kind = Kind::kInteger,
+       .initial = "[]",
+       .doc = "numbers of training samples after which the test images are measured too",
+       .shape = Shape::kList,
        .minimum = 1},
   };
 }
