@@ -287,17 +287,46 @@ TEST(Kalman, NoiseIsAPartOfTheMeanSquaredResidual) {
   }
 }
 
-// Invariant: in one linear layer the prediction is the change.
-TEST(Kalman, LinearityOfALinearLayerIsOne) {
-  const auto network = random_network(nn::mlp({6, 3}).ensemble(2));
-  const auto batch = random_batch(*network, 4);
+// Oracle: forward passes before and after the step that the optimizer makes.
+TEST(Kalman, LinearityComparesPredictedAndActualChange) {
+  for (const auto& options : networks()) {
+    const auto network = random_network(options.ensemble(2));
+    SCOPED_TRACE(c10::str(network));
+    for (const std::int64_t batch_size : {1, 4}) {
+      const auto batch = random_batch(*network, batch_size);
+      KalmanPredictiveCoding rule;
+      auto optimizer = make_optimizer(*network);
+      const auto before = network->forward(batch.input).detach();
+      optimizer.step(rule.factors(*network, batch));
+      const auto actual = network->forward(batch.input).detach() - before;
+      const auto& change = rule.report().change;
+      const auto expected = (change * actual).sum({-2, -1}) / change.square().sum({-2, -1});
+      // No change, as through dead units: no number.
+      EXPECT_TRUE(at::allclose(rule.report().linearity, expected, 1e-10, 0, /*equal_nan=*/true));
+    }
+  }
+}
+
+// Oracle: the definition from forward passes: a mean of mean(r (r - d)) + mean((a - d)^2) over the
+// batches, of which each new one counts 1/50 from the fiftieth on.
+TEST(Kalman, NoiseIsWhatTheStepsLeave) {
+  const auto network = random_network(nn::mlp({5, 4, 3}, Activation::kTanh));
   KalmanPredictiveCoding rule;
   auto optimizer = make_optimizer(*network);
-  const auto step = rule.factors(*network, batch);
-  optimizer.step(step);
-  const auto found = linearity(*network, batch, step, rule.report());
-  EXPECT_EQ(found.sizes(), (at::IntArrayRef{2}));
-  EXPECT_LT(relative_difference(found, at::ones({2}, at::kDouble)), 1e-12);
+  double noise = 0;
+  for (int t = 1; t <= 60; ++t) {
+    const auto batch = random_batch(*network, 2, static_cast<std::uint64_t>(t));
+    const auto before = network->forward(batch.input).detach();
+    optimizer.step(rule.factors(*network, batch));
+    if (t > 1) {
+      EXPECT_NEAR(rule.report().noise.item<double>(), noise, 1e-12);
+    }
+    const auto residual = batch.target - before;
+    const auto& change = rule.report().change;
+    const auto error = network->forward(batch.input).detach() - before - change;
+    const auto found = (residual * (residual - change) + error.square()).mean().item<double>();
+    noise += (found - noise) / std::min(t, 50);
+  }
 }
 
 // Oracle: one way to settle is the other's.
@@ -416,7 +445,7 @@ TEST(Kalman, RefusesWhatDoesNotFit) {
   auto compressed = random_batch(*network, 2);
   compressed.samples = 8;
   EXPECT_THROW(rule.factors(*network, compressed), c10::Error);
-  EXPECT_THROW(KalmanPredictiveCoding({.rho = 0}), c10::Error);
+  EXPECT_THROW(KalmanPredictiveCoding({.rho = -1}), c10::Error);
   torch::serialize::OutputArchive out;
   rule.save(out);
   std::stringstream text;

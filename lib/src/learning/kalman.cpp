@@ -16,7 +16,9 @@
 namespace pcxx::learning {
 namespace {
 
-constexpr double kDecay = 0.98;  // of the running mean of r^2
+constexpr double kDecay = 0.98;       // of running means
+constexpr double kFirstNoise = 0.3;   // R of the first batch, and
+constexpr double kLeastNoise = 1e-4;  // its least, as parts of the mean of r^2
 
 // m_l / n_l of each layer.
 std::vector<double> rank_shares(const nn::NetworkImpl& network) {
@@ -83,6 +85,22 @@ at::Tensor predicted_change(const nn::NetworkImpl& network, const nn::Feedforwar
   return change;
 }
 
+// Actual change of the predictions by the steps.
+at::Tensor actual_change(const nn::NetworkImpl& network, const nn::Feedforward& pass,
+                         const std::vector<Gain>& gains) {
+  auto x = pass.activities.front();
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const auto& layer = network.layer(l);
+    const auto& gain = gains[l - 1];
+    auto z = nn::preactivation(layer, x);
+    const auto input = nn::with_bias_unit(x, layer.bias);
+    z.add_(nn::product(nn::product(input, gain.right.mT()), gain.left));
+    nn::activate_(z, layer.options.activation());
+    x = layer.options.residual() ? x + z : z;
+  }
+  return x - pass.prediction();
+}
+
 // All steps, and the change d that they predict, times clip(<r, d> / <d, d>, 0, 1).
 at::Tensor shorten_(std::vector<Gain>& gains, at::Tensor& change, const at::Tensor& residual) {
   const auto fit = (residual * change).sum({-2, -1}) / change.square().sum({-2, -1});
@@ -117,7 +135,7 @@ std::string key(std::size_t layer) {
 }  // namespace
 
 KalmanPredictiveCoding::KalmanPredictiveCoding(KalmanOptions options) : options_(options) {
-  TORCH_CHECK(options.rho > 0, "rho must be positive, not ", options.rho);
+  TORCH_CHECK(options.rho >= 0, "rho must not be negative, not ", options.rho);
 }
 
 void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
@@ -148,6 +166,18 @@ void KalmanPredictiveCoding::observe(const at::Tensor& residual) {
   ++batches_;
   const double part = std::max(1 / static_cast<double>(batches_), 1 - kDecay);
   mean_square_ = mean_square_.defined() ? at::lerp(mean_square_, mean, part) : mean;
+  if (options_.rho > 0) {
+    noise_ = mean_square_ * options_.rho;
+  } else if (!noise_.defined()) {
+    noise_ = mean_square_ * kFirstNoise;
+  }
+}
+
+void KalmanPredictiveCoding::learn_noise(const at::Tensor& residual, const at::Tensor& change,
+                                         const at::Tensor& actual) {
+  const double part = std::max(1 / static_cast<double>(batches_), 1 - kDecay);
+  const auto found = (residual * (residual - change) + (actual - change).square()).mean({-2, -1});
+  noise_ = at::maximum(at::lerp(noise_, found, part), mean_square_ * kLeastNoise);
 }
 
 Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch& batch) {
@@ -161,7 +191,7 @@ Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data:
   observe(residual);
 
   const auto layers = network.size();
-  KalmanInput input{network, pass, residual, {}, mean_square_ * options_.rho};
+  KalmanInput input{network, pass, residual, {}, noise_};
   std::vector<at::Tensor> activity;
   std::vector<at::Tensor> spread;  // P = Xhat Q
   for (std::size_t l = 1; l <= layers; ++l) {
@@ -193,20 +223,18 @@ Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data:
     report_.change = predicted_change(network, pass, activity, gains);
     report_.scale = shorten_(gains, report_.change, residual);
   }
+  const auto actual = actual_change(network, pass, gains);
+  report_.linearity =
+      (report_.change * actual).sum({-2, -1}) / report_.change.square().sum({-2, -1});
+  if (options_.rho == 0) learn_noise(residual, report_.change, actual);
   return step_of(network, pass, gains);
-}
-
-at::Tensor linearity(const nn::NetworkImpl& network, const data::Batch& batch, const Step& step,
-                     const KalmanReport& report) {
-  const at::NoGradGuard no_grad;
-  const auto actual = nn::feedforward(network, batch.input).prediction() - step.prediction;
-  const auto& predicted = report.change;
-  return (predicted * actual).sum({-2, -1}) / predicted.square().sum({-2, -1});
 }
 
 std::map<std::string, at::Tensor> measurements(const KalmanReport& report) {
   if (!report.noise.defined()) return {};
-  std::map<std::string, at::Tensor> found{{"kpc_noise", report.noise}, {"kpc_scale", report.scale}};
+  std::map<std::string, at::Tensor> found{{"kpc_noise", report.noise},
+                                          {"kpc_scale", report.scale},
+                                          {"kpc_linearity", report.linearity}};
   for (std::size_t i = 0; i < report.leverages.size(); ++i) {
     found[fmt::format("kpc_leverage{}", i + 1)] = report.leverages[i];
     found[fmt::format("kpc_certainty{}", i + 1)] = report.certainties[i];
@@ -225,7 +253,10 @@ std::map<std::string, double> KalmanPredictiveCoding::diagnostics() const {
 void KalmanPredictiveCoding::save(torch::serialize::OutputArchive& archive) const {
   archive.write("layers", at::full({}, static_cast<std::int64_t>(covariances_.size()), at::kLong));
   archive.write("batches", at::full({}, batches_, at::kLong));
-  if (mean_square_.defined()) archive.write("mean_square", mean_square_);
+  if (mean_square_.defined()) {
+    archive.write("mean_square", mean_square_);
+    archive.write("noise", noise_);
+  }
   for (std::size_t i = 0; i < covariances_.size(); ++i) archive.write(key(i), covariances_[i]);
 }
 
@@ -246,9 +277,14 @@ void KalmanPredictiveCoding::load(torch::serialize::InputArchive& archive) {
                 loaded[i].dtype(), ", not ", here.sizes(), " ", here.dtype());
   }
   at::Tensor mean_square;
-  if (!loaded.empty()) archive.read("mean_square", mean_square);
+  at::Tensor noise;
+  if (!loaded.empty()) {
+    archive.read("mean_square", mean_square);
+    archive.read("noise", noise);
+  }
   covariances_ = std::move(loaded);
   mean_square_ = std::move(mean_square);
+  noise_ = std::move(noise);
   batches_ = batches.item<std::int64_t>();
 }
 

@@ -193,15 +193,14 @@ class Trainer {
     if (aligned_) record_alignment("target_alignment", batch);
     if (held_out_) record_alignment("held_out_alignment", *held_out_);
     optimizer_.inner().step();
-    if (kalman_) record_kalman(batch, update);
+    if (kalman_) record_kalman();
   }
 
-  void record_kalman(const data::Batch& batch, const learning::Step& step) {
+  void record_kalman() {
     const auto record = [this](const std::string& name, const at::Tensor& value) {
       training_.updates[name].push_back(value.item().toDouble());
     };
     for (const auto& [name, value] : measurements(kalman_->report())) record(name, value);
-    record("kpc_linearity", linearity(*network_, batch, step, kalman_->report()));
   }
 
   // Of the update that is about to be made.

@@ -155,12 +155,11 @@ class TensorEnsemble {
     if (aligned_) record_alignment("target_alignment", batch);
     if (aligned_held_out_) record_alignment("held_out_alignment", *aligned_held_out_);
     optimizer_.inner().step();
-    if (kalman_) record_kalman(batch, factors);
+    if (kalman_) record_kalman();
   }
 
-  void record_kalman(const data::Batch& batch, const learning::Step& step) {
+  void record_kalman() {
     for (const auto& [name, values] : measurements(kalman_->report())) record(name, values);
-    record("kpc_linearity", linearity(*network_, batch, step, kalman_->report()));
   }
 
   // Of the update that is about to be made.

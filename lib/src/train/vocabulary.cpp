@@ -47,11 +47,11 @@ std::vector<Key> rescaling_keys() {
   return {
       {.name = "rho",
        .kind = Kind::kReal,
-       .initial = "0.3",
-       .doc = "kpc: the part of the mean squared residual that counts as noise of the targets",
+       .initial = "0",
+       .doc = "kpc: the part of the mean squared residual that counts as noise of the targets; 0 "
+              "leaves the noise to the rule",
        .shape = Shape::kSweep,
        .minimum = 0,
-       .open_minimum = true,
        .per_model = true},
       {.name = "regularisation",
        .kind = Kind::kReal,
@@ -254,7 +254,8 @@ std::vector<Key> task_keys() {
       {.name = "test_every",
        .kind = Kind::kInteger,
        .initial = "1",
-       .doc = "steps between measurements on the test images; 0 leaves test_at, the start and the end",
+       .doc =
+           "steps between measurements on the test images; 0 leaves test_at, the start and the end",
        .minimum = 0},
       {.name = "test_at",
        .kind = Kind::kInteger,

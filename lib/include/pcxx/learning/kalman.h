@@ -10,8 +10,9 @@ namespace pcxx::learning {
 
 /// Of KalmanPredictiveCoding.
 struct KalmanOptions {
-  /// The part of the mean squared residual that counts as noise of the targets: R = rho mean(r^2).
-  double rho = 0.3;
+  /// The part of the mean squared residual that counts as noise of the targets, R = rho mean(r^2);
+  /// 0: R is found from what the steps achieve.
+  double rho = 0;
 };
 
 /// What the last batch taught, and what it was expected to change. Means over the batch have the
@@ -21,13 +22,17 @@ struct KalmanOptions {
 ///   certainties  of layer l: mean of c_l s_l, the part of that variance which the batch took away
 ///   noise        R
 ///   scale        what all steps were shortened by: 1 where the samples' do not overshoot together
-///   change       predicted linear change of the predictions, [B, n_L] or [R, B, n_L]
+///   change       predicted linear change d of the predictions, [B, n_L] or [R, B, n_L]
+///   linearity    <d, a> / <d, d>, a the actual change: 1 where the network is as linear as the
+///   rule
+///                takes it to be
 struct KalmanReport {
   std::vector<at::Tensor> leverages;
   std::vector<at::Tensor> certainties;
   at::Tensor noise;
   at::Tensor scale;
   at::Tensor change;
+  at::Tensor linearity;
 };
 
 /// Kalman predictive coding (rule `kpc`; not in the paper). Predictive coding in which each
@@ -41,8 +46,8 @@ struct KalmanReport {
 ///   for (const auto& batch : batches) optimizer.step(rule.factors(*net, batch));
 ///
 /// The covariance of each row of W_l is Q_l [n_{l-1}, n_{l-1}], which starts at I / n_{l-1}. With
-/// leverage s_l = xhat_{l-1}^T Q_l xhat_{l-1}, J_l = d yhat / d z_l at the feed-forward pass,
-/// and R = rho times a running mean of mean(r^2):
+/// leverage s_l = xhat_{l-1}^T Q_l xhat_{l-1}, J_l = d yhat / d z_l at the feed-forward pass, and R
+/// the noise of the targets:
 ///
 ///   S = R I + sum_l s_l J_l J_l^T,  v = S^-1 r,  g_l = J_l^T v,  c_l = tr(J_l^T S^-1 J_l) / m_l
 ///   one sample:  W_l += g_l (Q xhat)^T,  Q -= (c_l m_l / n_l) (Q xhat) (Q xhat)^T
@@ -50,7 +55,10 @@ struct KalmanReport {
 ///                W_l += (g/c)^T M,  Q -= (m_l / n_l) (Xhat Q)^T M
 ///
 /// with m_l = min(n_l, .., n_L). The steps of a batch are then shortened together by
-/// clip(<r, d> / <d, d>, 0, 1), d the linear change that they predict. A bias is one more
+/// clip(<r, d> / <d, d>, 0, 1), d the linear change that they predict. R is a running mean of
+/// mean(r (r - d)) + mean((a - d)^2), a the actual change: what a consistent filter leaves of the
+/// residual (Mehra 1970), and the error of the linearisation; or with an option rho times one of
+/// mean(r^2). A bias is one more
 /// presynaptic unit, fixed at 1. It is an extended Kalman filter, decoupled by layers, whose gain
 /// is the equilibrium of predictive coding with the precisions 1/s_l and 1/R, linearised.
 ///
@@ -80,22 +88,18 @@ class KalmanPredictiveCoding final : public LearningRule {
  private:
   void start(const nn::NetworkImpl& network);
   void observe(const at::Tensor& residual);
+  void learn_noise(const at::Tensor& residual, const at::Tensor& change, const at::Tensor& actual);
 
   KalmanOptions options_;
   std::vector<at::Tensor> covariances_;
   at::Tensor mean_square_;  // of the residual, running: [] or [R]
+  at::Tensor noise_;        // R of the next batch
   std::int64_t batches_ = 0;
   KalmanReport report_;
 };
 
-/// The numbers of a report by name, [] or [R]: `kpc_noise`, `kpc_scale`, and of each layer l
-/// `kpc_leverage<l>` and `kpc_certainty<l>`. Empty before the first batch.
+/// The numbers of a report by name, [] or [R]: `kpc_noise`, `kpc_scale`, `kpc_linearity`, and of
+/// each layer l `kpc_leverage<l>` and `kpc_certainty<l>`. Empty before the first batch.
 std::map<std::string, at::Tensor> measurements(const KalmanReport& report);
-
-/// <d, a> / <d, d> over the batch, [] or [R]: how much of the predicted change d of the last batch
-/// has become the actual change a, now that the step has been made. 1 where the network is as
-/// linear as the rule takes it to be.
-at::Tensor linearity(const nn::NetworkImpl& network, const data::Batch& batch, const Step& step,
-                     const KalmanReport& report);
 
 }  // namespace pcxx::learning
