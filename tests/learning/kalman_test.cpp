@@ -435,6 +435,29 @@ TEST(Kalman, GoesOnFromItsState) {
   EXPECT_EQ(rule.diagnostics(), other.diagnostics());
 }
 
+// The example of docs/kalman.md. Oracle: a ReLU teacher of the network's own shape is learnt.
+TEST(Kalman, LearnsInFiveLines) {
+  const auto options = nn::mlp({8, 16, 4}, Activation::kReLU);
+  const auto teacher = random_network(options, 1);
+  const auto net = random_network(options, 2);
+  std::vector<data::Batch> batches;
+  for (std::uint64_t t = 0; t < 200; ++t) {
+    auto batch = random_batch(*net, 4, t);
+    batch.target = teacher->forward(batch.input).detach();
+    batches.push_back(batch);
+  }
+  const auto error = [&] {
+    const auto& batch = batches.front();
+    return (batch.target - net->forward(batch.input)).square().mean().item<double>();
+  };
+  const auto before = error();
+  learning::KalmanPredictiveCoding rule;
+  optim::Rescaled optimizer(torch::optim::SGD(net->parameters(), 1.0),
+                            std::make_unique<optim::Plain>());
+  for (const auto& batch : batches) optimizer.step(rule.factors(*net, batch));
+  EXPECT_LT(error(), 0.05 * before);
+}
+
 // Contract: what does not fit is refused.
 TEST(Kalman, RefusesWhatDoesNotFit) {
   const auto network = random_network(nn::mlp({5, 6, 3}));
