@@ -160,12 +160,15 @@ void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
   }
 }
 
-// A plain mean at first, which forgets once it has seen 1 / (1 - decay) batches.
+// Plain means at first, which forget once they have seen 1 / (1 - decay) batches.
+double KalmanPredictiveCoding::newest() const {
+  return std::max(1 / static_cast<double>(batches_), 1 - kDecay);
+}
+
 void KalmanPredictiveCoding::observe(const at::Tensor& residual) {
   const auto mean = residual.square().mean({-2, -1});
   ++batches_;
-  const double part = std::max(1 / static_cast<double>(batches_), 1 - kDecay);
-  mean_square_ = mean_square_.defined() ? at::lerp(mean_square_, mean, part) : mean;
+  mean_square_ = mean_square_.defined() ? at::lerp(mean_square_, mean, newest()) : mean;
   if (options_.rho > 0) {
     noise_ = mean_square_ * options_.rho;
   } else if (!noise_.defined()) {
@@ -175,9 +178,8 @@ void KalmanPredictiveCoding::observe(const at::Tensor& residual) {
 
 void KalmanPredictiveCoding::learn_noise(const at::Tensor& residual, const at::Tensor& change,
                                          const at::Tensor& actual) {
-  const double part = std::max(1 / static_cast<double>(batches_), 1 - kDecay);
   const auto found = (residual * (residual - change) + (actual - change).square()).mean({-2, -1});
-  noise_ = at::maximum(at::lerp(noise_, found, part), mean_square_ * kLeastNoise);
+  noise_ = at::maximum(at::lerp(noise_, found, newest()), mean_square_ * kLeastNoise);
 }
 
 Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch& batch) {

@@ -87,6 +87,8 @@ class KalmanPredictiveCoding final : public LearningRule {
 
  private:
   void start(const nn::NetworkImpl& network);
+  /// What the newest batch counts in a running mean.
+  double newest() const;
   void observe(const at::Tensor& residual);
   void learn_noise(const at::Tensor& residual, const at::Tensor& change, const at::Tensor& actual);
 
