@@ -41,7 +41,7 @@ void add_figure_2(std::vector<Reading>& readings, const Sweep& sweep, int batch)
   const Cells cells{.key = sweep.depth ? "hidden_layers" : "width",
                     .base = {{"batch_size", batch}}};
   const auto scale = sweep.depth ? Scale::kLinear : Scale::kLog2;
-  const auto unit = sweep.depth ? kPerLayer : kPerDoubling;
+  const auto* unit = sweep.depth ? kPerLayer : kPerDoubling;
   const auto name =
       fmt::format("{}, {}, B = {}", sweep.init, sweep.depth ? "depth" : "width", batch);
   const bool kaiming = std::string(sweep.init) == "Kaiming";

@@ -177,7 +177,7 @@ std::string Document::markdown() const {
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     out += markdown(blocks_[i]);
     const bool item = blocks_[i].kind == Kind::kItem;
-    if (item && (i + 1 == blocks_.size() || blocks_[i + 1].kind != Kind::kItem)) out += "\n";
+    if (item && (i + 1 == blocks_.size() || blocks_[i + 1].kind != Kind::kItem)) out += '\n';
   }
   return out;
 }

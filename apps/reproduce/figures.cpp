@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <sstream>
 
@@ -138,8 +139,8 @@ Figure read_figure(const fs::path& file, Profile profile) {
 
 // 1B before 2, 2 before 10, and what is not in the paper last.
 std::pair<int, std::string> rank(const Figure& figure) {
-  const auto number = std::atoi(figure.id.c_str());
-  return {number > 0 ? number : 1000, figure.id};
+  const auto number = std::strtol(figure.id.c_str(), nullptr, 10);
+  return {number > 0 ? static_cast<int>(number) : 1000, figure.id};
 }
 
 void resolve_panels(std::vector<Figure>& figures) {

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 
 namespace pcxx::reproduce {
 namespace {
@@ -159,7 +160,7 @@ Misprint change_of_prediction() {
   const auto right = metrics::first_order_change(*network, pass, update);
   const auto v = scaled_residual(*network, batch);
   const auto printed = v.matmul(inference::energy_scaling(*network)) / batch.samples;
-  const double scale = residual.norm().item<double>();
+  const auto scale = residual.norm().item<double>();
   return {"eq. 47 to 49",
           "the change of the predictions is R / B",
           "it is R, as Theorem 2 says: the 1/B belongs to the mean in eq. 50",
@@ -181,7 +182,7 @@ Misprint batch_update() {
   const auto printed =
       product(*network, 3, 3).t().matmul(scaled_residual(*network, batch).t().matmul(x));
   const auto right = learning::weight_direction(pc_factors(*network, batch)[1]);
-  const double scale = mean.norm().item<double>();
+  const auto scale = mean.norm().item<double>();
   return {"eq. 44",
           "W_{L:l+1}^T S^-1 R X*^T",
           "(1/B) W_{L:l+1}^T S^-1 R X*^T",
@@ -200,9 +201,9 @@ std::vector<at::Tensor> energy_gradients(const nn::NetworkImpl& network, const d
   const auto identity = at::eye(network.in_features(), at::kDouble);
   auto scaling = at::zeros_like(identity);
   auto downstream = identity;
-  for (auto weight = weights.rbegin(); weight != weights.rend(); ++weight) {
+  for (const auto& weight : std::views::reverse(weights)) {
     scaling = scaling + downstream.matmul(downstream.t());
-    downstream = downstream.matmul(identity + *weight);
+    downstream = downstream.matmul(identity + weight);
   }
   const auto residual = batch.target.t() - downstream.matmul(batch.input.t());
   (0.5 * (residual * at::linalg_solve(scaling, residual)).sum()).backward();

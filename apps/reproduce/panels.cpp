@@ -9,6 +9,7 @@
 #include <pcxx/version.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -89,7 +90,7 @@ void check_data(const Panel& panel, const train::Config& config) {
 }
 
 std::string time_text(double seconds) {
-  const auto s = static_cast<long>(seconds + 0.5);
+  const auto s = std::lround(seconds);
   return fmt::format("{}:{:02}", s / 60, s % 60);
 }
 

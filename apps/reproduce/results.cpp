@@ -22,7 +22,7 @@ bool Entry::is(const Identity& identity) const {
 }
 
 std::string Entry::name() const {
-  const auto rule = json_->value("rule", "") == "pc" ? "PC" : "BP";
+  const auto* rule = json_->value("rule", "") == "pc" ? "PC" : "BP";
   const auto rescaling = json_->value("rescaling", "none");
   return rescaling == "none" ? rule : fmt::format("{} + {}", rule, rescaling);
 }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace {
 
@@ -46,7 +47,7 @@ std::unique_ptr<learning::LearningRule> rule_of(const Config& model) {
 // The predictions of one model, from its first to its last.
 class Path {
  public:
-  Path(const at::Tensor& target, double tolerance) : target_(target), tolerance_(tolerance) {}
+  Path(at::Tensor target, double tolerance) : target_(std::move(target)), tolerance_(tolerance) {}
 
   void add(const at::Tensor& prediction) {
     const auto point = prediction.to(at::kCPU, at::kDouble).flatten();

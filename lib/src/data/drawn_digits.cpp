@@ -331,7 +331,8 @@ void draw_piece(Canvas& nearest, Point a, Point b, float reach) {
   for (int row = first(std::min(a.y, b.y)); row <= last(std::max(a.y, b.y)); ++row) {
     for (int column = first(std::min(a.x, b.x)); column <= right; ++column) {
       const Point middle{static_cast<float>(column) + 0.5F, static_cast<float>(row) + 0.5F};
-      auto& value = nearest[static_cast<std::size_t>(row * kSide + column)];
+      auto& value =
+          nearest[static_cast<std::size_t>(row) * kSide + static_cast<std::size_t>(column)];
       value = std::min(value, distance_squared(middle, a, b));
     }
   }
