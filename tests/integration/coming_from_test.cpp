@@ -1,16 +1,9 @@
 // The code of docs/coming_from.md, and what the page says of it. Its blocks of C++ stand here word
 // for word.
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <pcxx/pcxx.h>
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
-#include <torch/optim/adamw.h>
-#include <torch/optim/sgd.h>
-#include <torch/types.h>
-#include <torch/utils.h>
+#include <torch/torch.h>
 
 #include "support/networks.h"
 
