@@ -4,10 +4,15 @@
 namespace pcxx::optim {
 namespace {
 
-// c_l per member, [] or [R]; the bias unit adds 1 to every sample's product.
-at::Tensor denominator(const learning::LayerFactors& layer, AlphaDenominator kind) {
+// u.xhat or u.u, summed over the samples, per member, [] or [R].
+at::Tensor products(const learning::LayerFactors& layer, AlphaDenominator kind) {
   const auto& post = kind == AlphaDenominator::kPresynaptic ? layer.presynaptic : layer.feedforward;
-  auto sum = (layer.presynaptic * post).sum({-2, -1});
+  return (layer.presynaptic * post).sum({-2, -1});
+}
+
+// c_l; the bias unit adds 1 to every sample's product.
+at::Tensor denominator(const learning::LayerFactors& layer, AlphaDenominator kind) {
+  auto sum = layer.sums.empty() ? products(layer, kind) : layer.sums.at(1).clone();
   if (layer.bias.defined()) sum = sum + static_cast<double>(layer.samples);
   return sum.div_(static_cast<double>(layer.samples));
 }
@@ -29,6 +34,12 @@ std::vector<Direction> Alpha::directions(const std::vector<learning::LayerFactor
     if (result[i].bias.defined()) result[i].bias.mul_(scale.unsqueeze(-1));
   }
   return result;
+}
+
+std::vector<at::Tensor> Alpha::sums(const learning::LayerFactors& layer) const {
+  auto sums = Plain().sums(layer);
+  sums.push_back(products(layer, options_.denominator));
+  return sums;
 }
 
 std::map<std::string, double> Alpha::diagnostics() const {

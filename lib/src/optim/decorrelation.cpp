@@ -35,6 +35,19 @@ struct Factors {
   double samples;
 };
 
+// From E^T U and C = Left^T Right of a batch that is no thinner than the layer: 1/B cancels.
+at::Tensor regularised_sums(const at::Tensor& learnt, const at::Tensor& c, const at::Tensor& eps) {
+  auto system = c.clone();
+  add_to_diagonal_(system, eps);
+  // D C^-1 = (C^-T D^T)^T
+  return solve(system.mT(), learnt.mT()).mT();
+}
+
+at::Tensor pseudo_inverse_sums(const at::Tensor& learnt, const at::Tensor& c) {
+  const auto cutoff = relative_cutoff(c, c.size(-1));
+  return at::matmul(learnt, at::linalg_pinv(c, std::optional(0.0), std::optional(cutoff)));
+}
+
 // D A with A = (Left^T Right / B + eps I)^-1, D = E^T U / B. The factor of Theorem 2 has Left =
 // xhat, Right = u; printed it is the other way round.
 at::Tensor regularised(const Factors& f, const at::Tensor& left, const at::Tensor& right,
@@ -55,11 +68,7 @@ at::Tensor regularised(const Factors& f, const at::Tensor& left, const at::Tenso
     const auto inner = f.u - at::matmul(at::matmul(f.u, left.mT()), solve(gram, right));
     return at::matmul(f.e.mT(), inner).div_((eps * f.samples).unsqueeze(-1).unsqueeze(-1));
   }
-  auto c = at::matmul(left.mT(), right).div_(f.samples);
-  add_to_diagonal_(c, eps);
-  const auto d = at::matmul(f.e.mT(), f.u).div_(f.samples);
-  // D C^-1 = (C^-T D^T)^T
-  return solve(c.mT(), d.mT()).mT();
+  return regularised_sums(at::matmul(f.e.mT(), f.u), at::matmul(left.mT(), right), eps * f.samples);
 }
 
 // D (Left^T Right / B)^+ : 1/B cancels.
@@ -78,12 +87,24 @@ at::Tensor pseudo_inverse(const Factors& f, const at::Tensor& left, const at::Te
     const auto u_q2 = plain ? r2.mT() : at::matmul(f.u, q2);
     return nn::product(nn::product(f.e.mT(), nn::product(u_q2, inverse)), q1.mT());
   }
-  const auto c = at::matmul(left.mT(), right);
-  const auto inverse = at::linalg_pinv(c, std::optional(0.0), std::optional(relative_cutoff(c, n)));
-  return at::matmul(at::matmul(f.e.mT(), f.u), inverse);
+  return pseudo_inverse_sums(at::matmul(f.e.mT(), f.u), at::matmul(left.mT(), right));
+}
+
+at::Tensor direction_of_sums(const learning::LayerFactors& layer,
+                             const DecorrelationOptions& options) {
+  const auto broken = broken_members({layer.sums[0], layer.sums[1]});
+  const auto learnt = without_members(layer.sums[0], broken);
+  const auto moments = without_members(layer.sums[1], broken);
+  const auto c = options.as_printed ? moments.mT() : moments;
+  if (options.regularisation == 0) return mark_broken(pseudo_inverse_sums(learnt, c), broken);
+  const auto eps =
+      spectral_regulariser_of_sum(c, layer.samples, options.regularisation, options.spectrum) *
+      static_cast<double>(layer.samples);
+  return mark_broken(regularised_sums(learnt, c, eps), broken);
 }
 
 at::Tensor direction(const learning::LayerFactors& layer, const DecorrelationOptions& options) {
+  if (!layer.sums.empty()) return direction_of_sums(layer, options);
   // Backpropagation has u = xhat, as the same tensor: the symmetric case is then cheaper.
   const bool same = layer.presynaptic.is_same(layer.feedforward);
   const auto u = with_bias_unit(layer.presynaptic, layer);
@@ -123,6 +144,14 @@ std::vector<Direction> Decorrelation::directions(
     result.push_back(split_bias_unit(direction(layer, options_), layer));
   }
   return result;
+}
+
+std::vector<at::Tensor> Decorrelation::sums(const learning::LayerFactors& layer) const {
+  const bool same = layer.presynaptic.is_same(layer.feedforward);
+  const auto u = with_bias_unit(layer.presynaptic, layer);
+  const auto xhat = same ? u : with_bias_unit(layer.feedforward, layer);
+  if (layer.samples < u.size(-1)) return {};
+  return {nn::product(layer.error.mT(), u), nn::product(xhat.mT(), u)};
 }
 
 }  // namespace pcxx::optim

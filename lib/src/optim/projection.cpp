@@ -21,6 +21,14 @@ at::Tensor solve_positive(const at::Tensor& a, const at::Tensor& b) {
   return mark_broken(at::cholesky_solve(b, factor), info.ne(0));
 }
 
+// The same from E^T Xhat and Xhat^T Xhat.
+at::Tensor regularised_sums(const at::Tensor& learnt, const at::Tensor& moments,
+                            const at::Tensor& eps) {
+  auto system = moments.clone();
+  add_to_diagonal_(system, eps);
+  return solve_positive(system, learnt.mT()).mT();
+}
+
 // (1/B) E^T Xhat (Xhat^T Xhat / B + eps I)^-1
 at::Tensor regularised(const at::Tensor& e, const at::Tensor& xhat, std::int64_t samples,
                        double a) {
@@ -33,9 +41,7 @@ at::Tensor regularised(const at::Tensor& e, const at::Tensor& xhat, std::int64_t
     if (e.size(-1) < xhat.size(-1)) return nn::product(solve_positive(gram, e).mT(), xhat);
     return nn::product(e.mT(), solve_positive(gram, xhat));
   }
-  auto moments = at::matmul(xhat.mT(), xhat);
-  add_to_diagonal_(moments, eps);
-  return solve_positive(moments, at::matmul(xhat.mT(), e)).mT();
+  return regularised_sums(at::matmul(e.mT(), xhat), at::matmul(xhat.mT(), xhat), eps);
 }
 
 // E^T (Xhat^T)^+ through the singular value decomposition of Xhat.
@@ -46,7 +52,18 @@ at::Tensor exact(const at::Tensor& e, const at::Tensor& xhat) {
   return at::matmul(at::linalg_pinv(xhat, std::optional(0.0), std::optional(cutoff)), e).mT();
 }
 
+at::Tensor direction_of_sums(const learning::LayerFactors& layer, double regularisation) {
+  const auto broken = broken_members({layer.sums[0], layer.sums[1]});
+  const auto learnt = without_members(layer.sums[0], broken);
+  const auto moments = without_members(layer.sums[1], broken);
+  const auto eps =
+      spectral_regulariser_of_sum(moments, layer.samples, regularisation, Spectrum::kSymmetric) *
+      static_cast<double>(layer.samples);
+  return mark_broken(regularised_sums(learnt, moments, eps), broken);
+}
+
 at::Tensor direction(const learning::LayerFactors& layer, double regularisation) {
+  if (!layer.sums.empty()) return direction_of_sums(layer, regularisation);
   auto xhat = with_bias_unit(layer.feedforward, layer);
   auto e = layer.error;
   const auto broken = broken_members({e, xhat});
@@ -69,6 +86,12 @@ std::vector<Direction> Projection::directions(const std::vector<learning::LayerF
     result.push_back(split_bias_unit(direction(layer, options_.regularisation), layer));
   }
   return result;
+}
+
+std::vector<at::Tensor> Projection::sums(const learning::LayerFactors& layer) const {
+  const auto xhat = with_bias_unit(layer.feedforward, layer);
+  if (options_.regularisation == 0 || layer.samples < xhat.size(-1)) return {};
+  return {nn::product(layer.error.mT(), xhat), nn::product(xhat.mT(), xhat)};
 }
 
 }  // namespace pcxx::optim

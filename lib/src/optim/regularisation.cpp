@@ -20,6 +20,21 @@ Extremes of_symmetric(const at::Tensor& matrix) {
   return {values.select(-1, 0), values.select(-1, -1)};
 }
 
+// Of C itself, [.., n, n].
+Extremes extremes_of(const at::Tensor& c, Spectrum spectrum) {
+  switch (spectrum) {
+    case Spectrum::kSymmetric:
+      return of_symmetric((c + c.mT()).mul_(0.5));
+    case Spectrum::kLower:
+      return of_symmetric(at::tril(c) + at::tril(c, -1).mT());
+    case Spectrum::kSingular: {
+      const auto sigma = at::linalg_svdvals(c);
+      return {sigma.select(-1, -1), sigma.select(-1, 0)};
+    }
+  }
+  TORCH_CHECK(false, "unknown spectrum ", static_cast<int>(spectrum));
+}
+
 // Eigenvalues of 1/2 (left^T right + right^T left) = Z^T J Z with Z = [left; right] (2B rows) and
 // J = 1/2 [0 I; I 0]: with the thin QR Z^T = Q T they are those of T J T^T, and 0 where 2B < n.
 Extremes thin_symmetric_part(const at::Tensor& left, const at::Tensor& right) {
@@ -40,26 +55,17 @@ Extremes symmetric_part(const at::Tensor& left, const at::Tensor& right) {
     return with_zero(of_symmetric(at::matmul(left, left.mT())));
   }
   if (2 * left.size(-2) < n) return thin_symmetric_part(left, right);
-  const auto c = at::matmul(left.mT(), right);
-  return of_symmetric((c + c.mT()).mul_(0.5));
-}
-
-Extremes lower_triangle(const at::Tensor& left, const at::Tensor& right) {
-  const auto lower = at::tril(at::matmul(left.mT(), right));
-  return of_symmetric(lower + at::tril(lower, -1).mT());
+  return extremes_of(at::matmul(left.mT(), right), Spectrum::kSymmetric);
 }
 
 Extremes singular(const at::Tensor& left, const at::Tensor& right) {
-  const auto n = left.size(-1);
-  at::Tensor sigma;
-  if (left.size(-2) < n) {
+  if (left.size(-2) < left.size(-1)) {
     const auto r1 = std::get<1>(at::linalg_qr(left.mT(), "r"));
     const auto r2 = std::get<1>(at::linalg_qr(right.mT(), "r"));
-    sigma = at::linalg_svdvals(at::matmul(r1, r2.mT()));
+    const auto sigma = at::linalg_svdvals(at::matmul(r1, r2.mT()));
     return {at::zeros_like(sigma.select(-1, 0)), sigma.select(-1, 0)};
   }
-  sigma = at::linalg_svdvals(at::matmul(left.mT(), right));
-  return {sigma.select(-1, -1), sigma.select(-1, 0)};
+  return extremes_of(at::matmul(left.mT(), right), Spectrum::kSingular);
 }
 
 Extremes extremes(const at::Tensor& left, const at::Tensor& right, Spectrum spectrum) {
@@ -67,11 +73,15 @@ Extremes extremes(const at::Tensor& left, const at::Tensor& right, Spectrum spec
     case Spectrum::kSymmetric:
       return symmetric_part(left, right);
     case Spectrum::kLower:
-      return lower_triangle(left, right);
+      return extremes_of(at::matmul(left.mT(), right), Spectrum::kLower);
     case Spectrum::kSingular:
       return singular(left, right);
   }
   TORCH_CHECK(false, "unknown spectrum ", static_cast<int>(spectrum));
+}
+
+at::Tensor regulariser(const Extremes& found, std::int64_t samples, double a) {
+  return (a * found.largest - found.smallest).clamp_min_(0).div_(static_cast<double>(samples));
 }
 
 }  // namespace
@@ -95,9 +105,16 @@ at::Tensor spectral_regulariser(const at::Tensor& left, const at::Tensor& right,
   const auto broken = broken_members({left, right});
   const auto safe_left = without_members(left, broken);
   const auto safe_right = left.is_same(right) ? safe_left : without_members(right, broken);
-  const auto [smallest, largest] = extremes(safe_left, safe_right, spectrum);
-  const auto eps = (a * largest - smallest).clamp_min_(0).div_(static_cast<double>(samples));
-  return mark_broken(eps, broken);
+  return mark_broken(regulariser(extremes(safe_left, safe_right, spectrum), samples, a), broken);
+}
+
+at::Tensor spectral_regulariser_of_sum(const at::Tensor& sum, std::int64_t samples, double a,
+                                       Spectrum spectrum) {
+  TORCH_CHECK(a >= 0, "a regularisation cannot be negative: ", a);
+  const at::NoGradGuard no_grad;
+  const auto broken = broken_members({sum});
+  return mark_broken(regulariser(extremes_of(without_members(sum, broken), spectrum), samples, a),
+                     broken);
 }
 
 }  // namespace pcxx::optim

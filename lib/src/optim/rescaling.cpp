@@ -7,6 +7,10 @@
 
 namespace pcxx::optim {
 
+std::vector<at::Tensor> Rescaling::sums(const learning::LayerFactors&) const {
+  return {};
+}
+
 void Rescaling::write_gradients(const std::vector<learning::LayerFactors>& layers) {
   const at::NoGradGuard no_grad;
   const auto found = directions(layers);
@@ -20,6 +24,12 @@ void Plain::write_gradients(const std::vector<learning::LayerFactors>& layers) {
   const at::NoGradGuard no_grad;
   for (const auto& layer : layers) {
     const double scale = -1.0 / static_cast<double>(layer.samples);
+    if (!layer.sums.empty()) {
+      const auto sum = split_bias_unit(layer.sums.front() * scale, layer);
+      if (auto grad = gradient_of(layer.weight); grad.defined()) grad.copy_(sum.weight);
+      if (auto grad = gradient_of(layer.bias); grad.defined()) grad.copy_(sum.bias);
+      continue;
+    }
     if (auto grad = gradient_of(layer.weight); grad.defined()) {
       nn::product_out(grad, layer.error.mT(), layer.presynaptic, scale);
     }
@@ -42,11 +52,22 @@ Direction split_bias_unit(const at::Tensor& direction, const learning::LayerFact
 std::vector<Direction> Plain::directions(const std::vector<learning::LayerFactors>& layers) {
   std::vector<Direction> result;
   for (const auto& layer : layers) {
+    if (!layer.sums.empty()) {
+      const auto mean = layer.sums.front() / static_cast<double>(layer.samples);
+      result.push_back(split_bias_unit(mean, layer));
+      continue;
+    }
     result.push_back(
         {.weight = learning::weight_direction(layer),
          .bias = layer.bias.defined() ? learning::bias_direction(layer) : at::Tensor()});
   }
   return result;
+}
+
+std::vector<at::Tensor> Plain::sums(const learning::LayerFactors& layer) const {
+  const auto product = nn::product(layer.error.mT(), layer.presynaptic);
+  if (!layer.bias.defined()) return {product};
+  return {at::cat({product, layer.error.sum(-2).unsqueeze(-1)}, -1)};
 }
 
 }  // namespace pcxx::optim

@@ -18,6 +18,8 @@ namespace pcxx::learning {
 ///   presynaptic  u_{l-1} [B, n_{l-1}]: xhat for backpropagation, x* for predictive coding
 ///   feedforward  xhat_{l-1} [B, n_{l-1}]
 ///   samples      the B of 1/B (a compressed batch has fewer rows)
+///   sums         empty, or in place of the three activities what the rescaling has asked for
+///                (optim/rescaling.h, `sums`), where several processes share the batch
 ///
 /// A bias counts as a presynaptic unit fixed at 1: append 1 to both u and xhat.
 struct LayerFactors {
@@ -27,6 +29,7 @@ struct LayerFactors {
   at::Tensor presynaptic;
   at::Tensor feedforward;
   std::int64_t samples = 0;
+  std::vector<at::Tensor> sums = {};
 };
 
 /// The update of a layer without such factors: one of one's own (nn/layer.h), whose plain descent

@@ -28,6 +28,8 @@ class Alpha final : public Rescaling {
   explicit Alpha(AlphaOptions options = {}) : options_(options) {}
 
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
+  /// E^T U and the sum of c_l's products.
+  std::vector<at::Tensor> sums(const learning::LayerFactors& layer) const override;
   std::string_view name() const override { return "alpha"; }
   std::map<std::string, double> diagnostics() const override;
 

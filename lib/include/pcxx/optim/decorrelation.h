@@ -29,6 +29,8 @@ class Decorrelation final : public Rescaling {
   explicit Decorrelation(DecorrelationOptions options = {}) : options_(options) {}
 
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
+  /// E^T U and Xhat^T U, unless the batch is thinner than the layer.
+  std::vector<at::Tensor> sums(const learning::LayerFactors& layer) const override;
   std::string_view name() const override { return "decorrelation"; }
 
  private:

@@ -24,6 +24,9 @@ class Projection final : public Rescaling {
   explicit Projection(ProjectionOptions options = {}) : options_(options) {}
 
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
+  /// E^T Xhat and Xhat^T Xhat, unless the batch is thinner than the layer or nothing is
+  /// regularised.
+  std::vector<at::Tensor> sums(const learning::LayerFactors& layer) const override;
   std::string_view name() const override { return "projection"; }
 
  private:

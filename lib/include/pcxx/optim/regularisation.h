@@ -23,4 +23,8 @@ std::string_view name(Spectrum spectrum);
 at::Tensor spectral_regulariser(const at::Tensor& left, const at::Tensor& right,
                                 std::int64_t samples, double a, Spectrum spectrum);
 
+/// The same from left^T right itself, [n, n] or [R, n, n], of a batch with samples >= n.
+at::Tensor spectral_regulariser_of_sum(const at::Tensor& sum, std::int64_t samples, double a,
+                                       Spectrum spectrum);
+
 }  // namespace pcxx::optim

@@ -35,6 +35,14 @@ class Rescaling {
   /// Directions of layers 1..L (element l - 1); may advance the rescaling's own memory.
   virtual std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) = 0;
 
+  /// Sums over the samples of one layer from which `directions` can tell as much as from all its
+  /// factors. Several processes that share a batch (parallel/shared_step.h) add up each one's, and
+  /// give them back as `LayerFactors::sums`, wherever that is the shorter message. Empty, as for
+  /// any rescaling that does not say otherwise: it always gets the factors of all samples.
+  ///
+  /// `layer.samples` counts all samples of the batch, and may exceed the rows that are at hand.
+  virtual std::vector<at::Tensor> sums(const learning::LayerFactors& layer) const;
+
   /// Makes `.grad` of every weight and bias the negative direction; frozen ones (requires_grad
   /// false) are left without.
   virtual void write_gradients(const std::vector<learning::LayerFactors>& layers);
@@ -56,6 +64,8 @@ class Plain final : public Rescaling {
  public:
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
   /// One product per layer, straight into `.grad`.
+  /// E^T U.
+  std::vector<at::Tensor> sums(const learning::LayerFactors& layer) const override;
   void write_gradients(const std::vector<learning::LayerFactors>& layers) override;
   std::string_view name() const override { return "none"; }
 };
