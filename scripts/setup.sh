@@ -4,7 +4,8 @@
 # usage: scripts/setup.sh [--cuda] [--tests] [--help]
 #   --cuda   LibTorch with CUDA (needs the CUDA toolkit, nvcc); otherwise the CPU build
 #   --tests  also what some tests need, which are skipped without: tensorboard into .venv (55 MB),
-#            and as root Chromium, to open a report, and Doxygen, for the public headers
+#            and as root Chromium, to open a report, Doxygen, for the public headers, and Open MPI,
+#            to train on several ranks
 #
 #   1. Debian 12 and Ubuntu 24.04 packages: compiler, CMake, Ninja and libraries (root or sudo,
 #      only if one is missing).
@@ -79,6 +80,7 @@ missing_extras() {
   installed libbenchmark-dev || echo libbenchmark-dev
   if $tests && ! has chromium && apt-cache show chromium >/dev/null 2>&1; then echo chromium; fi
   if $tests && ! has doxygen; then echo doxygen; fi
+  if $tests && ! has mpirun; then echo libopenmpi-dev; echo openmpi-bin; fi
   if find_torch >/dev/null && ! figure_python >/dev/null; then missing_python; fi
 }
 

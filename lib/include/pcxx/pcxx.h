@@ -39,4 +39,6 @@
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
+#include <pcxx/parallel/launch.h>
+#include <pcxx/parallel/shared_step.h>
 #include <pcxx/version.h>
