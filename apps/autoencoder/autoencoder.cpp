@@ -115,6 +115,7 @@ train::Program pcxx::programs::autoencoder() {
       .schema = schema(),
       .loads = true,
       .works = true,
+      .ranks = true,
       .curves = true,
       .plot_script = "autoencoder",
       .run = run_autoencoders};

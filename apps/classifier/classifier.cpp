@@ -122,6 +122,7 @@ train::Program pcxx::programs::classifier() {
           .schema = schema(),
           .loads = true,
           .works = true,
+          .ranks = true,
           .curves = true,
           .plot_script = "classifier",
           .run = run_classifiers};

@@ -37,6 +37,7 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
+  pid_t id() const { return id_; }
   void signal(int number) const { ::kill(id_, number); }
   /// Exit code; -1 when a signal ended it. Call it once.
   int wait() const {

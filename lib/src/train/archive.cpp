@@ -60,8 +60,8 @@ void write_tensors(const std::filesystem::path& path,
   file.commit();
 }
 
-std::vector<std::pair<std::string, at::Tensor>> read_tensors(const std::filesystem::path& path) {
-  const auto bytes = read_file(path);
+std::vector<std::pair<std::string, at::Tensor>> tensors_of_bytes(
+    const std::string& bytes, const std::filesystem::path& path) {
   std::vector<std::pair<std::string, at::Tensor>> result;
   std::vector<at::Tensor> values;
   c10::IValue sum;
@@ -85,6 +85,10 @@ std::vector<std::pair<std::string, at::Tensor>> read_tensors(const std::filesyst
                path.string());
   }
   return result;
+}
+
+std::vector<std::pair<std::string, at::Tensor>> read_tensors(const std::filesystem::path& path) {
+  return tensors_of_bytes(read_file(path), path);
 }
 
 }  // namespace pcxx::train

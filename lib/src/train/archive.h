@@ -20,6 +20,10 @@ std::string text_of_bytes(const at::Tensor& bytes);
 void write_tensors(const std::filesystem::path& path,
                    const std::vector<std::pair<std::string, at::Tensor>>& tensors);
 
+/// From the bytes of such a file, which messages call `path`. Throws UserError when it is damaged.
+std::vector<std::pair<std::string, at::Tensor>> tensors_of_bytes(const std::string& bytes,
+                                                                 const std::filesystem::path& path);
+
 /// What `write_tensors` wrote. Throws UserError with the path when it is damaged.
 std::vector<std::pair<std::string, at::Tensor>> read_tensors(const std::filesystem::path& path);
 

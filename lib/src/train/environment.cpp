@@ -59,6 +59,10 @@ std::string utc_now() {
 
 }  // namespace
 
+std::string git_commit() {
+  return PCXX_GIT_COMMIT;
+}
+
 nlohmann::ordered_json environment(const std::string& program, c10::Device device) {
   nlohmann::ordered_json result;
   const auto add = [&](const char* name, const std::string& text) {
@@ -66,7 +70,7 @@ nlohmann::ordered_json environment(const std::string& program, c10::Device devic
   };
   add("program", program);
   add("version", PCXX_VERSION);
-  add("git_commit", PCXX_GIT_COMMIT);
+  add("git_commit", git_commit());
   add("date", utc_now());
   add("libtorch", TORCH_VERSION);
   add("compiler", compiler());

@@ -7,6 +7,8 @@
 #include <pcxx/learning/kalman.h>
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/target_alignment.h>
+#include <pcxx/parallel/shared_step.h>
+#include <pcxx/parallel/slice.h>
 #include <pcxx/train/checkpoint.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/image_training.h>
@@ -109,6 +111,7 @@ class Trainer {
   Trainer(const Run& run, const ImageTask& task, const data::Images& images,
           const data::Batch& test_batch, const Config& model, double rate, std::int64_t seed)
       : task_(task),
+        ranks_(run.ranks()),
         images_(images),
         test_batch_(test_batch),
         model_(model),
@@ -165,12 +168,30 @@ class Trainer {
       for (auto& [name, curve] : training_.tests) curve.push_back(kNaN);
       return;
     }
-    const auto error =
-        metrics::mean_squared_error(*network_, test_batch_.input, test_batch_.target);
-    training_.tests["test_error"].push_back(error.item<double>());
-    for (const auto& [name, value] : task_.test(*network_, test_batch_)) {
-      training_.tests[name].push_back(value);
+    for (const auto& [name, value] : measure_tests()) training_.tests[name].push_back(value);
+  }
+
+  // Means over the test images, of which every rank takes its slice.
+  std::map<std::string, double> measure_tests() const {
+    const auto mine = parallel::slice(test_batch_, ranks_);
+    auto tests = tests_of(mine.input.size(0) > 0 ? mine : test_batch_);
+    if (ranks_.size() == 1) return tests;
+    std::vector<double> sums;
+    const auto count = static_cast<double>(mine.input.size(0));
+    for (const auto& [name, value] : tests) sums.push_back(count > 0 ? count * value : 0);
+    sums = parallel::sum_numbers(ranks_, sums);
+    auto next = sums.begin();
+    for (auto& [name, value] : tests) {
+      value = *next++ / static_cast<double>(test_batch_.input.size(0));
     }
+    return tests;
+  }
+
+  std::map<std::string, double> tests_of(const data::Batch& batch) const {
+    auto tests = task_.test(*network_, batch);
+    tests["test_error"] =
+        metrics::mean_squared_error(*network_, batch.input, batch.target).item<double>();
+    return tests;
   }
 
   // A fixed inference step has become unstable: there is nothing to learn from.
@@ -179,9 +200,11 @@ class Trainer {
   void update(JobContext& job) {
     const auto index = minibatches_.next(model_.integer("batch_size"));
     const auto batch = task_.batch(images_, index, options_);
-    const auto update = rule_->factors(*network_, batch);
+    const auto update =
+        parallel::shared_step(*rule_, *network_, batch, optimizer_.rescaling(), ranks_);
+    const auto mine = parallel::slice(batch, ranks_);
     training_.updates[kTrainError].push_back(
-        (batch.target - update.prediction).square().mean().item().toDouble());
+        gathered_mean((mine.target - update.prediction).square(), batch.samples));
     if (update.report) {
       report(*update.report);
       if (reported_ && network_->is_dense() && step_ % kCurvatureEvery == 0)
@@ -210,6 +233,12 @@ class Trainer {
         metrics::target_alignment(*network_, samples, made).mean.item<double>());
   }
 
+  // Of all ranks' samples.
+  double gathered_mean(const at::Tensor& rows, std::int64_t samples) const {
+    if (ranks_.size() == 1) return rows.mean().item().toDouble();
+    return parallel::gather_samples(ranks_, rows.mean(-1), samples).mean().item().toDouble();
+  }
+
   void report(const inference::Report& report) {
     training_.numbers[kPasses] += static_cast<double>(report.max_steps());
     training_.numbers[kConverged] += report.converged.to(at::kDouble).mean().item<double>();
@@ -234,7 +263,10 @@ class Trainer {
     constexpr int kIterations = 5;
     auto& measured = training_.updates[kCurvature];
     measured.resize(training_.updates[kTrainError].size(), kNaN);
-    measured.back() = inference::curvature(*network_, batch, kIterations).max().item<double>();
+    const auto mine = parallel::slice(batch, ranks_);
+    const auto here = mine.input.size(0) > 0 ? inference::curvature(*network_, mine, kIterations)
+                                             : at::empty({0}, options_);
+    measured.back() = parallel::gather_samples(ranks_, here, batch.samples).max().item<double>();
   }
 
   // Sums over the steps become means.
@@ -261,6 +293,7 @@ class Trainer {
   }
 
   const ImageTask& task_;
+  parallel::Communicator& ranks_;
   const data::Images& images_;
   const data::Batch& test_batch_;
   const Config& model_;
@@ -371,6 +404,10 @@ ImageSweep::ImageSweep(Run& run, const ImageTask& task)
 // What makes a model impossible is said before anything is trained.
 void ImageSweep::prepare(const Config& model) {
   task_.check(model, sets_);
+  if (run_.ranks().size() > 1 && is_kalman(model)) {
+    user_error(
+        "rule = 'kpc' weighs the samples of a batch against each other, and trains on one rank");
+  }
   make_rule(model);
   make_rescaling(model);
   auto network = draw_network(model, 0, at::kCPU);
@@ -641,7 +678,8 @@ Schema image_schema(const std::vector<std::string>& more) {
                                  "delta",
                                  "optimizer",
                                  "run_threads",
-                                 "checkpoint_every"};
+                                 "checkpoint_every",
+                                 "rank_timeout"};
   names.insert(names.end(), more.begin(), more.end());
   Schema keys(names);
   keys.add({.name = "measure",

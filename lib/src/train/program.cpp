@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <pcxx/core/error.h>
+#include <pcxx/parallel/launch.h>
 #include <pcxx/train/figure.h>
 #include <pcxx/train/program.h>
 #include <pcxx/version.h>
@@ -11,6 +12,8 @@
 
 #include <chrono>
 #include <cstdio>
+#include <memory>
+#include <thread>
 
 #include "train/environment.h"
 #include "train/interruption.h"
@@ -25,7 +28,11 @@ namespace {
 
 constexpr int kInterruptedCode = 130;
 
+// What rank 0 says too: the others wait for it to be first.
+constexpr auto kGrace = std::chrono::seconds(2);
+
 int print_out(std::string_view text) {
+  if (parallel::launched().rank > 0) return 0;
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
   return 0;
@@ -34,6 +41,35 @@ int print_out(std::string_view text) {
 int fail(const Program& program, std::string_view message, int code) {
   fmt::print(stderr, "{}: {}\n", program.name, message);
   return code;
+}
+
+// Of a failure that other ranks need not know of. Before they have joined, all fail alike.
+int fail_everywhere(const Program& program, const std::string& message, int code,
+                    parallel::Communicator* ranks) {
+  const auto rank = parallel::launched().rank;
+  if (ranks == nullptr && rank > 0) return code;
+  if (rank > 0) std::this_thread::sleep_for(kGrace);
+  fail(program, rank > 0 ? fmt::format("rank {}: {}", rank, message) : message, code);
+  if (ranks != nullptr && ranks->size() > 1) ranks->abort(code);
+  return code;
+}
+
+std::unique_ptr<parallel::Communicator> join_ranks(const Program& program) {
+  const auto launch = parallel::launched();
+  if (launch.size > 1 && !program.ranks) {
+    user_error("runs as one process, and was started as {}{}", launch.size,
+               program.works ? "; --shard shares its jobs out" : "");
+  }
+  parallel::WaitOptions options;
+  options.stopped = interrupted;
+  options.complain = [&program, rank = launch.rank] {
+    if (rank > 0) return;
+    fail(program,
+         "told to stop, and another rank does not answer: it has ended, or is busy; the last "
+         "checkpoint stays, and --resume goes on from it",
+         1);
+  };
+  return parallel::join(launch, options);
 }
 
 at::Device make_device(const std::string& name) {
@@ -50,7 +86,9 @@ at::Device make_device(const std::string& name) {
     user_error("device = '{}', but there is no CUDA device that LibTorch {} can use", name,
                TORCH_VERSION);
   }
-  const int index = name == "cuda" ? 0 : std::stoi(name.substr(5));
+  // The ranks of one machine share its devices.
+  const int index =
+      name == "cuda" ? parallel::launched().local_rank % count : std::stoi(name.substr(5));
   if (index >= count) {
     user_error("device = '{}', but this machine has {} CUDA device{}", name, count,
                count == 1 ? "" : "s");
@@ -88,6 +126,10 @@ std::string environment_text(const Program& program, const Run& run, const std::
                              double seconds) {
   auto json = environment(program.name, run.device());
   json["threads"] = run.threads();
+  if (run.ranks().size() > 1) {
+    json["ranks"] = run.ranks().size();
+    json["bytes_sent"] = run.ranks().bytes();  // by the first rank
+  }
   json["command_line"] = command;
   json["seconds"] = seconds;
   json["complete"] = run.unfinished().empty();
@@ -171,17 +213,24 @@ int end_shard(const Program& program, const Run& run, const Shard& shard, bool d
   return 0;
 }
 
-int run_experiment(const Program& program, const Config& config, const CommandLine& command_line) {
+RunFolder make_folder(const Program& program, const CommandLine& command_line, bool root) {
+  if (!root) return RunFolder::scratch();
+  return command_line.out ? RunFolder(*command_line.out) : RunFolder::fresh(program.name);
+}
+
+int run_experiment(const Program& program, const Config& config, const CommandLine& command_line,
+                   parallel::Communicator& ranks) {
   const auto start = std::chrono::steady_clock::now();
   const auto device = make_device(config.text("device"));
   set_threads(config.integer("threads"));
-  RunFolder folder =
-      command_line.out ? RunFolder(*command_line.out) : RunFolder::fresh(program.name);
-  Run run(program, config, device, folder, command_line);
+  RunFolder folder = make_folder(program, command_line, ranks.is_root());
+  Run run(program, config, device, folder, command_line, ranks);
   try {
     program.run(run);
   } catch (const ShardEnded& shard) {
     return end_shard(program, run, *command_line.shard, shard.done);
+  } catch (const RankEnded&) {
+    return 0;
   }
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   if (!run.unfinished().empty()) return end_unfinished(program, run, command_line, time.count());
@@ -199,31 +248,41 @@ int run_experiment(const Program& program, const Config& config, const CommandLi
   return 0;
 }
 
-int run_command(const Program& program, int argc, const char* const* argv) {
+int run_command(const Program& program, int argc, const char* const* argv,
+                std::unique_ptr<parallel::Communicator>& ranks) {
+  ranks = join_ranks(program);
   const auto command_line = complete(program, parse_command_line(program, argc, argv));
   if (command_line.help) return print_out(help_text(program));
   if (command_line.version) return print_out(fmt::format("{} {}\n", program.name, PCXX_VERSION));
   const auto config = read_config(program, command_line);
   if (command_line.print_config) return print_out(config.toml());
-  return run_experiment(program, config, command_line);
+  if (config.has("rank_timeout")) {
+    ranks->wait_at_most(std::chrono::duration<double>(config.real("rank_timeout")));
+  }
+  check_same_ranks(*ranks, program, config, command_line);
+  return run_experiment(program, config, command_line, *ranks);
 }
 
 }  // namespace
 
 int run_program(const Program& program, int argc, const char* const* argv) {
   const SignalScope signals;
+  std::unique_ptr<parallel::Communicator> ranks;
+  const auto failed = [&](const std::string& message, int code) {
+    return fail_everywhere(program, message, code, ranks.get());
+  };
   try {
-    return run_command(program, argc, argv);
+    return run_command(program, argc, argv, ranks);
   } catch (const Interrupted&) {
-    return fail(program, "interrupted; no results were written", kInterruptedCode);
+    return failed("interrupted; no results were written", kInterruptedCode);
   } catch (const UserError& error) {
-    return fail(program, error.what(), 2);
+    return failed(error.what(), 2);
   } catch (const c10::Error& error) {
-    return fail(program, error.what_without_backtrace(), 1);
+    return failed(error.what_without_backtrace(), 1);
   } catch (const std::bad_alloc&) {
-    return fail(program, "out of memory", 1);
+    return failed("out of memory", 1);
   } catch (const std::exception& error) {
-    return fail(program, error.what(), 1);
+    return failed(error.what(), 1);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "train/interruption.h"
 #include "train/saved_run.h"
+#include "train/shared_jobs.h"
 #include "train/worker_pool.h"
 
 namespace pcxx::train {
@@ -17,12 +18,13 @@ namespace pcxx::train {
 namespace fs = std::filesystem;
 
 Run::Run(const Program& program, Config config, c10::Device device, RunFolder& folder,
-         CommandLine command_line)
+         CommandLine command_line, parallel::Communicator& ranks)
     : program_(program),
       config_(std::move(config)),
       device_(device),
       folder_(folder),
       command_line_(std::move(command_line)),
+      ranks_(ranks),
       records_(folder.file("metrics.csv").stream(), columns(config_)) {
   if (!command_line_.tensorboard) return;
   tensorboard_.emplace(varied_keys());
@@ -73,6 +75,10 @@ Run::~Run() {
 
 const Parts& Run::work(const Work& work) {
   TORCH_CHECK(program_.works && !parts_, "Run::work is for programs that say so, once a run");
+  if (!ranks_.is_root()) {
+    if (command_line_.merge.empty()) do_jobs(work, {});
+    throw RankEnded{};
+  }
   const auto jobs = work.jobs.size();
   const auto folders = part_folders(command_line_, folder_.path());
   const auto identity = identity_of(program_, config_, command_line_, jobs);
@@ -101,31 +107,29 @@ const Parts& Run::work(const Work& work) {
 
 // False when it was interrupted.
 bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
-  std::vector<std::size_t> jobs;
-  std::map<std::size_t, JobCheckpoint> begun;
+  JobsToDo to_do;
+  if (ranks_.is_root()) {
+    to_do = jobs_to_do(*parts_, command_line_.shard, work, program_, identity);
+  }
+  share(ranks_, to_do, parts_);
+  auto& begun = to_do.begun;
   std::int64_t steps = 0;
-  for (const auto job : parts_->missing()) {
-    if (command_line_.shard && !command_line_.shard->has(job)) continue;
-    jobs.push_back(job);
-    steps += work.jobs[job].steps;
-  }
-  for (const auto job : parts_->begun()) {
-    if (std::find(jobs.begin(), jobs.end(), job) == jobs.end()) continue;
-    begun[job] =
-        read_checkpoint(parts_->checkpoint_path(job), program_, identity, work.jobs[job].name);
-    steps -= begun[job].steps;
-  }
+  for (const auto job : to_do.jobs) steps += work.jobs[job].steps;
+  for (const auto& [job, checkpoint] : begun) steps -= checkpoint.steps;
   auto progress = this->progress(work.label, steps);
   const auto advance = [&](std::int64_t done) {
     progress.advance(done);
-    check_interrupted();
+    check_ranks_interrupted();
   };
   const auto every = config_.has("checkpoint_every") ? config_.integer("checkpoint_every") : 0;
   const auto context = [&](std::size_t job) {
     const auto save = [&, job](std::int64_t done, const Part& state) {
+      check_same_weights(ranks_, state);
+      if (!ranks_.is_root()) return;
       write_checkpoint(parts_->checkpoint_path(job), identity, work.jobs[job].name, {done, state});
     };
     const auto warn = [&, job](const std::string& text) {
+      if (!ranks_.is_root()) return;
       progress.print(fmt::format("{}: {}: {}", program_.name, work.jobs[job].name, text));
     };
     const auto found = begun.find(job);
@@ -134,9 +138,11 @@ bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
                       std::move(found->second.state));
   };
   try {
-    in_workers(jobs, threads(), inner_threads(), [&](std::size_t job) {
-      check_interrupted();
-      parts_->write(job, work.run(job, context(job)));
+    in_workers(to_do.jobs, threads(), inner_threads(), [&](std::size_t job) {
+      check_ranks_interrupted();
+      const auto part = work.run(job, context(job));
+      check_same_weights(ranks_, part);
+      if (ranks_.is_root()) parts_->write(job, part);
     });
   } catch (const Interrupted&) {
     return false;
@@ -145,7 +151,7 @@ bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
 }
 
 std::size_t Run::threads() const {
-  if (device_.is_cuda()) return 1;
+  if (device_.is_cuda() || ranks_.size() > 1) return 1;
   const auto wanted = config_.integer("threads");
   return wanted > 0 ? static_cast<std::size_t>(wanted)
                     : std::max<std::size_t>(1, std::thread::hardware_concurrency());
@@ -157,15 +163,20 @@ int Run::inner_threads() const {
 
 Progress Run::progress(std::string label, std::int64_t total) const {
   const bool alone = program_.progress.empty();
-  return {program_.progress + std::move(label), total, alone && quiet()};
+  return {program_.progress + std::move(label), total, !ranks_.is_root() || (alone && quiet())};
 }
 
 void Run::check_interrupted() const {
   if (interrupted()) throw Interrupted();
 }
 
+// As one: of ranks that were told to stop, all end after the same step.
+void Run::check_ranks_interrupted() const {
+  if (any_rank(ranks_, interrupted())) throw Interrupted();
+}
+
 void Run::print_line(const std::string& line) const {
-  if (quiet()) return;
+  if (quiet() || !ranks_.is_root()) return;
   std::fwrite(line.data(), 1, line.size(), stdout);
   std::fputc('\n', stdout);
   std::fflush(stdout);

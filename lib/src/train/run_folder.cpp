@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -113,6 +114,14 @@ RunFolder RunFolder::fresh(std::string_view program) {
     if (fs::create_directory(path, error)) return {path, missing.empty() ? path : missing};
     if (error) user_error("cannot make the folder '{}': {}", path.string(), error.message());
   }
+}
+
+RunFolder RunFolder::scratch() {
+  auto name = (fs::temp_directory_path() / "pcxx-XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) {
+    user_error("cannot make the folder '{}': {}", name, std::strerror(errno));
+  }
+  return {name, name};
 }
 
 RunFolder::~RunFolder() {

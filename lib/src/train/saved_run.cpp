@@ -4,6 +4,7 @@
 #include <pcxx/version.h>
 
 #include "train/archive.h"
+#include "train/environment.h"
 
 namespace pcxx::train {
 
@@ -12,7 +13,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // Keys that say where to compute, where to look and what to keep, not what to do.
-const std::vector<std::string> kFree{"threads", "data", "checkpoint_every"};
+const std::vector<std::string> kFree{"threads", "data", "checkpoint_every", "rank_timeout"};
 
 // Of a checkpoint's file: run and job as JSON, and before each name of the state.
 constexpr const char* kOrigin = "origin";
@@ -105,6 +106,68 @@ void write_checkpoint(const fs::path& path, const nlohmann::json& identity, cons
     tensors.emplace_back(std::string(kState) + name, tensor);
   }
   write_tensors(path, tensors);
+}
+
+JobCheckpoint checkpoint_of(const std::string& bytes, const fs::path& path) {
+  JobCheckpoint checkpoint;
+  for (auto& [name, tensor] : tensors_of_bytes(bytes, path)) {
+    if (name == kOrigin) {
+      const auto origin = nlohmann::json::parse(text_of_bytes(tensor), nullptr, false);
+      if (origin.is_object()) checkpoint.steps = origin.at("steps").get<std::int64_t>();
+    }
+    if (name.starts_with(kState)) checkpoint.state[name.substr(kState.size())] = tensor;
+  }
+  return checkpoint;
+}
+
+namespace {
+
+void check_rank(int rank, std::string_view what, const std::string& theirs,
+                const std::string& ours) {
+  if (theirs == ours) return;
+  user_error("rank {} has {} {}, and rank 0 has {}: all ranks train one network", rank, what,
+             theirs.empty() ? "none" : theirs, ours.empty() ? "none" : ours);
+}
+
+}  // namespace
+
+void check_same_ranks(parallel::Communicator& ranks, const Program& program, const Config& config,
+                      const CommandLine& command_line) {
+  if (ranks.size() == 1) return;
+  auto identity = identity_of(program, config, command_line, 0);
+  identity["build"] = git_commit();
+  std::vector<nlohmann::json> all;
+  for (const auto& text : gather_texts(ranks, identity.dump())) {
+    all.push_back(nlohmann::json::parse(text));
+  }
+  for (int rank = 1; rank < ranks.size(); ++rank) {
+    const auto& here = all[static_cast<std::size_t>(rank)];
+    for (const char* what : {"program", "version", "build"}) {
+      check_rank(rank, fmt::format("the {}", what), text_of(here, what),
+                 text_of(all.front(), what));
+    }
+    check_rank(rank, "--load", text_of(here, "load"), text_of(all.front(), "load"));
+    const auto theirs = saved_config(program, here, "rank");
+    const auto ours = saved_config(program, all.front(), "rank 0");
+    const auto key = first_difference(theirs, ours, kFree);
+    if (key == "models") user_error("rank {} has other [[models]] than rank 0", rank);
+    if (key) {
+      check_rank(rank, fmt::format("{} =", *key), theirs.toml_of(*key), ours.toml_of(*key));
+    }
+  }
+}
+
+void check_same_weights(parallel::Communicator& ranks, const Part& state) {
+  if (ranks.size() == 1) return;
+  std::vector<at::Tensor> weights;
+  for (const auto& [name, tensor] : state) {
+    if (name.starts_with("weight.")) weights.push_back(tensor);
+  }
+  const auto sums = gather_texts(ranks, fmt::format("{}", checksum(weights)));
+  for (std::size_t rank = 1; rank < sums.size(); ++rank) {
+    TORCH_CHECK(sums[rank] == sums.front(), "the weights of rank ", rank,
+                " are no longer those of rank 0: do all ranks run on the same kind of processor?");
+  }
 }
 
 JobCheckpoint read_checkpoint(const fs::path& path, const Program& program,

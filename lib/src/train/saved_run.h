@@ -1,5 +1,6 @@
 #pragma once
 
+#include <pcxx/parallel/communicator.h>
 #include <pcxx/train/program.h>
 
 #include <cstddef>
@@ -12,6 +13,9 @@
 
 /// A run that was not ended, as its parts remember it.
 namespace pcxx::train {
+
+/// No std::exception: a rank that is not the first has done its part of all jobs.
+struct RankEnded {};
 
 /// No std::exception: a shard's jobs are done, or it was interrupted, and there is nothing to
 /// report of the run yet.
@@ -49,6 +53,17 @@ void write_checkpoint(const std::filesystem::path& path, const nlohmann::json& i
 /// Throws UserError when the file is damaged, or of another run or job.
 JobCheckpoint read_checkpoint(const std::filesystem::path& path, const Program& program,
                               const nlohmann::json& identity, const std::string& job);
+
+/// What such a file holds, unchecked.
+JobCheckpoint checkpoint_of(const std::string& bytes, const std::filesystem::path& path);
+
+/// Throws UserError, in one sentence with both values, unless all ranks have the same program,
+/// version, config and --load.
+void check_same_ranks(parallel::Communicator& ranks, const Program& program, const Config& config,
+                      const CommandLine& command_line);
+
+/// Throws c10::Error unless the weights of a state are the same, to the last bit, on all ranks.
+void check_same_weights(parallel::Communicator& ranks, const Part& state);
 
 /// Once the results in `out` are written: removes its parts, none of another folder.
 void remove_parts(const Run& run);

@@ -382,6 +382,12 @@ std::vector<Key> machine_keys() {
            "keeps it only when the run is interrupted; results do not depend on it; networks that "
            "are trained side by side count together",
        .minimum = 0},
+      {.name = "rank_timeout",
+       .kind = Kind::kReal,
+       .initial = "600",
+       .doc = "seconds after which a rank that gets no answer from the others ends them all; "
+              "results do not depend on it",
+       .minimum = 1},
       {.name = "engine",
        .kind = Kind::kText,
        .initial = R"("auto")",

@@ -55,7 +55,8 @@ class ImageTask {
   /// Inputs and targets.
   virtual data::Batch batch(const data::Images& images, const at::Tensor& index,
                             at::TensorOptions options) const = 0;
-  /// What to measure on the test images beside `test_error`, the mean squared error: test_<name>.
+  /// What to measure on the test images beside `test_error`, the mean squared error: test_<name>,
+  /// each a mean over the images.
   virtual std::map<std::string, double> test(const nn::NetworkImpl&, const data::Batch&) const {
     return {};
   }

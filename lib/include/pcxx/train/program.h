@@ -25,6 +25,7 @@ struct Program {
   Schema schema;
   bool loads = false;            ///< has --load
   bool works = false;            ///< calls Run::work: has --resume, --shard and --merge
+  bool ranks = false;            ///< trains one network on several ranks of MPI (parallel/)
   bool curves = false;           ///< records metrics over steps: has --tensorboard
   std::string plot_script = {};  ///< of plots/, without .py; empty: no figure
   std::string progress = {};     ///< stands before its progress, where it is one of many runs
@@ -35,6 +36,9 @@ struct Program {
 /// code: 0; 2 for bad input (one sentence on stderr); 1 for any other failure, such as gaps in a
 /// merge; 130 after Ctrl-C. Whatever the code, no file is left half-written; before the end of a
 /// successful run an older run's files in the same folder stay as they were.
+///
+/// Under mpirun or srun the ranks train each network together, and only the first prints and
+/// writes. A rank that fails ends all others.
 ///
 /// The jobs of Run::work are kept in `parts/` of the folder until all are done. If the program ends
 /// before that, they stay there, and --resume goes on. What can be said of them is written like the

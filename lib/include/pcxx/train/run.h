@@ -2,6 +2,7 @@
 
 #include <c10/core/Device.h>
 #include <fmt/format.h>
+#include <pcxx/parallel/communicator.h>
 #include <pcxx/train/command_line.h>
 #include <pcxx/train/config.h>
 #include <pcxx/train/progress.h>
@@ -26,7 +27,7 @@ struct Program;
 class Run {
  public:
   Run(const Program& program, Config config, c10::Device device, RunFolder& folder,
-      CommandLine command_line);
+      CommandLine command_line, parallel::Communicator& ranks);
   /// Leaves no parts where no job was done.
   ~Run();
   Run(const Run&) = delete;
@@ -38,6 +39,9 @@ class Run {
   /// Replaces one key by what was chosen for it (`dataset = "auto"` by "mnist"), so that the
   /// config.toml of the run says it too.
   void resolve(std::string_view key, const Value& value);
+
+  /// The processes that train this run's networks together; one by itself, mostly.
+  parallel::Communicator& ranks() const { return ranks_; }
 
   c10::Device device() const { return device_; }
   RunFolder& folder() const { return folder_; }
@@ -67,7 +71,7 @@ class Run {
   /// their checkpoints (every `checkpoint_every` steps, where the program has that key, and when
   /// the run was interrupted); with --merge none is done at all. After
   /// Ctrl-C, or a merge with gaps, some are missing: record what the others allow. With --shard it
-  /// does not return.
+  /// does not return, nor on any rank but the first: all ranks do each job together, one at a time.
   const Parts& work(const Work& work);
   /// What `work` returned, if it was called.
   const std::optional<Parts>& parts() const { return parts_; }
@@ -90,6 +94,7 @@ class Run {
  private:
   void print_line(const std::string& line) const;
   bool do_jobs(const Work& work, const nlohmann::json& identity) const;
+  void check_ranks_interrupted() const;
   int inner_threads() const;
 
   const Program& program_;
@@ -97,6 +102,7 @@ class Run {
   c10::Device device_;
   RunFolder& folder_;
   CommandLine command_line_;
+  parallel::Communicator& ranks_;
   Records records_;
   std::optional<Tensorboard> tensorboard_;
   nlohmann::json summary_ = nlohmann::json::object();

@@ -30,6 +30,8 @@ class RunFolder {
   /// A new folder `runs/PROGRAM-DATE-TIME`, with a number after it where that is taken; no two
   /// runs get the same one.
   static RunFolder fresh(std::string_view program);
+  /// A new folder among the machine's temporary ones, of which nothing stays.
+  static RunFolder scratch();
   ~RunFolder();
 
   RunFolder(const RunFolder&) = delete;

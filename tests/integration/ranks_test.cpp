@@ -1,0 +1,230 @@
+// Programs that train one network on several ranks.
+
+#include <gtest/gtest.h>
+#include <pcxx/core/files.h>
+
+#include <chrono>
+#include <sstream>
+#include <thread>
+
+#include "support/environment.h"
+#include "support/process.h"
+#include "support/tables.h"
+#include "support/temporary_folder.h"
+
+namespace pcxx {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Clock = std::chrono::steady_clock;
+using Words = std::vector<std::string>;
+
+const std::string kBin = PCXX_BINARY_DIR "/bin/";
+
+Words operator+(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// As many passes for every sample, so that nothing but rounding depends on the size of a batch.
+Words command(const std::string& program = "pcxx-autoencoder") {
+  return {kBin + program, "--quiet",
+          "--set",        "dataset=digits",
+          "--set",        "samples=200",
+          "--set",        "test_samples=50",
+          "--set",        "dtype=float64",
+          "--set",        "seeds=1",
+          "--set",        "inference=error_descent",
+          "--set",        "inference_steps=4",
+          "--set",        "inference_step_size=0.1",
+          "--set",        "inference_tolerance=0",
+          "--set",        "inference_energy_tolerance=0"};
+}
+
+Words on_ranks(int ranks, const Words& command) {
+  return Words{PCXX_MPIEXEC, "-n", std::to_string(ranks)} + command;
+}
+
+// The lines of ours; the launcher adds its own.
+std::string own_lines(const std::string& errors) {
+  std::istringstream stream(errors);
+  std::string found;
+  for (std::string line; std::getline(stream, line);) {
+    if (line.starts_with("pcxx-")) found += line + "\n";
+  }
+  return found;
+}
+
+std::vector<pid_t> children_of(pid_t parent) {
+  std::vector<pid_t> found;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const auto name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream stream(entry.path() / "stat");
+    const std::string stat{std::istreambuf_iterator<char>(stream), {}};
+    std::istringstream fields(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+    std::string state;
+    pid_t from = 0;
+    fields >> state >> from;
+    if (from == parent) found.push_back(std::stoi(name));
+  }
+  return found;
+}
+
+std::string variable_of(pid_t process, const std::string& name) {
+  std::ifstream stream("/proc/" + std::to_string(process) + "/environ");
+  for (std::string entry; std::getline(stream, entry, '\0');) {
+    if (entry.starts_with(name + "=")) return entry.substr(name.size() + 1);
+  }
+  return "";
+}
+
+class Ranks : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (std::string(PCXX_MPIEXEC).empty()) GTEST_SKIP() << "this build has no MPI";
+  }
+
+  int run(const Words& words, std::string* errors = nullptr) {
+    const test::Process process(words);
+    const int code = process.wait();
+    if (errors != nullptr) *errors = own_lines(process.errors());
+    if (errors == nullptr && code != 0) ADD_FAILURE() << process.errors();
+    return code;
+  }
+
+  static double difference(const fs::path& a, const fs::path& b) {
+    return test::largest_difference(read_file(a / "metrics.csv"), read_file(b / "metrics.csv"));
+  }
+
+  test::TemporaryFolder folder_;
+  test::CurrentFolder current_{folder_.path()};
+  test::Variable python_{"PCXX_PYTHON", "/nonexistent"};
+  test::Variable root_{"OMPI_ALLOW_RUN_AS_ROOT", "1"};
+  test::Variable sure_{"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"};
+  test::Variable many_{"OMPI_MCA_rmaps_base_oversubscribe", "1"};
+};
+
+// Oracle: one process. Batches that leave ranks with different shares, and some with none; a batch
+// as thick as a layer is summed up, a thin one gathered.
+TEST_F(Ranks, MeasureWhatOneProcessDoes) {
+  const Words models{
+      "--set", "rule=[bp,pc]",
+      "--set", "rescaling=[none,alpha,decorrelation,projection,recursive_projection]",
+      "--set", "regularisation=0.1",
+      "--set", "learning_rate=0.05",
+      "--set", "widths=[784,24,784]",
+      "--set", "test_every=2",
+      "--set", "measure=[inference,target_alignment,held_out_alignment]"};
+  for (const auto& [steps, batch_size] : {std::pair("4", "3"), std::pair("4", "51")}) {
+    SCOPED_TRACE(batch_size);
+    const auto train = command() + models +
+                       Words{"--set", std::string("steps=") + steps, "--set",
+                             std::string("batch_size=") + batch_size};
+    ASSERT_EQ(run(train + Words{"--out", "alone"}), 0);
+    for (const int ranks : {2, 4}) {
+      ASSERT_EQ(run(on_ranks(ranks, train + Words{"--out", "ranks"})), 0);
+      EXPECT_LT(difference("alone", "ranks"), 1e-10) << ranks << " ranks";
+      fs::remove_all("ranks");
+    }
+    fs::remove_all("alone");
+  }
+}
+
+// Oracle: one process; a classifier with biases, labels and Adam.
+TEST_F(Ranks, ClassifyLikeOneProcess) {
+  const auto train =
+      command("pcxx-classifier") + Words{"--set", "rule=[bp,pc]",   "--set", "widths=[784,12,10]",
+                                         "--set", "steps=4",        "--set", "test_every=2",
+                                         "--set", "optimizer=adam", "--set", "learning_rate=0.001"};
+  ASSERT_EQ(run(train + Words{"--out", "alone"}), 0);
+  ASSERT_EQ(run(on_ranks(3, train + Words{"--out", "ranks"})), 0);
+  EXPECT_LT(difference("alone", "ranks"), 1e-8);  // Adam divides by small numbers
+}
+
+// Oracle: the uninterrupted run of one process. A rank is killed in mid-step: all end soon, with
+// one sentence and a code, and any number of ranks goes on from the last checkpoint.
+TEST_F(Ranks, EndTogetherAndGoOn) {
+  const auto train = command() + Words{"--set", "rule=pc",
+                                       "--set", "learning_rate=0.05",
+                                       "--set", "widths=[784,24,784]",
+                                       "--set", "test_every=100"};
+  const Words steps{"--set", "steps=600"};
+  ASSERT_EQ(run(train + steps + Words{"--out", "alone"}), 0);
+  for (const int again : {1, 3}) {
+    const test::Process process(
+        on_ranks(2, train + steps + Words{"--set", "checkpoint_every=5", "--out", "killed"}));
+    const fs::path checkpoint = "killed/parts/job0.checkpoint.pt";
+    for (int i = 0; i < 60'000 && !fs::exists(checkpoint); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_TRUE(fs::exists(checkpoint)) << process.errors();
+    for (const auto child : children_of(process.id())) {
+      if (variable_of(child, "OMPI_COMM_WORLD_RANK") == "1") ::kill(child, SIGKILL);
+    }
+    const auto start = Clock::now();
+    EXPECT_NE(process.wait(), 0);
+    EXPECT_LT(Clock::now() - start, std::chrono::seconds(10));
+    EXPECT_EQ(own_lines(process.errors()),
+              "pcxx-autoencoder: told to stop, and another rank does not answer: it has ended, or "
+              "is busy; the last checkpoint stays, and --resume goes on from it\n");
+    ASSERT_FALSE(fs::exists("killed/parts/job0.pt")) << "it was too late";
+    ASSERT_TRUE(fs::exists(checkpoint));
+    ASSERT_EQ(
+        run(on_ranks(again, {kBin + "pcxx-autoencoder", "--resume", "--quiet", "--out", "killed"})),
+        0);
+    EXPECT_LT(difference("alone", "killed"), 1e-8);
+    fs::remove_all("killed");
+  }
+}
+
+// Contract: one sentence that names what differs, with both values, and exit code 2.
+TEST_F(Ranks, RefuseToDiffer) {
+  const auto with = [](const std::string& setting) {
+    return Words{"-n", "1"} + command() + Words{"--set", setting, "--out", "a"};
+  };
+  std::string errors;
+  EXPECT_EQ(run(Words{PCXX_MPIEXEC} + with("batch_size=64") + Words{":"} + with("batch_size=32"),
+                &errors),
+            2);
+  EXPECT_EQ(errors,
+            "pcxx-autoencoder: rank 1 has batch_size = 32, and rank 0 has 64: all ranks train one "
+            "network\n");
+  EXPECT_FALSE(fs::exists("a"));
+}
+
+// Contract: one sentence, of the first rank, and exit code 2.
+TEST_F(Ranks, RefuseWhatCannotBeShared) {
+  const auto refused = [&](const Words& words) {
+    std::string errors;
+    EXPECT_EQ(run(on_ranks(2, words), &errors), 2);
+    return errors;
+  };
+  EXPECT_EQ(refused({kBin + "pcxx-regression", "--out", "a"}),
+            "pcxx-regression: runs as one process, and was started as 2; --shard "
+            "shares its jobs out\n");
+  EXPECT_EQ(refused(command() + Words{"--set", "rule=kpc", "--out", "a"}),
+            "pcxx-autoencoder: rule = 'kpc' weighs the samples of a batch against each other, and "
+            "trains on one rank\n");
+  EXPECT_EQ(refused(command() + Words{"--set", "widths=3", "--out", "a"}).find("rank"),
+            std::string::npos);
+  EXPECT_EQ(refused({kBin + "pcxx-reproduce", "--all"}),
+            "pcxx-reproduce: runs as one process, and was started as 2\n");
+}
+
+// Contract: a launcher that MPI does not know of, or a build without MPI, leaves no copies that
+// write over each other.
+TEST(RanksWithoutMpi, AreRefused) {
+  const test::TemporaryFolder folder;
+  const test::CurrentFolder current(folder.path());
+  const test::Variable size("PMI_SIZE", "2");
+  const test::Process process(command() + Words{"--out", "a"});
+  EXPECT_EQ(process.wait(), 2);
+  EXPECT_TRUE(process.errors().starts_with("pcxx-autoencoder: started as one of 2 ranks, "))
+      << process.errors();
+  EXPECT_FALSE(fs::exists("a"));
+}
+
+}  // namespace
+}  // namespace pcxx
