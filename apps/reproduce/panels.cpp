@@ -22,7 +22,7 @@ namespace {
 constexpr int kInterruptedCode = 130;
 
 // What does not change the results.
-const std::vector<std::string> kFree{"threads", "data", "checkpoint_every"};
+const std::vector<std::string> kFree{"threads", "data", "checkpoint_every", "rank_timeout"};
 
 train::Program program_of(const Panel& panel) {
   for (auto make :
@@ -120,8 +120,13 @@ int run_panel(const Panel& panel, const Setting& setting, const std::string& pro
   auto program = program_of(panel);
   if (!setting.quiet) program.progress = progress;
   auto words = command_of(panel, setting);
-  remove_foreign_parts(panel, setting);
-  if (fs::exists(folder_of(panel, setting.out) / "parts")) words.emplace_back("--resume");
+  if (setting.shard && program.works) {
+    words.insert(words.end(),
+                 {"--shard", fmt::format("{}/{}", setting.shard->index, setting.shard->count)});
+  } else {
+    remove_foreign_parts(panel, setting);
+    if (fs::exists(folder_of(panel, setting.out) / "parts")) words.emplace_back("--resume");
+  }
   words.emplace_back("--quiet");
   std::vector<const char*> argv;
   for (const auto& word : words) argv.push_back(word.c_str());
@@ -183,10 +188,12 @@ void check(const std::vector<Panel>& panels, const Setting& setting) {
 
 Ending run_panels(const std::vector<Panel>& panels, const Setting& setting) {
   std::vector<Panel> open;
-  for (const auto& panel : panels) {
-    if (!finished(panel, setting)) open.push_back(panel);
+  for (std::size_t i = 0; i < panels.size(); ++i) {
+    const auto& panel = panels[i];
+    const bool ours = !setting.shard || setting.shard->has(i) || program_of(panel).works;
+    if (ours && !finished(panel, setting)) open.push_back(panel);
   }
-  if (!setting.quiet && open.size() < panels.size()) {
+  if (!setting.quiet && !setting.shard && open.size() < panels.size()) {
     fmt::print("{} of {} panels are finished already\n", panels.size() - open.size(),
                panels.size());
   }

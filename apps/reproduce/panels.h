@@ -1,9 +1,11 @@
 #pragma once
 
 #include <pcxx/train/program.h>
+#include <pcxx/train/work.h>
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,7 @@ struct Setting {
   std::filesystem::path out;     ///< panel "2A" goes to out/panels/2A
   std::vector<std::string> set;  ///< "key=value", over every panel whose program has the key
   bool quiet = false;
+  std::optional<train::Shard> shard = {};  ///< of every panel's jobs
 };
 
 enum class Ending { kDone, kFailed, kInterrupted };
@@ -35,7 +38,9 @@ bool finished(const Panel& panel, const Setting& setting);
 /// Throws UserError where a config or an assignment is wrong, before anything is run.
 void check(const std::vector<Panel>& panels, const Setting& setting);
 
-/// Runs what is not finished; what was interrupted before goes on where it was left.
+/// Runs what is not finished; what was interrupted before goes on where it was left. Of a shard,
+/// its jobs of every panel, and of the panels that are no jobs every so many: what it leaves, a run
+/// without a shard puts together.
 Ending run_panels(const std::vector<Panel>& panels, const Setting& setting);
 
 }  // namespace pcxx::reproduce

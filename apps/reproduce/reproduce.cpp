@@ -6,6 +6,7 @@
 #include <pcxx/core/files.h>
 #include <pcxx/core/share.h>
 #include <pcxx/data/image_dataset.h>
+#include <pcxx/parallel/launch.h>
 #include <pcxx/train/figure.h>
 #include <pcxx/version.h>
 
@@ -51,6 +52,9 @@ Options:
                     there are not run again unless their config has changed
   --set KEY=VALUE   set a key of every panel that has it, over the figures' files; may be repeated
   --data DIR        folder that has mnist/ and fashion-mnist/; PCXX_DATA_DIR, else ./data
+  --shard i/N       do every N-th job of each panel, from number i (0 to N - 1) on; any number of
+                    machines may share --out, tasks of a Slurm array are shards by themselves; the
+                    same command without a shard then draws and judges
   --threads N       runs side by side; the processors at hand otherwise
   --device D        cpu (the default), cuda, cuda:0, cuda:1, ...
   --list            print figures and panels with their commands, and end
@@ -76,7 +80,8 @@ cxxopts::ParseResult parse(int argc, const char* const* argv) {
   for (const char* name : {"all", "list", "quiet", "version", "help"}) {
     parser.add_options()(name, "", cxxopts::value<bool>());
   }
-  for (const char* name : {"figure", "profile", "out", "set", "data", "threads", "device"}) {
+  for (const char* name :
+       {"figure", "profile", "out", "set", "data", "shard", "threads", "device"}) {
     parser.add_options()(name, "", cxxopts::value<std::vector<std::string>>());
   }
   try {
@@ -113,6 +118,11 @@ CommandLine read(const cxxopts::ParseResult& parsed) {
   line.setting.quiet = parsed.count("quiet") > 0;
   line.setting.out =
       value_of(parsed, "out").value_or(fmt::format("runs/paper-{}", name(line.profile)));
+  if (const auto shard = value_of(parsed, "shard")) {
+    line.setting.shard = train::parse_shard(*shard);
+  } else {
+    line.setting.shard = train::slurm_shard();
+  }
   if (parsed.count("set") > 0) line.setting.set = parsed["set"].as<std::vector<std::string>>();
   for (const char* key : {"data", "threads", "device"}) {
     if (const auto value = value_of(parsed, key)) {
@@ -189,6 +199,14 @@ int present(const std::vector<Figure>& selected, const CommandLine& line) {
   return code;
 }
 
+int end_shard(const CommandLine& line) {
+  if (line.setting.quiet) return 0;
+  fmt::print(
+      "shard {}/{} is done; once all are, the same command without --shard draws and judges\n",
+      line.setting.shard->index, line.setting.shard->count);
+  return 0;
+}
+
 int reproduce(const CommandLine& line) {
   const auto figures = select_figures(read_figures(configs_folder(), line.profile), line.figures);
   const auto panels = distinct_panels(figures);
@@ -205,6 +223,7 @@ int reproduce(const CommandLine& line) {
     case Ending::kDone:
       break;
   }
+  if (line.setting.shard) return end_shard(line);
   return present(figures, line);
 }
 
@@ -212,6 +231,11 @@ int reproduce(const CommandLine& line) {
 
 int run(int argc, const char* const* argv) {
   try {
+    const auto launch = parallel::launched();
+    if (launch.size > 1) {
+      if (launch.rank > 0) return 2;
+      user_error("runs as one process, and was started as {}", launch.size);
+    }
     const auto parsed = parse(argc, argv);
     if (parsed.count("help") > 0) {
       fmt::print("{}", kHelp);

@@ -120,6 +120,34 @@ TEST(Reproduce, TheWholePaper) {
             "shown " + count + " of " + count);
 }
 
+// Oracle: the run of one process, byte for byte. 1B is no list of jobs, 4B is.
+TEST(Reproduce, ShardsComeTogether) {
+  const test::TemporaryFolder folder;
+  const test::Variable python("PCXX_PYTHON", "/nonexistent");
+  const auto run_figures = [&](const std::string& name, const std::vector<std::string>& more) {
+    auto words = tiny(folder / name, "1B,4B");
+    words.insert(words.end(), more.begin(), more.end());
+    return reproduce(words);
+  };
+  run_figures("alone", {});
+  for (const std::string shard : {"1/2", "0/2"}) {
+    const auto outcome = run_figures("shared", {"--shard", shard});
+    EXPECT_EQ(outcome.code, 0) << outcome.errors;
+    EXPECT_NE(outcome.out.find("shard " + shard + " is done"), std::string::npos) << outcome.out;
+    EXPECT_FALSE(fs::exists(folder / "shared" / "report.html"));
+  }
+  run_figures("shared", {});
+  EXPECT_TRUE(fs::exists(folder / "shared" / "report.html"));
+  std::size_t panels = 0;
+  for (const auto& panel : fs::directory_iterator(folder / "alone" / "panels")) {
+    const auto there = folder / "shared" / "panels" / panel.path().filename() / "metrics.csv";
+    EXPECT_TRUE(read_file(panel.path() / "metrics.csv") == read_file(there)) << panel.path();
+    EXPECT_FALSE(fs::exists(there.parent_path() / "parts"));
+    ++panels;
+  }
+  EXPECT_GE(panels, 2U);
+}
+
 // Contract: one sentence, exit code 2, and nothing left behind.
 TEST(Reproduce, BadInputIsNamed) {
   const test::TemporaryFolder folder;
@@ -134,6 +162,7 @@ TEST(Reproduce, BadInputIsNamed) {
       {{"--figure", "4D", "--data", "/nowhere"}, "needs mnist"},
       {{"--figure", "2A", "False"}, "'False'"},
       {{"--fgure", "2A"}, "fgure"},
+      {{"--figure", "2A", "--shard", "2/2"}, "2/2"},
   };
   for (auto [words, part] : cases) {
     SCOPED_TRACE(part);
