@@ -31,7 +31,7 @@ std::string_view name(Targets targets) {
 
 LinearTeacher::LinearTeacher(LinearTeacherOptions options, std::uint64_t seed,
                              at::TensorOptions tensor_options)
-    : options_(std::move(options)),
+    : options_(options),
       seed_(seed),
       tensor_options_(tensor_options),
       inputs_(make_generator(seed, Purpose::kInputs)),

@@ -41,7 +41,9 @@ bool regularised(const Problem& problem) {
 
 void check(const Problem& problem) {
   TORCH_CHECK(problem.widths.size() >= 2, "a network has at least an input and an output width");
-  for (const auto n : problem.widths) TORCH_CHECK(n >= 1, "a layer cannot have ", n, " units");
+  for (const auto n : problem.widths) {
+    TORCH_CHECK(n >= 1, "a layer cannot have ", n, " units");
+  }
   TORCH_CHECK(!problem.residual || std::all_of(problem.widths.begin(), problem.widths.end(),
                                                [&](auto n) { return n == problem.widths[0]; }),
               "a residual network has equal widths");
@@ -435,7 +437,7 @@ class Run {
     for (std::int64_t i = 0; i < std::min(threads_, pieces); ++i) {
       workers.emplace_back([&] {
         try {
-          at::globalContext().setFlushDenormal(true);
+          at::Context::setFlushDenormal(true);
           work();
         } catch (...) {
           stop(std::current_exception());
@@ -457,7 +459,7 @@ class Run {
   }
 
   void report(const Chunk<T>& chunk, const std::vector<Group<T>*>& block) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     const auto end = chunk.first + static_cast<std::int64_t>(chunk.data.size());
     const auto trained = std::min(end, steps_) - chunk.first;
     auto* finished = result_.finished.template data_ptr<bool>();
@@ -479,7 +481,7 @@ class Run {
   }
 
   void stop(std::exception_ptr failure) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     if (!failure_) failure_ = std::move(failure);
     stopped_ = true;
   }

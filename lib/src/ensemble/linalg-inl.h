@@ -299,7 +299,7 @@ hn::Vec<D> divide_or_zero(D d, hn::Vec<D> x, hn::Vec<D> y) {
 // in tau their factors.
 template <class D, class T>
 void factorise_columns(D d, const Matrix<T>& a, Index begin, Index end, T* tau) {
-  const Index lanes = static_cast<Index>(hn::Lanes(d));
+  const auto lanes = static_cast<Index>(hn::Lanes(d));
   for (Index k = begin; k < end; ++k) {
     const auto v = a.block(k + 1, k, a.rows - k - 1, 1);
     auto squares = hn::Zero(d);
@@ -331,7 +331,7 @@ void factorise_qr(D d, const Matrix<T>& a, T* tau) {
 // b <- q b.
 template <class D, class T>
 void apply_q(D d, const Matrix<T>& qr, const T* tau, const Matrix<T>& b) {
-  const Index lanes = static_cast<Index>(hn::Lanes(d));
+  const auto lanes = static_cast<Index>(hn::Lanes(d));
   for (Index k = qr.cols - 1; k >= 0; --k) {
     reflect(d, qr.block(k + 1, k, qr.rows - k - 1, 1), load(d, tau + k * lanes),
             b.block(k, 0, b.rows - k, b.cols));
@@ -352,7 +352,7 @@ template <class D, int kR>
 void symmetric_rows(D d, const Matrix<hn::TFromD<D>>& a, const hn::TFromD<D>* x, Index i0,
                     hn::TFromD<D>* y) {
   using V = hn::Vec<D>;
-  const Index lanes = static_cast<Index>(hn::Lanes(d));
+  const auto lanes = static_cast<Index>(hn::Lanes(d));
   V sum[kR];
   V xi[kR];
 #pragma GCC unroll 8
@@ -397,7 +397,7 @@ template <class D, int kR>
 void subtract_rows(D d, const Matrix<hn::TFromD<D>>& a, const hn::TFromD<D>* v,
                    const hn::TFromD<D>* w, Index i0) {
   using V = hn::Vec<D>;
-  const Index lanes = static_cast<Index>(hn::Lanes(d));
+  const auto lanes = static_cast<Index>(hn::Lanes(d));
   V vi[kR];
   V wi[kR];
 #pragma GCC unroll 8
@@ -428,7 +428,7 @@ void subtract_symmetric(D d, const Matrix<T>& a, const T* v, const T* w) {
 // tridiagonal one: its diagonal [n] and the squares of what stands beside it [n - 1]. work: [2 n].
 template <class D, class T>
 void tridiagonalise(D d, const Matrix<T>& a, T* diagonal, T* squares, T* work) {
-  const Index lanes = static_cast<Index>(hn::Lanes(d));
+  const auto lanes = static_cast<Index>(hn::Lanes(d));
   const Index n = a.rows;
   T* v = work;
   T* w = work + n * lanes;
@@ -569,7 +569,7 @@ struct Extremes {
 // hold a NaN get NaN.
 template <class D, class T>
 Extremes<D> tridiagonal_extremes(D d, Index n, const T* diagonal, const T* squares) {
-  const Index lanes = static_cast<Index>(hn::Lanes(d));
+  const auto lanes = static_cast<Index>(hn::Lanes(d));
   const auto infinity = hn::Set(d, std::numeric_limits<T>::infinity());
   // Gershgorin's discs enclose all eigenvalues; the diagonal lies between the extreme ones.
   auto top = hn::Neg(infinity);

@@ -67,7 +67,7 @@ class StateEnergy final : public Energy {
   }
 
   std::unique_ptr<Energy> select(const at::Tensor& rows) const override {
-    std::unique_ptr<StateEnergy> part(new StateEnergy(*this));
+    auto part = std::make_unique<StateEnergy>(*this);
     for (auto* tensors : {&part->activities_, &part->errors_, &part->outputs_}) {
       for (auto& t : *tensors) {
         if (t.defined()) t = t.index_select(0, rows);

@@ -43,7 +43,7 @@ void in_workers(const std::vector<std::size_t>& tasks, std::size_t workers, int 
     try {
       for (auto i = next++; i < tasks.size(); i = next++) work(tasks[i]);
     } catch (...) {
-      const std::lock_guard lock(mutex);
+      const std::scoped_lock lock(mutex);
       next = tasks.size();
       if (!failure) failure = std::current_exception();
     }
