@@ -16,7 +16,7 @@
 //   ```cmake   Its lines stand in a row in a CMakeLists.txt or *.cmake.
 //   ```toml    Begins with "# NAME.toml"; is written to that file, which a later command must read.
 //   ```python  Runs where everything it imports is installed; must compile elsewhere.
-//   ```output  Lines that the block before it has printed, in this order; numbers to 2 %, or both
+//   ```output  Lines that the block before it has printed, in this order; numbers to 10 %, or both
 //              below 1e-12. "..." stands for lines left out.
 //   ``` and ```text are not looked at. Other languages are faults.
 //
@@ -207,7 +207,7 @@ Number as_number(const std::string& word) {
   return {value, end, std::pow(10, power)};
 }
 
-// Processors round differently, and training makes more of it: numbers may differ by 5 %, or in
+// Processors round differently, and training makes more of it: numbers may differ by 10 %, or in
 // their last digit where there are two.
 bool same_word(const std::string& a, const std::string& b) {
   if (a == b) return true;
@@ -215,7 +215,7 @@ bool same_word(const std::string& a, const std::string& b) {
   const auto y = as_number(b);
   if (x.after != y.after || std::isnan(x.value) || std::isnan(y.value)) return false;
   const double larger = std::max(std::abs(x.value), std::abs(y.value));
-  double allowed = 0.05 * larger;
+  double allowed = 0.1 * larger;
   for (const double unit : {x.unit, y.unit}) {
     if (larger > 9.9 * unit) allowed = std::max(allowed, 1.01 * unit);
   }

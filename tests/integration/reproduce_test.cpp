@@ -120,12 +120,12 @@ TEST(Reproduce, TheWholePaper) {
             "shown " + count + " of " + count);
 }
 
-// Oracle: the run of one process, byte for byte. 1B is no list of jobs, 4B is.
+// Oracle: the run of one process, byte for byte. 1B is no list of jobs, 3D and 4B are.
 TEST(Reproduce, ShardsComeTogether) {
   const test::TemporaryFolder folder;
   const test::Variable python("PCXX_PYTHON", "/nonexistent");
   const auto run_figures = [&](const std::string& name, const std::vector<std::string>& more) {
-    auto words = tiny(folder / name, "1B,4B");
+    auto words = tiny(folder / name, "1B,3D,4B");
     words.insert(words.end(), more.begin(), more.end());
     return reproduce(words);
   };
