@@ -2,7 +2,7 @@
 
 namespace pcxx::nn {
 
-DenseImpl::DenseImpl(DenseOptions given) : options(std::move(given)) {
+DenseImpl::DenseImpl(DenseOptions given) : options(given) {
   TORCH_CHECK(options.in_features() > 0 && options.out_features() > 0,
               "a dense layer needs positive widths, not ", options.in_features(), " -> ",
               options.out_features());
