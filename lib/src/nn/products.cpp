@@ -25,7 +25,7 @@ void forward_f64(const double* w, int64_t m, int64_t n, const double* x, double*
   simd::HWY_NAMESPACE::times_column(w, m, n, x, out);
 }
 void backward_f32(const float* w, int64_t m, int64_t n, const float* e, float* out) {
-  std::fill(out, out + n, 0.0f);
+  std::fill(out, out + n, 0.0F);
   simd::HWY_NAMESPACE::add_row_times(e, w, m, n, out);
 }
 void backward_f64(const double* w, int64_t m, int64_t n, const double* e, double* out) {

@@ -11,7 +11,7 @@ struct Extremes {
   at::Tensor largest;
 };
 
-Extremes with_zero(Extremes e) {
+Extremes with_zero(const Extremes& e) {
   return {e.smallest.clamp_max(0), e.largest.clamp_min(0)};
 }
 

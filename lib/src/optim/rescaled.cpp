@@ -20,7 +20,7 @@ std::string signature(const torch::optim::Optimizer& inner, const Rescaling& res
     for (const auto& parameter : group.params()) {
       text += c10::str(" ", parameter.sizes(), " ", parameter.dtype());
     }
-    text += ";";
+    text += ';';
   }
   return text;
 }

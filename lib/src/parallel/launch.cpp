@@ -17,7 +17,8 @@ constexpr std::array kLocalRanks{"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"
 
 int number(const char* name, int otherwise) {
   const char* text = std::getenv(name);
-  return text == nullptr || *text == '\0' ? otherwise : std::atoi(text);
+  return text == nullptr || *text == '\0' ? otherwise
+                                          : static_cast<int>(std::strtol(text, nullptr, 10));
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace {
 
 // Whether MPI reads and writes the memory of CUDA devices.
 bool knows_cuda() {
-#if defined(MPIX_CUDA_AWARE_SUPPORT)
+#ifdef MPIX_CUDA_AWARE_SUPPORT
   return MPIX_Query_cuda_support() == 1;
 #else
   return false;
@@ -110,7 +110,7 @@ std::unique_ptr<Pending> MpiCommunicator::start_sum(at::Tensor tensor) {
   auto pending = std::make_unique<MpiPending>(options_, here, tensor);
   MPI_Iallreduce(MPI_IN_PLACE, here.mutable_data_ptr(), count_of(here.numel()), type_of(here),
                  MPI_SUM, MPI_COMM_WORLD, &pending->request());
-  bytes_ += 2 * (size_ - 1) * static_cast<std::int64_t>(here.nbytes()) / size_;
+  bytes_ += std::int64_t{2} * (size_ - 1) * static_cast<std::int64_t>(here.nbytes()) / size_;
   return pending;
 }
 

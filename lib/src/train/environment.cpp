@@ -17,7 +17,7 @@ namespace pcxx::train {
 namespace {
 
 std::string compiler() {
-#if defined(__clang__)
+#ifdef __clang__
   return "Clang " __clang_version__;
 #elif defined(__GNUC__)
   return "GCC " __VERSION__;

@@ -2,20 +2,18 @@
 #include <fmt/format.h>
 #include <pcxx/core/share.h>
 #include <pcxx/train/figure.h>
-#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "train/text.h"
-
-extern char** environ;
 
 namespace pcxx::train {
 

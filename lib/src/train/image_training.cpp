@@ -542,7 +542,7 @@ void ImageSweep::summarise(ImageModel& result) const {
       }
     }
   }
-  const auto mean = [&](auto value) {
+  const auto mean = [&](const auto& value) {
     double sum = 0;
     for (const auto& training : runs) sum += value(training);
     return sum / static_cast<double>(runs.size());
@@ -562,7 +562,7 @@ void ImageSweep::compare_with_backpropagation(std::vector<ImageModel>& results) 
   for (std::size_t m = 0; m < results.size(); ++m) {
     std::size_t plain = 0;
     while (plain < results.size() &&
-           !(cells_[plain] == cells_[m] && model_name(results[plain].model) == "bp")) {
+           (cells_[plain] != cells_[m] || model_name(results[plain].model) != "bp")) {
       ++plain;
     }
     if (plain == results.size() || !results[plain].best || !results[m].best) continue;

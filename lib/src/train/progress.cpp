@@ -63,13 +63,13 @@ void Progress::print(const std::string& line) {
 void Progress::finish() {
   if (!drawn_) return;
   drawn_ = false;
-  fmt::print(stderr, "\r\033[K");
+  std::fputs("\r\033[K", stderr);
   std::fflush(stderr);
 }
 
 std::string progress_text(std::int64_t done, std::int64_t total, double seconds) {
   const auto part = total > 0 ? 100 * done / total : 100;
-  const auto text = fmt::format("{}/{}  {} %", done, total, part);
+  auto text = fmt::format("{}/{}  {} %", done, total, part);
   if (done <= 0 || seconds <= 0) return text;
   const double rate = static_cast<double>(done) / seconds;
   const auto left = static_cast<double>(std::max<std::int64_t>(0, total - done)) / rate;

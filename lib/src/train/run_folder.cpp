@@ -11,6 +11,7 @@
 #include <cstring>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 namespace pcxx::train {
 
@@ -127,8 +128,7 @@ RunFolder RunFolder::scratch() {
 RunFolder::~RunFolder() {
   files_.clear();
   if (committed_) return;
-  for (auto one = made_.rbegin(); one != made_.rend(); ++one)
-    remove_folders(one->first, one->second);
+  for (const auto& [path, created] : std::views::reverse(made_)) remove_folders(path, created);
   if (!created_.empty()) remove_folders(path_, created_);
 }
 

@@ -36,8 +36,8 @@ constexpr std::array<std::pair<std::string_view, at::ScalarType>, 10> kTypes{{
 }};
 
 std::string_view type_name(at::ScalarType type) {
-  const auto found = std::find_if(kTypes.begin(), kTypes.end(),
-                                  [&](const auto& entry) { return entry.second == type; });
+  const auto* found = std::find_if(kTypes.begin(), kTypes.end(),
+                                   [&](const auto& entry) { return entry.second == type; });
   TORCH_CHECK(found != kTypes.end(), "safetensors have no dtype ", type);
   return found->first;
 }
@@ -151,7 +151,7 @@ class Reader {
     if (!type.is_string() || !are_counts(shape) || !are_counts(offsets) || offsets.size() != 2) {
       user_error("'{}' is damaged: its '{}' has no dtype, shape and data_offsets", path_, name);
     }
-    const auto known = std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& one) {
+    const auto* known = std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& one) {
       return one.first == type.get<std::string>();
     });
     if (known == kTypes.end()) {

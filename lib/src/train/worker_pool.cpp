@@ -18,10 +18,10 @@ class WorkerScope {
  public:
   explicit WorkerScope(int inner_threads) : threads_before_(at::get_num_threads()) {
     at::set_num_threads(inner_threads);
-    at::globalContext().setFlushDenormal(true);
+    at::Context::setFlushDenormal(true);
   }
   ~WorkerScope() {
-    at::globalContext().setFlushDenormal(false);
+    at::Context::setFlushDenormal(false);
     at::set_num_threads(threads_before_);
   }
   WorkerScope(const WorkerScope&) = delete;
