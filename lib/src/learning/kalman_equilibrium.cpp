@@ -5,6 +5,7 @@
 #include <pcxx/nn/products.h>
 
 namespace pcxx::learning {
+
 void pull_back(const KalmanInput& input, std::size_t last, at::Tensor signal,
                KalmanEquilibrium& result) {
   for (std::size_t l = last; l >= 1; --l) {

@@ -4,6 +4,7 @@
 #include <pcxx/parallel/slice.h>
 
 #include <numeric>
+#include <optional>
 
 namespace pcxx::parallel {
 
@@ -112,18 +113,11 @@ class PendingFactors {
       : known_(std::move(known)) {
     const auto columns = columns_of(layer, known_);
     for (const auto& column : columns) widths_.push_back(column.size(-1));
-    const auto mine = at::cat(columns, -1).movedim(-2, 0).contiguous();
-    auto shape = mine.sizes().vec();
-    shape.front() = samples;
-    all_ = at::empty(shape, mine.options());
-    auto counts = slice_counts(samples, ranks.size());
-    for (auto& count : counts) count *= all_.numel() / samples;
-    pending_ = ranks.start_gather(mine, all_, counts);
+    rows_.emplace(ranks, at::cat(columns, -1), samples);
   }
 
   void wait(LayerFactors& layer) {
-    pending_->wait();
-    const auto columns = all_.movedim(0, -2).split_with_sizes(widths_, -1);
+    const auto columns = rows_->wait().split_with_sizes(widths_, -1);
     layer.error = columns[0].contiguous();
     layer.presynaptic = known_.defined() ? known_ : columns[1].contiguous();
     layer.feedforward = columns.size() < 3 ? layer.presynaptic : columns[2].contiguous();
@@ -132,8 +126,7 @@ class PendingFactors {
  private:
   at::Tensor known_;
   std::vector<std::int64_t> widths_;
-  at::Tensor all_;
-  std::unique_ptr<Pending> pending_;
+  std::optional<PendingRows> rows_;
 };
 
 std::int64_t numbers(const std::vector<at::Tensor>& tensors) {

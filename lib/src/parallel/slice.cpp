@@ -24,18 +24,24 @@ data::Batch slice(const data::Batch& batch, const Communicator& ranks) {
           batch.samples};
 }
 
-at::Tensor gather_rows(Communicator& ranks, const at::Tensor& rows, std::int64_t samples) {
-  if (ranks.size() == 1) return rows;
-  // The samples come first, so that a rank's numbers lie in one piece.
+PendingRows::PendingRows(Communicator& ranks, const at::Tensor& rows, std::int64_t samples) {
   const auto mine = rows.movedim(-2, 0).contiguous();
   auto shape = mine.sizes().vec();
   shape.front() = samples;
-  const auto all = at::empty(shape, mine.options());
-  const auto width = all.numel() / samples;
+  all_ = at::empty(shape, mine.options());
   auto counts = slice_counts(samples, ranks.size());
-  for (auto& count : counts) count *= width;
-  ranks.start_gather(mine, all, counts)->wait();
-  return all.movedim(0, -2);
+  for (auto& count : counts) count *= all_.numel() / samples;
+  pending_ = ranks.start_gather(mine, all_, counts);
+}
+
+at::Tensor PendingRows::wait() {
+  pending_->wait();
+  return all_.movedim(0, -2);
+}
+
+at::Tensor gather_rows(Communicator& ranks, const at::Tensor& rows, std::int64_t samples) {
+  if (ranks.size() == 1) return rows;
+  return PendingRows(ranks, rows, samples).wait();
 }
 
 at::Tensor gather_samples(Communicator& ranks, const at::Tensor& values, std::int64_t samples) {

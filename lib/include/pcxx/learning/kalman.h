@@ -24,8 +24,7 @@ struct KalmanOptions {
 ///   scale        what all steps were shortened by: 1 where the samples' do not overshoot together
 ///   change       predicted linear change d of the predictions, [B, n_L] or [R, B, n_L]
 ///   linearity    <d, a> / <d, d>, a the actual change: 1 where the network is as linear as the
-///   rule
-///                takes it to be
+///                rule takes it to be
 struct KalmanReport {
   std::vector<at::Tensor> leverages;
   std::vector<at::Tensor> certainties;
@@ -58,9 +57,9 @@ struct KalmanReport {
 /// clip(<r, d> / <d, d>, 0, 1), d the linear change that they predict. R is a running mean of
 /// mean(r (r - d)) + mean((a - d)^2), a the actual change: what a consistent filter leaves of the
 /// residual (Mehra 1970), and the error of the linearisation; or with an option rho times one of
-/// mean(r^2). A bias is one more
-/// presynaptic unit, fixed at 1. It is an extended Kalman filter, decoupled by layers, whose gain
-/// is the equilibrium of predictive coding with the precisions 1/s_l and 1/R, linearised.
+/// mean(r^2). A bias is one more presynaptic unit, fixed at 1. It is an extended Kalman filter,
+/// decoupled by layers, whose gain is the equilibrium of predictive coding with the precisions
+/// 1/s_l and 1/R, linearised.
 ///
 /// Works in networks of Dense layers, and in ensembles of them. Costs O(n^2) a sample and layer
 /// and, where the output is wider than the layer below, a solve of that layer's width a sample.

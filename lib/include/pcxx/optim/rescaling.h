@@ -63,9 +63,9 @@ class Rescaling {
 class Plain final : public Rescaling {
  public:
   std::vector<Direction> directions(const std::vector<learning::LayerFactors>& layers) override;
-  /// One product per layer, straight into `.grad`.
   /// E^T U.
   std::vector<at::Tensor> sums(const learning::LayerFactors& layer) const override;
+  /// One product per layer, straight into `.grad`.
   void write_gradients(const std::vector<learning::LayerFactors>& layers) override;
   std::string_view name() const override { return "none"; }
 };

@@ -5,6 +5,7 @@
 #include <pcxx/parallel/communicator.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace pcxx::parallel {
@@ -25,7 +26,20 @@ std::vector<std::int64_t> slice_counts(std::int64_t samples, int size);
 /// This rank's samples of a batch; `samples`, the B of every 1/B, stays that of the whole batch.
 data::Batch slice(const data::Batch& batch, const Communicator& ranks);
 
-/// Rows [.., b, n] of all ranks' slices as [.., samples, n], in the order of the batch.
+/// Rows [.., b, n] of every rank's slice, on their way.
+class PendingRows {
+ public:
+  PendingRows(Communicator& ranks, const at::Tensor& rows, std::int64_t samples);
+
+  /// Those of all ranks, [.., samples, n], in the order of the batch.
+  at::Tensor wait();
+
+ private:
+  at::Tensor all_;  // the samples first, so that a rank's numbers lie in one piece
+  std::unique_ptr<Pending> pending_;
+};
+
+/// The same at once; with one rank the rows themselves.
 at::Tensor gather_rows(Communicator& ranks, const at::Tensor& rows, std::int64_t samples);
 
 /// One number a sample, [.., b] of each rank as [.., samples].
