@@ -19,7 +19,19 @@ from records import FigureError
 
 RISING = {"test_accuracy"}  # metrics of which more is better
 LONGER = ("learning_rate", "seed", "steps", "epochs", "samples", "test_every", "test_at")
-FIELDS = ("model", "samples", "rates", "learning_rate", "seeds", "mean", "sd", "difference", "error")
+FIELDS = (
+    "rule",
+    "rescaling",
+    "optimizer",
+    "samples",
+    "rates",
+    "learning_rate",
+    "seeds",
+    "mean",
+    "sd",
+    "difference",
+    "difference_error",
+)
 NOTE = (
     "Mean and one standard deviation over {seeds}, each model at its best learning rate for this number"
     "\nof samples."
@@ -64,9 +76,13 @@ def read(folder):
     return records.Records(columns)
 
 
+def after_training(rows):
+    return rows.rows(rows["step"] > 0)
+
+
 def tasks(folders, metric):
     """{what tells the task apart: rows of each run}"""
-    runs = [read(folder).measured(metric) for folder in folders]
+    runs = [after_training(read(folder).measured(metric)) for folder in folders]
     shared = set.intersection(*(set(run.identity) for run in runs))
     differ = [c for c in runs[0].identity if c in shared and _differs(runs, c)]
     found = {}
@@ -79,9 +95,9 @@ def tasks(folders, metric):
 def _differs(runs, column):
     if column in (*LONGER, *records.MODEL, *records.VARIANTS):
         return False
-    values = {value for run in runs for value in run.distinct(column)}
-    return len(values) > 1 and (column == "dataset" or any(column in run.varied(LONGER) for run in runs)
-                                or all(len(run.distinct(column)) == 1 for run in runs))
+    alone = all(len(run.distinct(column)) == 1 for run in runs)  # else a model may have its own
+    values = {str(value) for run in runs for value in run.distinct(column)}
+    return len(values) > 1 and (alone or any(column in run.varied(LONGER) for run in runs))
 
 
 # ---- the best of each model
@@ -126,13 +142,17 @@ def difference(best, other):
 
 
 def table(found, reference):
-    """Rows of FIELDS by task; difference and error are of the paired difference from `reference`."""
+    """Rows of FIELDS by task; the difference is from `reference`, paired by seed, with its standard
+    error."""
     for task, entries in found.items():
-        for (model, samples), best in sorted(
-            entries.items(), key=lambda entry: (entry[0][1], style.in_order([entry[0][0]]), entry[0])
-        ):
-            row = dict(task) | {
-                "model": style.label(model),
+        order = style.in_order([model for model, _ in entries])
+        for model, samples in sorted(entries, key=lambda key: (key[1], order.index(key[0]))):
+            best = entries[model, samples]
+            rule, rescaling, variant = style.parts(model)
+            row = {name: _text(value) for name, value in task} | {
+                "rule": rule,
+                "rescaling": rescaling,
+                "optimizer": variant or "sgd",
                 "samples": samples,
                 "rates": best.rates,
                 "learning_rate": f"{best.rate:.3g}",
@@ -143,8 +163,12 @@ def table(found, reference):
             other = entries.get((reference, samples))
             pair = other and model != reference and difference(best, other)
             if pair:
-                row |= {"difference": f"{pair[0]:.3g}", "error": f"{pair[1]:.2g}"}
+                row |= {"difference": f"{pair[0]:.3g}", "difference_error": f"{pair[1]:.2g}"}
             yield row
+
+
+def _text(value):
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def write_csv(path, rows):
@@ -161,7 +185,6 @@ def draw_task(ax, entries, metric):
     rising = metric in RISING
     for model in style.in_order([model for model, _ in entries]):
         line = sorted((b for (m, _), b in entries.items() if m == model), key=lambda b: b.samples)
-        line = [best for best in line if best.samples > 0]
         x = np.array([best.samples for best in line])
         mean = np.array([1 - best.mean if rising else best.mean for best in line])
         sd = np.array([best.sd for best in line])

@@ -220,6 +220,56 @@ TEST(Plots, RefuseWhatIsNoReproduction) {
   expect_refused({folder}, "not JSON");
 }
 
+// By hand: 2 seeds, B = 2; the best of BP's rates is 0.1 after 2 samples and 1 after 4. PC has
+// diverged at one rate, and in the longer run, which has one seed, stands alone.
+TEST(Rivals, AreComparedAtTheirBestRates) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const test::TemporaryFolder out;
+  const std::string header =
+      "rule,rescaling,architecture,init,hidden_layers,width,condition_number,batch_size,"
+      "learning_rate,targets,steps,dtype,seed,step,metric,value\n";
+  const auto row = [](const std::string& rule, const std::string& rate, int seed, int step,
+                      const std::string& value) {
+    return rule + ",none,relu,lecun,,,0,2," + rate + ",,2,float32," + std::to_string(seed) + "," +
+           std::to_string(step) + ",test_accuracy," + value + "\n";
+  };
+  write_file(out / "a/metrics.csv",
+             header + row("bp", "0.1", 0, 0, "0.1") + row("bp", "0.1", 0, 1, "0.5") +
+                 row("bp", "0.1", 1, 1, "0.7") + row("bp", "0.1", 0, 2, "0.5") +
+                 row("bp", "0.1", 1, 2, "0.7") + row("bp", "1", 0, 1, "0.4") +
+                 row("bp", "1", 1, 1, "0.4") + row("bp", "1", 0, 2, "0.8") +
+                 row("bp", "1", 1, 2, "0.6") + row("pc", "0.1", 0, 2, "0.9") +
+                 row("pc", "0.1", 1, 2, "0.8") + row("pc", "1", 0, 2, "0.99") +
+                 row("pc", "1", 1, 2, "nan"));
+  write_file(out / "a/config.toml", "dataset = \"mnist\"\n");
+  write_file(out / "b/metrics.csv",
+             header + row("pc", "1", 0, 2, "0.5") + row("pc", "1", 0, 3, "0.95"));
+  write_file(out / "b/config.toml", "dataset = \"mnist\"\n");
+  const std::string script = PCXX_SOURCE_DIR "/plots/rivals.py";
+  const auto table = (out / "table.csv").string();
+  const auto picture = (out / "picture.svg").string();
+  std::string text;
+  ASSERT_EQ(run({interpreter, script, (out / "a").string(), (out / "b").string(), "--reference",
+                 "pc", "--csv", table, "--out", picture},
+                text),
+            0)
+      << text;
+  EXPECT_EQ(read_file(table),
+            "rule,rescaling,optimizer,samples,rates,learning_rate,seeds,mean,sd,difference,"
+            "difference_error\n"
+            "bp,none,sgd,2,2,0.1,2,0.6,0.14,,\n"
+            "bp,none,sgd,4,2,1,2,0.7,0.14,-0.15,0.05\n"
+            "pc,none,sgd,4,2,0.1,2,0.85,0.071,,\n"
+            "pc,none,sgd,6,1,1,1,0.95,0,,\n");
+  EXPECT_NE(read_file(picture).find("training samples"), std::string::npos);
+
+  EXPECT_EQ(
+      run({interpreter, script, (out / "a").string(), "--metric", "loss", "--out", picture}, text),
+      2);
+  EXPECT_NE(text.find("metrics.csv has no metric loss, only test_accuracy"), std::string::npos);
+}
+
 // The folder of a regression of BP and PC with its environment.json.
 void write_regression(const fs::path& folder) {
   write_run(folder, {"map_error"});
