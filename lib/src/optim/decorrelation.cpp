@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <pcxx/nn/products.h>
 #include <pcxx/optim/decorrelation.h>
 
