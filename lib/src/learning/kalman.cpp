@@ -82,10 +82,10 @@ Settled settled(const SharedBatch& batch, const std::vector<at::Tensor>& covaria
   const auto shares = rank_shares(network);
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto rank = shares[l - 1] * static_cast<double>(network.layer(l).weight.size(-2));
-    const auto certainty = (equilibrium.traces[l - 1] / rank).clamp_min_(0);
+    const auto certainty = (equilibrium.traces[l - 1] / rank).clamp_min_(0).unsqueeze(-1);
     result.evidence.emplace_back(batch.peers, spreads[l - 1]().front(), result.activity[l - 1],
-                                 equilibrium.signals[l - 1], certainty, input.leverages[l - 1],
-                                 batch.is_one());
+                                 equilibrium.signals[l - 1], certainty,
+                                 input.leverages[l - 1].unsqueeze(-1), batch.is_one());
   }
   return result;
 }
@@ -230,8 +230,8 @@ Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
     auto evidence = samples.evidence[i].wait();
     gains.push_back(kalman_gain(evidence));
     narrow_(covariances_[i], gains.back().right, shares[i]);
-    report_.leverages.push_back(evidence.leverage.mean(-1));
-    report_.certainties.push_back((evidence.certainty * evidence.leverage).mean(-1));
+    report_.leverages.push_back(evidence.leverage.mean({-2, -1}));
+    report_.certainties.push_back((evidence.certainty * evidence.leverage).mean({-2, -1}));
   }
   if (batch.is_one()) {
     report_.scale = at::ones_like(noise_);

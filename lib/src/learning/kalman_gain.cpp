@@ -8,15 +8,14 @@ namespace pcxx::learning {
 PendingEvidence::PendingEvidence(Peers& peers, at::Tensor spread, const at::Tensor& xhat,
                                  const at::Tensor& signal, const at::Tensor& certainty,
                                  const at::Tensor& leverage, bool single)
-    : spread_(std::move(spread)),
-      told_(peers.rows({signal, certainty.unsqueeze(-1), leverage.unsqueeze(-1)})) {
+    : spread_(std::move(spread)), told_(peers.rows({signal, certainty, leverage})) {
   // K is symmetric: its columns are the rows.
   if (!single) gram_ = peers.rows({nn::product(spread_, xhat.mT()).mT()});
 }
 
 KalmanEvidence PendingEvidence::wait() {
   const auto told = told_();
-  KalmanEvidence evidence{spread_, told[0], told[1].squeeze(-1), told[2].squeeze(-1), {}};
+  KalmanEvidence evidence{spread_, told[0], told[1], told[2], {}};
   if (gram_) evidence.gram = gram_().front().mT();
   return evidence;
 }
@@ -24,7 +23,7 @@ KalmanEvidence PendingEvidence::wait() {
 namespace {
 
 KalmanGain gain_of_one(const KalmanEvidence& evidence) {
-  const auto root = evidence.certainty.sqrt().unsqueeze(-1);
+  const auto root = evidence.certainty.sqrt();
   const auto inverse = at::where(root.gt(0), root.reciprocal(), at::zeros_like(root));
   return {evidence.signal * inverse, evidence.spread * root};
 }
@@ -33,7 +32,7 @@ KalmanGain gain_of_one(const KalmanEvidence& evidence) {
 // C^1/2, of which a layer that no sample reaches (c = 0) is no special case.
 KalmanGain gain_of_batch(KalmanEvidence& evidence) {
   const auto gain = gain_of_one(evidence);
-  const auto root = evidence.certainty.sqrt().unsqueeze(-1);
+  const auto root = evidence.certainty.sqrt();
   auto& system = evidence.gram;
   system.mul_(root).mul_(root.mT());
   // Identical samples whose noise rounds away would leave it singular.

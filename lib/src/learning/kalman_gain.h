@@ -10,8 +10,8 @@ namespace pcxx::learning {
 ///
 ///   spread     P = Xhat Q, [.., B, n]
 ///   signal     g, [.., B, n_l]
-///   certainty  c, [.., B]
-///   leverage   s, [.., B]
+///   certainty  c, [.., B, 1]
+///   leverage   s, [.., B, 1]
 ///   gram       K = Xhat Q Xhat^T, [.., B, B]; undefined where the batch is one sample
 struct KalmanEvidence {
   at::Tensor spread;
