@@ -112,8 +112,8 @@ TEST(SharedKalman, SendsNoMoreThanItMust) {
   shared_step(rule, *network, random_batch(*network, 10), optim::Plain(), ranks());
   const auto gathered = [&](std::int64_t numbers) { return (n - 1) * 8 * 10 * numbers / n; };
   const auto sum = [&](std::int64_t numbers) { return 2 * (n - 1) * 8 * numbers / n; };
-  EXPECT_EQ(ranks().bytes() - before, sum(1) + sum(2) + sum(3) + gathered(5) + gathered(6) +
-                                          gathered(6 + 2) + gathered(4 + 2) + 2 * gathered(10));
+  EXPECT_EQ(ranks().bytes() - before, sum(1) + sum(2) + sum(3) + gathered(5 + 6) +
+                                          gathered(6 + 2 + 4 + 2) + gathered(10 + 10));
 }
 
 // Contract: a compressed batch has no samples.

@@ -59,34 +59,59 @@ struct SharedBatch {
 
 // The slice at its equilibrium.
 struct Settled {
-  std::vector<at::Tensor> activity;       // Xhat of each layer, with its bias unit
-  at::Tensor value;                       // v
-  std::vector<PendingEvidence> evidence;  // of each layer, of all samples
+  std::vector<at::Tensor> activity;      // Xhat of each layer, with its bias unit
+  at::Tensor value;                      // v
+  std::vector<KalmanEvidence> evidence;  // of each layer, of all samples
 };
+
+// g, c and s of each layer, one after the other.
+Peers::Tensors told_by(const KalmanEquilibrium& equilibrium, const KalmanInput& input) {
+  const auto shares = rank_shares(input.network);
+  Peers::Tensors told;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const auto& signal = equilibrium.signals[i];
+    const auto rank = shares[i] * static_cast<double>(signal.size(-1));
+    told.push_back(signal);
+    told.push_back((equilibrium.traces[i] / rank).clamp_min_(0).unsqueeze(-1));
+    told.push_back(input.leverages[i].unsqueeze(-1));
+  }
+  return told;
+}
+
+// Each layer's columns of K = Xhat Q Xhat^T that belong to the slice, as rows: it is symmetric.
+Peers::Tensors grams_of(const Peers::Tensors& spreads, const std::vector<at::Tensor>& activity) {
+  Peers::Tensors grams;
+  for (std::size_t i = 0; i < spreads.size(); ++i) {
+    grams.push_back(nn::product(spreads[i], activity[i].mT()).mT());
+  }
+  return grams;
+}
 
 Settled settled(const SharedBatch& batch, const std::vector<at::Tensor>& covariances,
                 const at::Tensor& noise) {
   const auto& network = batch.network;
   KalmanInput input{network, batch.pass, batch.residual, {}, noise};
   Settled result;
-  std::vector<std::function<Peers::Tensors()>> spreads;
+  Peers::Tensors spreads;  // P = Xhat Q
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto xhat = nn::with_bias_unit(batch.pass.activities[l - 1], network.layer(l).bias);
-    const auto spread = nn::product(xhat, covariances[l - 1]);
-    input.leverages.push_back((spread * xhat).sum(-1).clamp_min_(0));
+    spreads.push_back(nn::product(xhat, covariances[l - 1]));
+    input.leverages.push_back((spreads.back() * xhat).sum(-1).clamp_min_(0));
     result.activity.push_back(xhat);
-    spreads.push_back(batch.peers.rows({spread}));
   }
+  // Each message is under way while what comes next is computed.
+  const auto all_spreads = batch.peers.rows(spreads);
   const auto equilibrium = settle(input);
-  result.value = equilibrium.value;
-  const auto shares = rank_shares(network);
-  for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto rank = shares[l - 1] * static_cast<double>(network.layer(l).weight.size(-2));
-    const auto certainty = (equilibrium.traces[l - 1] / rank).clamp_min_(0).unsqueeze(-1);
-    result.evidence.emplace_back(batch.peers, spreads[l - 1]().front(), result.activity[l - 1],
-                                 equilibrium.signals[l - 1], certainty,
-                                 input.leverages[l - 1].unsqueeze(-1), batch.is_one());
+  const auto all_told = batch.peers.rows(told_by(equilibrium, input));
+  spreads = all_spreads();
+  Peers::Tensors grams(spreads.size());
+  if (!batch.is_one()) grams = batch.peers.rows(grams_of(spreads, result.activity))();
+  const auto told = all_told();
+  for (std::size_t i = 0; i < spreads.size(); ++i) {
+    const auto gram = batch.is_one() ? at::Tensor() : grams[i].mT();
+    result.evidence.push_back({spreads[i], told[3 * i], told[3 * i + 1], told[3 * i + 2], gram});
   }
+  result.value = equilibrium.value;
   return result;
 }
 
@@ -227,7 +252,7 @@ Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
   const auto shares = rank_shares(network);
   std::vector<KalmanGain> gains;
   for (std::size_t i = 0; i < network.size(); ++i) {
-    auto evidence = samples.evidence[i].wait();
+    auto& evidence = samples.evidence[i];
     gains.push_back(kalman_gain(evidence));
     narrow_(covariances_[i], gains.back().right, shares[i]);
     report_.leverages.push_back(evidence.leverage.mean({-2, -1}));

@@ -5,21 +5,6 @@
 
 namespace pcxx::learning {
 
-PendingEvidence::PendingEvidence(Peers& peers, at::Tensor spread, const at::Tensor& xhat,
-                                 const at::Tensor& signal, const at::Tensor& certainty,
-                                 const at::Tensor& leverage, bool single)
-    : spread_(std::move(spread)), told_(peers.rows({signal, certainty, leverage})) {
-  // K is symmetric: its columns are the rows.
-  if (!single) gram_ = peers.rows({nn::product(spread_, xhat.mT()).mT()});
-}
-
-KalmanEvidence PendingEvidence::wait() {
-  const auto told = told_();
-  KalmanEvidence evidence{spread_, told[0], told[1], told[2], {}};
-  if (gram_) evidence.gram = gram_().front().mT();
-  return evidence;
-}
-
 namespace {
 
 KalmanGain gain_of_one(const KalmanEvidence& evidence) {
