@@ -75,7 +75,7 @@ MARKERS = {
 }
 RULES = {"bp": "BP", "pc": "PC", "kpc": "Kalman PC"}
 OTHERS = {  # rivals that are neither the paper's nor ours
-    "adam": {"color": "0.45", "markeredgecolor": "0.45", "linestyle": ":", "marker": "x"},
+    "adam": {"linestyle": ":", "marker": "x"},
     "collapsed": {"color": "black", "markeredgecolor": "black", "linestyle": ":", "marker": "*"},
 }
 SOLVERS = {  # of the inference: name, colour
@@ -269,7 +269,7 @@ def is_ours(model):
 
 
 def line(model):
-    """Line2D properties of a (rule, rescaling) pair; grey for models that came later."""
+    """Line2D properties of a (rule, rescaling) pair."""
     rule, rescaling, variant = parts(model)
     colour = COLOURS.get(rule, ("0.2", "0.4", "0.6"))[family(rescaling)]
     ours = is_ours(model)  # lines that often coincide with the paper's: below and broader

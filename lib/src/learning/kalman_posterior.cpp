@@ -25,9 +25,9 @@ int64_t padded(int64_t n) {
   return (n + lanes - 1) / lanes * lanes;
 }
 
-// x_i -= sum_{k < i} u[k, i] x_k, from the vector that holds column `first` on.
+// x_i -= sum_{k < i} u[k, column] x_k, from the vector that holds column `first` on.
 template <typename T>
-void subtract_rows(const T* u, T* x, int64_t i, int64_t width, int64_t first) {
+void subtract_rows(const T* u, int64_t column, T* x, int64_t i, int64_t width, int64_t first) {
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   T* row = x + i * width;
@@ -36,7 +36,7 @@ void subtract_rows(const T* u, T* x, int64_t i, int64_t width, int64_t first) {
     auto s0 = hn::LoadU(d, row + j), s1 = hn::LoadU(d, row + j + lanes),
          s2 = hn::LoadU(d, row + j + 2 * lanes), s3 = hn::LoadU(d, row + j + 3 * lanes);
     for (int64_t k = 0; k < i; ++k) {
-      const auto factor = hn::Set(d, u[k * width + i]);
+      const auto factor = hn::Set(d, u[k * width + column]);
       const T* from = x + k * width + j;
       s0 = hn::NegMulAdd(factor, hn::LoadU(d, from), s0);
       s1 = hn::NegMulAdd(factor, hn::LoadU(d, from + lanes), s1);
@@ -51,22 +51,53 @@ void subtract_rows(const T* u, T* x, int64_t i, int64_t width, int64_t first) {
   for (; j < width; j += lanes) {
     auto sum = hn::LoadU(d, row + j);
     for (int64_t k = 0; k < i; ++k) {
-      sum = hn::NegMulAdd(hn::Set(d, u[k * width + i]), hn::LoadU(d, x + k * width + j), sum);
+      sum = hn::NegMulAdd(hn::Set(d, u[k * width + column]), hn::LoadU(d, x + k * width + j), sum);
     }
     hn::StoreU(sum, d, row + j);
   }
 }
 
-// m [n, width] <- its Cholesky factor U, U^T U = m, and zeros below; the columns from n on become
-// U^-T times them. Directions that rounding leaves without information get a row of zeros.
+// The place of the largest number, or of one that is none.
+template <typename T>
+int64_t largest(const std::vector<T>& numbers) {
+  size_t found = 0;
+  for (size_t j = 1; j < numbers.size(); ++j) {
+    if (numbers[j] > numbers[found] || std::isnan(numbers[j])) found = j;
+  }
+  return static_cast<int64_t>(found);
+}
+
+// u [n, width] with U^T U = I, and U x in column n where h = I x: a Cholesky factor whose rows come
+// in the order of what is left of the diagonal. So a singular I is no worse than others: rows are
+// zeros once rounding has left no information.
+template <typename T>
+void factorise_information(const T* information, const T* h, T* u, int64_t n, int64_t width) {
+  thread_local std::vector<T> left;  // of the diagonal
+  left.resize(static_cast<size_t>(n));
+  for (int64_t j = 0; j < n; ++j) left[static_cast<size_t>(j)] = information[j * n + j];
+  const T least = std::numeric_limits<T>::epsilon() * static_cast<T>(n) *
+                  left[static_cast<size_t>(largest(left))];
+  for (int64_t i = 0; i < n; ++i) {
+    const auto next = largest(left);
+    if (left[static_cast<size_t>(next)] <= least) return;
+    T* row = u + i * width;
+    std::copy_n(information + next * n, n, row);
+    row[n] = h[next];
+    subtract_rows(u, next, u, i, width, 0);
+    const T scale = T{1} / std::sqrt(left[static_cast<size_t>(next)]);
+    for (int64_t j = 0; j <= n; ++j) row[j] *= scale;
+    for (int64_t j = 0; j < n; ++j) left[static_cast<size_t>(j)] -= row[j] * row[j];
+    left[static_cast<size_t>(next)] = T{0};
+  }
+}
+
+// m [n, width] <- its Cholesky factor U, U^T U = m, for a definite m; zeros below.
 template <typename T>
 void factorise(T* m, int64_t n, int64_t width) {
   for (int64_t i = 0; i < n; ++i) {
     T* row = m + i * width;
-    const T least = std::numeric_limits<T>::epsilon() * static_cast<T>(n) * row[i];
-    subtract_rows(m, m, i, width, i);
-    const T pivot = row[i];
-    const T scale = pivot <= least ? T{0} : T{1} / std::sqrt(pivot);
+    subtract_rows(m, i, m, i, width, i);
+    const T scale = T{1} / std::sqrt(row[i]);
     std::fill(row, row + i, T{0});
     for (int64_t j = i; j < width; ++j) row[j] *= scale;
   }
@@ -76,7 +107,7 @@ void factorise(T* m, int64_t n, int64_t width) {
 template <typename T>
 void solve_triangle(const T* u, T* x, int64_t n, int64_t width) {
   for (int64_t i = 0; i < n; ++i) {
-    subtract_rows(u, x, i, width, 0);
+    subtract_rows(u, i, x, i, width, 0);
     const T scale = T{1} / u[i * width + i];
     for (int64_t j = 0; j < width; ++j) x[i * width + j] *= scale;
   }
@@ -90,11 +121,7 @@ void posterior(const T* information, const T* gamma, const T* h, int64_t n, T* o
   for (auto* buffer : {&known, &product, &system}) {
     buffer->assign(static_cast<size_t>(n * width), T{0});
   }
-  for (int64_t i = 0; i < n; ++i) {
-    std::copy_n(information + i * n, n, known.data() + i * width);
-    known[static_cast<size_t>(i * width + n)] = h[i];
-  }
-  factorise(known.data(), n, width);
+  factorise_information(information, h, known.data(), n, width);
   nn::gemm::run(nn::gemm::Product<T>{
       n, n, n, 1, {known.data(), width, 1}, {gamma, n, 1}, 0, {product.data(), width, 1}});
   nn::gemm::run(nn::gemm::Product<T>{n,
