@@ -24,7 +24,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODELS = {"bp": ["rule=bp"], "pc": ["rule=pc"], "bp + projection": ["rule=bp", "rescaling=projection"],
           "pc + projection": ["rule=pc", "rescaling=projection"],
-          "pc + decorrelation": ["rule=pc", "rescaling=decorrelation"]}
+          "pc + decorrelation": ["rule=pc", "rescaling=decorrelation"], "kpc": ["rule=kpc", "learning_rate=1"]}
 
 
 def arguments():
@@ -102,12 +102,11 @@ def run(options, model, ranks, steps, network, folder):
     """Seconds of the program, of all its processors, bytes its first rank has sent, those on the link."""
     out = folder / "out"
     words = [f"{options.bin}/pcxx-autoencoder", "--quiet", "--out", str(out)]
-    settings = MODELS[model] + ["dataset=digits", "samples=4096", "test_samples=64", "seeds=1",
-                                "learning_rate=0.1", f"batch_size={options.batch}", f"steps={steps}",
-                                "test_every=100000", "checkpoint_every=0", "measure=[]",
-                                "inference=error_descent", "inference_steps=20",
-                                "inference_step_size=0.1", "inference_tolerance=0",
-                                "inference_energy_tolerance=0"]
+    settings = ["dataset=digits", "samples=4096", "test_samples=64", "seeds=1", "learning_rate=0.1",
+                f"batch_size={options.batch}", f"steps={steps}", "test_every=100000",
+                "checkpoint_every=0", "measure=[]", "inference=error_descent", "inference_steps=20",
+                "inference_step_size=0.1", "inference_tolerance=0",
+                "inference_energy_tolerance=0"] + MODELS[model]
     for setting in settings:
         words += ["--set", setting]
     environment = dict(os.environ, OMP_NUM_THREADS="1", PCXX_PYTHON="/nonexistent",

@@ -207,6 +207,9 @@ void report_cell(Run& run, const train::SweepPlan& plan, const std::vector<Sweep
 }
 
 void run_regression(Run& run) {
+  // Said in the run's config, so that any number of ranks goes on with it.
+  const bool shared = run.ranks().size() > 1;
+  if (shared && run.config().text("engine") == "auto") run.resolve("engine", std::string("tensor"));
   const auto& config = run.config();
   std::vector<Config> models;
   std::vector<std::size_t> ends;  // of every cell
@@ -214,7 +217,8 @@ void run_regression(Run& run) {
     for (auto& model : cell.models()) models.push_back(std::move(model));
     ends.push_back(models.size());
   }
-  const train::SweepPlan plan(std::move(models), config.texts("measure"), run.device());
+  const train::SweepPlan plan(std::move(models), config.texts("measure"), run.device(),
+                              run.ranks());
   for (const auto& line : plan.engines()) run.print("{}", line);
   const auto sweeps = plan.collect(run.work(plan.work("regression")).read());
   if (sweeps.front().seeds.empty()) return;
@@ -264,7 +268,8 @@ train::Schema schema() {
                       "optimizer",
                       "engine",
                       "run_threads",
-                      "checkpoint_every"});
+                      "checkpoint_every",
+                      "rank_timeout"});
   keys.choices("architecture", {"dln", "residual", "relu"});
   keys.initial("width", "20");
   keys.initial("batch_size", "64");
@@ -315,6 +320,7 @@ train::Program pcxx::programs::regression() {
                "--merge runs/fig4b"},
           .schema = schema(),
           .works = true,
+          .ranks = true,
           .curves = true,
           .plot_script = "regression",
           .run = run_regression};

@@ -132,6 +132,106 @@ TEST_F(Ranks, MeasureWhatOneProcessDoes) {
   }
 }
 
+// Oracle: one process; Kalman predictive coding of a batch, and of one thinner than the ranks, with
+// all that its report tells.
+TEST_F(Ranks, LearnWithKalmanLikeOneProcess) {
+  for (const char* batch_size : {"3", "20"}) {
+    const auto train = command() + Words{"--set", "rule=kpc",
+                                         "--set", "learning_rate=1",
+                                         "--set", "widths=[784,24,784]",
+                                         "--set", "steps=3",
+                                         "--set", "test_every=1",
+                                         "--set", "measure=[kalman,held_out_alignment]",
+                                         "--set", std::string("batch_size=") + batch_size};
+    ASSERT_EQ(run(train + Words{"--out", "alone"}), 0);
+    for (const int ranks : {2, 4}) {
+      ASSERT_EQ(run(on_ranks(ranks, train + Words{"--out", "ranks"})), 0);
+      EXPECT_LT(difference("alone", "ranks"), 1e-10) << ranks << " ranks, B = " << batch_size;
+      fs::remove_all("ranks");
+    }
+    fs::remove_all("alone");
+  }
+}
+
+// Oracle: one process; ensembles on a teacher: compressed batches of linear networks, whole ones of
+// others, batches thinner than the ranks, and every metric.
+TEST_F(Ranks, TrainEnsemblesLikeOneProcess) {
+  const Words common{kBin + "pcxx-regression",
+                     "--quiet",
+                     "--engine=tensor",
+                     "--set",
+                     "seeds=2",
+                     "--set",
+                     "steps=4",
+                     "--set",
+                     "width=5",
+                     "--set",
+                     "learning_rate=[0.02,0.1]",
+                     "--set",
+                     "regularisation=0.1",
+                     "--set",
+                     "curves=all"};
+  const Words rescalings{"--set",
+                         "rescaling=[none,alpha,decorrelation,projection,recursive_projection]"};
+  const Words all_metrics{"--set", "measure=[target_alignment,held_out_alignment,inference]"};
+  const std::vector<Words> tasks{
+      rescalings + Words{"--set", "rule=[bp,pc]", "--set", "batch_size=64"},
+      rescalings + all_metrics + Words{"--set", "architecture=residual", "--set", "batch_size=3"},
+      rescalings + all_metrics +
+          Words{"--set", "architecture=relu", "--set", "bias=true", "--set", "rule=[bp,pc]",
+                "--set", "inference=error_descent", "--set", "inference_steps=4", "--set",
+                "inference_step_size=0.1", "--set", "inference_tolerance=0", "--set",
+                "inference_energy_tolerance=0", "--set", "batch_size=11"},
+      Words{"--set", "rule=kpc", "--set", "learning_rate=1", "--set", "measure=[kalman]", "--set",
+            "architecture=relu", "--set", "batch_size=7"},
+      Words{"--set", "rule=bp", "--set", "targets=independent", "--set", "batch_size=2", "--set",
+            "optimizer=adam"}};
+  for (const auto& task : tasks) {
+    ASSERT_EQ(run(common + task + Words{"--out", "alone"}), 0);
+    for (const int ranks : {2, 3}) {
+      ASSERT_EQ(run(on_ranks(ranks, common + task + Words{"--out", "ranks"})), 0);
+      EXPECT_LT(difference("alone", "ranks"), 1e-9) << ranks << " ranks, " << task.back();
+      fs::remove_all("ranks");
+    }
+    fs::remove_all("alone");
+  }
+}
+
+// Oracle: the uninterrupted run of one process. Stopped by a signal, it goes on with any number of
+// ranks: on several, sweeps do not train in lanes, and their config says so.
+TEST_F(Ranks, StopEnsemblesTogether) {
+  const Words train{kBin + "pcxx-regression",
+                    "--quiet",
+                    "--set",
+                    "rule=pc",
+                    "--set",
+                    "seeds=1",
+                    "--set",
+                    "steps=4000",
+                    "--set",
+                    "width=6",
+                    "--set",
+                    "learning_rate=0.05"};
+  ASSERT_EQ(run(train + Words{"--engine=tensor", "--out", "alone"}), 0);
+  for (const int again : {1, 3}) {
+    const test::Process process(
+        on_ranks(2, train + Words{"--set", "checkpoint_every=50", "--out", "stopped"}));
+    const fs::path checkpoint = "stopped/parts/job0.checkpoint.pt";
+    for (int i = 0; i < 60'000 && !fs::exists(checkpoint); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ::kill(process.id(), SIGTERM);
+    EXPECT_NE(process.wait(), 0);
+    ASSERT_FALSE(fs::exists("stopped/parts/job0.pt")) << "it was too late";
+    ASSERT_TRUE(fs::exists(checkpoint));
+    ASSERT_EQ(
+        run(on_ranks(again, {kBin + "pcxx-regression", "--resume", "--quiet", "--out", "stopped"})),
+        0);
+    EXPECT_LT(difference("alone", "stopped"), 1e-9);
+    fs::remove_all("stopped");
+  }
+}
+
 // Oracle: one process; a classifier with biases, labels and Adam.
 TEST_F(Ranks, ClassifyLikeOneProcess) {
   const auto train =
@@ -201,12 +301,11 @@ TEST_F(Ranks, RefuseWhatCannotBeShared) {
     EXPECT_EQ(run(on_ranks(2, words), &errors), 2);
     return errors;
   };
-  EXPECT_EQ(refused({kBin + "pcxx-regression", "--out", "a"}),
-            "pcxx-regression: runs as one process, and was started as 2; --shard "
+  EXPECT_EQ(refused({kBin + "pcxx-alignment", "--out", "a"}),
+            "pcxx-alignment: runs as one process, and was started as 2; --shard "
             "shares its jobs out\n");
-  EXPECT_EQ(refused(command() + Words{"--set", "rule=kpc", "--out", "a"}),
-            "pcxx-autoencoder: rule = 'kpc' weighs the samples of a batch against each other, and "
-            "trains on one rank\n");
+  EXPECT_EQ(refused({kBin + "pcxx-regression", "--set", "rule=bp", "--engine=lanes", "--out", "a"}),
+            "pcxx-regression: engine = 'lanes' cannot train bp: 2 ranks share each batch\n");
   EXPECT_EQ(refused(command() + Words{"--set", "widths=3", "--out", "a"}).find("rank"),
             std::string::npos);
   EXPECT_EQ(refused({kBin + "pcxx-reproduce", "--all"}),

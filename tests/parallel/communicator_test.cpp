@@ -92,15 +92,21 @@ TEST(Slices, CutTheBatch) {
 }
 
 // Oracle: the bytes that N ranks send, 2 (N - 1) / N of a sum and (N - 1) / N of what is gathered.
-TEST(Exchange, TakesTheShorterMessage) {
-  EXPECT_EQ(shorter(100, 201), Exchange::kSum);
-  EXPECT_EQ(shorter(100, 200), Exchange::kSum);
-  EXPECT_EQ(shorter(100, 199), Exchange::kGather);
-  EXPECT_EQ(shorter(0, 1000), Exchange::kGather) << "there are no sums that would do";
-  // D of the autoencoder's last layer against E and U = Xhat of a batch: 784 x 128 numbers, 912 a
-  // sample.
-  EXPECT_EQ(shorter(128 * 784, 64 * 912), Exchange::kGather);
-  EXPECT_EQ(shorter(128 * 784, 1024 * 912), Exchange::kSum);
+TEST(Exchange, TakesTheCheaperOne) {
+  // Of one row the sums save next to nothing, and only bytes count.
+  EXPECT_EQ(cheaper(70, 140, 1), Exchange::kSum);
+  EXPECT_EQ(cheaper(70, 139, 1), Exchange::kGather);
+  // 160 rows: the sums of 50 numbers save as much time as 100 numbers on their way.
+  EXPECT_EQ(cheaper(50, 0, 160), Exchange::kSum);
+  EXPECT_EQ(cheaper(50, 0, 158), Exchange::kGather);
+  EXPECT_EQ(cheaper(0, 1000, 160), Exchange::kGather) << "there are no sums that would do";
+  // The autoencoder's last layer: D is 784 x 128 numbers, E and U = Xhat 912 a sample.
+  constexpr std::int64_t kDirection = 784 * 128;
+  EXPECT_EQ(cheaper(kDirection, std::int64_t{64} * 912, 64), Exchange::kGather);
+  EXPECT_EQ(cheaper(kDirection, std::int64_t{1024} * 912, 1024), Exchange::kSum);
+  // Its first layer, the inputs of which all ranks have, with second moments.
+  constexpr std::int64_t kMoments = 784 * 784;
+  EXPECT_EQ(cheaper(kDirection + kMoments, std::int64_t{1024} * 128, 1024), Exchange::kSum);
 }
 
 // Contract: what the launchers set.

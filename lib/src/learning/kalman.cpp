@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "learning/kalman_equilibrium.h"
+#include "learning/kalman_gain.h"
 #include "nn/bias_unit.h"
 
 namespace pcxx::learning {
@@ -32,45 +33,92 @@ std::vector<double> rank_shares(const nn::NetworkImpl& network) {
   return shares;
 }
 
-// Step and rank-B narrowing of one layer: W += left^T right, Q -= share right^T right.
-struct Gain {
-  at::Tensor left;   // [.., B, n_l]
-  at::Tensor right;  // [.., B, n]
-};
-
-// P = Xhat Q, c, g of the layer.
-Gain gain_of_one(const at::Tensor& p, const at::Tensor& certainty, const at::Tensor& signal) {
-  const auto root = certainty.sqrt().unsqueeze(-1);
-  const auto inverse = at::where(root.gt(0), root.reciprocal(), at::zeros_like(root));
-  return {signal * inverse, p * root};
-}
-
-// The same for a batch. With C = diag(c), (K + 1/C - diag(s))^-1 = C^1/2 N^-1 C^1/2 for
-// N = I + C^1/2 (K - diag(s)) C^1/2, of which a layer that no sample reaches (c = 0) is no special
-// case.
-Gain gain_of_batch(const at::Tensor& p, const at::Tensor& xhat, const at::Tensor& certainty,
-                   const at::Tensor& signal) {
-  auto gain = gain_of_one(p, certainty, signal);
-  const auto root = certainty.sqrt().unsqueeze(-1);
-  auto system = nn::product(p, xhat.mT());
-  system.mul_(root).mul_(root.mT());
-  // Identical samples whose noise rounds away would leave it singular.
-  const double ridge = xhat.scalar_type() == at::kDouble ? 1e-14 : 1e-6;
-  system.diagonal(0, -2, -1).fill_(1 + ridge * static_cast<double>(xhat.size(-2)));
-  const auto factor = std::get<0>(at::linalg_cholesky_ex(system));
-  const auto one = at::eye(system.size(-1), system.options()).expand_as(system);
-  const auto inverse = at::linalg_solve_triangular(factor, one, /*upper=*/false);
-  return {nn::product(inverse, gain.left), nn::product(inverse, gain.right)};
-}
-
 void narrow_(at::Tensor& covariance, const at::Tensor& right, double share) {
   nn::product_out(covariance, right.mT(), right, -share, 1);
 }
 
-// Linear change of the predictions by the steps, [.., B, n_L].
-at::Tensor predicted_change(const nn::NetworkImpl& network, const nn::Feedforward& pass,
-                            const std::vector<at::Tensor>& activity,
-                            const std::vector<Gain>& gains) {
+// A batch of which this process has a slice: its pass and residual, the number of all samples.
+struct SharedBatch {
+  const nn::NetworkImpl& network;
+  const nn::Feedforward& pass;
+  const at::Tensor& residual;
+  Peers& peers;
+  std::int64_t samples;
+
+  bool is_one() const { return samples == 1; }
+
+  // Sums over all samples and units of values [.., b, n] of this process's samples.
+  Peers::Tensors sums(Peers::Tensors values) const {
+    for (auto& value : values) value = value.sum({-2, -1});
+    return peers.sums(std::move(values));
+  }
+  at::Tensor mean_of_outputs(const at::Tensor& sum) const {
+    return sum / static_cast<double>(samples * residual.size(-1));
+  }
+};
+
+// The slice at its equilibrium.
+struct Settled {
+  std::vector<at::Tensor> activity;      // Xhat of each layer, with its bias unit
+  at::Tensor value;                      // v
+  std::vector<KalmanEvidence> evidence;  // of each layer, of all samples
+};
+
+// g, c and s of each layer, one after the other.
+Peers::Tensors told_by(const KalmanEquilibrium& equilibrium, const KalmanInput& input) {
+  const auto shares = rank_shares(input.network);
+  Peers::Tensors told;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const auto& signal = equilibrium.signals[i];
+    const auto rank = shares[i] * static_cast<double>(signal.size(-1));
+    told.push_back(signal);
+    told.push_back((equilibrium.traces[i] / rank).clamp_min_(0).unsqueeze(-1));
+    told.push_back(input.leverages[i].unsqueeze(-1));
+  }
+  return told;
+}
+
+// Each layer's columns of K = Xhat Q Xhat^T that belong to the slice, as rows: it is symmetric.
+Peers::Tensors grams_of(const Peers::Tensors& spreads, const std::vector<at::Tensor>& activity) {
+  Peers::Tensors grams;
+  for (std::size_t i = 0; i < spreads.size(); ++i) {
+    grams.push_back(nn::product(spreads[i], activity[i].mT()).mT());
+  }
+  return grams;
+}
+
+Settled settled(const SharedBatch& batch, const std::vector<at::Tensor>& covariances,
+                const at::Tensor& noise) {
+  const auto& network = batch.network;
+  KalmanInput input{network, batch.pass, batch.residual, {}, noise};
+  Settled result;
+  Peers::Tensors spreads;  // P = Xhat Q
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    const auto xhat = nn::with_bias_unit(batch.pass.activities[l - 1], network.layer(l).bias);
+    spreads.push_back(nn::product(xhat, covariances[l - 1]));
+    input.leverages.push_back((spreads.back() * xhat).sum(-1).clamp_min_(0));
+    result.activity.push_back(xhat);
+  }
+  // Each message is under way while what comes next is computed.
+  const auto all_spreads = batch.peers.rows(spreads);
+  const auto equilibrium = settle(input);
+  const auto all_told = batch.peers.rows(told_by(equilibrium, input));
+  spreads = all_spreads();
+  Peers::Tensors grams(spreads.size());
+  if (!batch.is_one()) grams = batch.peers.rows(grams_of(spreads, result.activity))();
+  const auto told = all_told();
+  for (std::size_t i = 0; i < spreads.size(); ++i) {
+    const auto gram = batch.is_one() ? at::Tensor() : grams[i].mT();
+    result.evidence.push_back({spreads[i], told[3 * i], told[3 * i + 1], told[3 * i + 2], gram});
+  }
+  result.value = equilibrium.value;
+  return result;
+}
+
+// Linear change of the predictions by the steps, [.., b, n_L].
+at::Tensor predicted_change(const SharedBatch& batch, const std::vector<at::Tensor>& activity,
+                            const std::vector<KalmanGain>& gains) {
+  const auto& network = batch.network;
   at::Tensor change;
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto& layer = network.layer(l);
@@ -78,7 +126,7 @@ at::Tensor predicted_change(const nn::NetworkImpl& network, const nn::Feedforwar
     // Xhat dW^T with the B x B product first.
     auto moved = nn::product(nn::product(activity[l - 1], gain.right.mT()), gain.left);
     if (change.defined()) moved.add_(nn::forward_product(change, layer.weight));
-    nn::multiply_slope_(moved, pass.outputs[l], layer.options.activation());
+    nn::multiply_slope_(moved, batch.pass.outputs[l], layer.options.activation());
     if (change.defined() && layer.options.residual()) moved.add_(change);
     change = moved;
   }
@@ -86,9 +134,9 @@ at::Tensor predicted_change(const nn::NetworkImpl& network, const nn::Feedforwar
 }
 
 // Actual change of the predictions by the steps.
-at::Tensor actual_change(const nn::NetworkImpl& network, const nn::Feedforward& pass,
-                         const std::vector<Gain>& gains) {
-  auto x = pass.activities.front();
+at::Tensor actual_change(const SharedBatch& batch, const std::vector<KalmanGain>& gains) {
+  const auto& network = batch.network;
+  auto x = batch.pass.activities.front();
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto& layer = network.layer(l);
     const auto& gain = gains[l - 1];
@@ -98,12 +146,13 @@ at::Tensor actual_change(const nn::NetworkImpl& network, const nn::Feedforward& 
     nn::activate_(z, layer.options.activation());
     x = layer.options.residual() ? x + z : z;
   }
-  return x - pass.prediction();
+  return x - batch.pass.prediction();
 }
 
 // All steps, and the change d that they predict, times clip(<r, d> / <d, d>, 0, 1).
-at::Tensor shorten_(std::vector<Gain>& gains, at::Tensor& change, const at::Tensor& residual) {
-  const auto fit = (residual * change).sum({-2, -1}) / change.square().sum({-2, -1});
+at::Tensor shorten_(std::vector<KalmanGain>& gains, at::Tensor& change, const SharedBatch& batch) {
+  const auto found = batch.sums({batch.residual * change, change.square()});
+  const auto fit = found[0] / found[1];
   const auto scale = at::where(fit.isnan(), at::ones_like(fit), fit.clamp(0, 1));
   const auto factor = scale.unsqueeze(-1).unsqueeze(-1);
   for (auto& gain : gains) gain.left = gain.left * factor;
@@ -112,7 +161,7 @@ at::Tensor shorten_(std::vector<Gain>& gains, at::Tensor& change, const at::Tens
 }
 
 Step step_of(const nn::NetworkImpl& network, const nn::Feedforward& pass,
-             const std::vector<Gain>& gains) {
+             const std::vector<KalmanGain>& gains) {
   Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = std::nullopt};
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto& layer = network.layer(l);
@@ -165,10 +214,10 @@ double KalmanPredictiveCoding::newest() const {
   return std::max(1 / static_cast<double>(batches_), 1 - kDecay);
 }
 
-void KalmanPredictiveCoding::observe(const at::Tensor& residual) {
-  const auto mean = residual.square().mean({-2, -1});
+void KalmanPredictiveCoding::observe(const at::Tensor& mean_square) {
   ++batches_;
-  mean_square_ = mean_square_.defined() ? at::lerp(mean_square_, mean, newest()) : mean;
+  mean_square_ =
+      mean_square_.defined() ? at::lerp(mean_square_, mean_square, newest()) : mean_square;
   if (options_.rho > 0) {
     noise_ = mean_square_ * options_.rho;
   } else if (!noise_.defined()) {
@@ -176,59 +225,52 @@ void KalmanPredictiveCoding::observe(const at::Tensor& residual) {
   }
 }
 
-void KalmanPredictiveCoding::learn_noise(const at::Tensor& residual, const at::Tensor& change,
-                                         const at::Tensor& actual) {
-  const auto found = (residual * (residual - change) + (actual - change).square()).mean({-2, -1});
+void KalmanPredictiveCoding::learn_noise(const at::Tensor& found) {
   noise_ = at::maximum(at::lerp(noise_, found, newest()), mean_square_ * kLeastNoise);
 }
 
 Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch& batch) {
-  const at::NoGradGuard no_grad;
-  TORCH_CHECK(network.is_dense(), "kpc trains Dense layers only");
   TORCH_CHECK(batch.samples == batch.input.size(-2),
               "kpc needs the samples of a batch, not a compressed one");
-  const auto pass = nn::feedforward(network, batch.input);
-  const auto residual = network.enter(batch.target, network.out_features()) - pass.prediction();
-  start(network);
-  observe(residual);
+  NoPeers all;
+  return shared_factors(network, batch, all);
+}
 
-  const auto layers = network.size();
-  KalmanInput input{network, pass, residual, {}, noise_};
-  std::vector<at::Tensor> activity;
-  std::vector<at::Tensor> spread;  // P = Xhat Q
-  for (std::size_t l = 1; l <= layers; ++l) {
-    activity.push_back(nn::with_bias_unit(pass.activities[l - 1], network.layer(l).bias));
-    spread.push_back(nn::product(activity.back(), covariances_[l - 1]));
-    input.leverages.push_back((spread.back() * activity.back()).sum(-1).clamp_min_(0));
-  }
-  const auto equilibrium = settle(input);
+Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
+                                            const data::Batch& slice, Peers& peers) {
+  const at::NoGradGuard no_grad;
+  TORCH_CHECK(network.is_dense(), "kpc trains Dense layers only");
+  const auto pass = nn::feedforward(network, slice.input);
+  const auto residual = network.enter(slice.target, network.out_features()) - pass.prediction();
+  const SharedBatch batch{network, pass, residual, peers, slice.samples};
+  start(network);
+  observe(batch.mean_of_outputs(batch.sums({residual.square()}).front()));
+  report_ = {};
+  report_.noise = noise_;
+  auto samples = settled(batch, covariances_, noise_);
 
   const auto shares = rank_shares(network);
-  const bool alone = residual.size(-2) == 1;
-  std::vector<Gain> gains;
-  report_ = {};
-  report_.noise = input.noise;
-  for (std::size_t l = 1; l <= layers; ++l) {
-    const auto rank = shares[l - 1] * static_cast<double>(network.layer(l).weight.size(-2));
-    const auto certainty = (equilibrium.traces[l - 1] / rank).clamp_min_(0);
-    const auto& signal = equilibrium.signals[l - 1];
-    gains.push_back(alone ? gain_of_one(spread[l - 1], certainty, signal)
-                          : gain_of_batch(spread[l - 1], activity[l - 1], certainty, signal));
-    narrow_(covariances_[l - 1], gains.back().right, shares[l - 1]);
-    report_.leverages.push_back(input.leverages[l - 1].mean(-1));
-    report_.certainties.push_back((certainty * input.leverages[l - 1]).mean(-1));
+  std::vector<KalmanGain> gains;
+  for (std::size_t i = 0; i < network.size(); ++i) {
+    auto& evidence = samples.evidence[i];
+    gains.push_back(kalman_gain(evidence));
+    narrow_(covariances_[i], gains.back().right, shares[i]);
+    report_.leverages.push_back(evidence.leverage.mean({-2, -1}));
+    report_.certainties.push_back((evidence.certainty * evidence.leverage).mean({-2, -1}));
   }
-  if (alone) {
-    report_.scale = at::ones_like(input.noise);
-    report_.change = residual - equilibrium.value * input.noise.unsqueeze(-1).unsqueeze(-1);
+  if (batch.is_one()) {
+    report_.scale = at::ones_like(noise_);
+    report_.change = residual - samples.value * noise_.unsqueeze(-1).unsqueeze(-1);
   } else {
-    report_.change = predicted_change(network, pass, activity, gains);
-    report_.scale = shorten_(gains, report_.change, residual);
+    report_.change = predicted_change(batch, samples.activity, gains);
+    report_.scale = shorten_(gains, report_.change, batch);
   }
-  const auto actual = actual_change(network, pass, gains);
-  report_.linearity =
-      (report_.change * actual).sum({-2, -1}) / report_.change.square().sum({-2, -1});
-  if (options_.rho == 0) learn_noise(residual, report_.change, actual);
+  const auto& change = report_.change;
+  const auto actual = actual_change(batch, gains);
+  const auto compared = batch.sums({change * actual, change.square(),
+                                    residual * (residual - change) + (actual - change).square()});
+  report_.linearity = compared[0] / compared[1];
+  if (options_.rho == 0) learn_noise(batch.mean_of_outputs(compared[2]));
   return step_of(network, pass, gains);
 }
 

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <pcxx/nn/products.h>
 #include <pcxx/optim/decorrelation.h>
 
@@ -48,27 +49,41 @@ at::Tensor pseudo_inverse_sums(const at::Tensor& learnt, const at::Tensor& c) {
   return at::matmul(learnt, at::linalg_pinv(c, std::optional(0.0), std::optional(cutoff)));
 }
 
+// The same with the eps that the spectrum of C sets.
+at::Tensor of_moments(const at::Tensor& learnt, const at::Tensor& c, std::int64_t samples,
+                      const DecorrelationOptions& options) {
+  const auto eps =
+      spectral_regulariser_of_sum(c, samples, options.regularisation, options.spectrum) *
+      static_cast<double>(samples);
+  return regularised_sums(learnt, c, eps);
+}
+
+// E^T U (Left^T Right / B + eps I)^-1 / B of a batch that is thinner than the layer. With U = Right
+// this is E^T (Right Left^T / B + eps I)^-1 Right / B; otherwise Woodbury gives
+// (U - U Left^T (Right Left^T + B eps I)^-1 Right) / (B eps).
+at::Tensor of_thin_batch(const Factors& f, const at::Tensor& left, const at::Tensor& right,
+                         const at::Tensor& eps) {
+  auto gram = nn::product(right, left.mT());
+  add_to_diagonal_(gram, eps * f.samples);
+  if (f.u.is_same(right)) {
+    // The narrower side is solved for.
+    if (f.e.size(-1) < left.size(-1)) return nn::product(solve(gram.mT(), f.e).mT(), right);
+    return nn::product(f.e.mT(), solve(gram, right));
+  }
+  const auto inner = f.u - at::matmul(at::matmul(f.u, left.mT()), solve(gram, right));
+  return at::matmul(f.e.mT(), inner).div_((eps * f.samples).unsqueeze(-1).unsqueeze(-1));
+}
+
 // D A with A = (Left^T Right / B + eps I)^-1, D = E^T U / B. The factor of Theorem 2 has Left =
 // xhat, Right = u; printed it is the other way round.
 at::Tensor regularised(const Factors& f, const at::Tensor& left, const at::Tensor& right,
-                       const at::Tensor& eps) {
-  const auto rows = left.size(-2);
-  const auto n = left.size(-1);
-  if (rows < n) {
-    // E^T U (Left^T Right / B + eps I)^-1 / B. With U = Right this is
-    // E^T (Right Left^T / B + eps I)^-1 Right / B; otherwise Woodbury gives
-    // (U - U Left^T (Right Left^T + B eps I)^-1 Right) / (B eps).
-    auto gram = nn::product(right, left.mT());
-    add_to_diagonal_(gram, eps * f.samples);
-    if (f.u.is_same(right)) {
-      // The narrower side is solved for.
-      if (f.e.size(-1) < n) return nn::product(solve(gram.mT(), f.e).mT(), right);
-      return nn::product(f.e.mT(), solve(gram, right));
-    }
-    const auto inner = f.u - at::matmul(at::matmul(f.u, left.mT()), solve(gram, right));
-    return at::matmul(f.e.mT(), inner).div_((eps * f.samples).unsqueeze(-1).unsqueeze(-1));
+                       std::int64_t samples, const DecorrelationOptions& options) {
+  if (left.size(-2) >= left.size(-1)) {
+    return of_moments(at::matmul(f.e.mT(), f.u), at::matmul(left.mT(), right), samples, options);
   }
-  return regularised_sums(at::matmul(f.e.mT(), f.u), at::matmul(left.mT(), right), eps * f.samples);
+  const auto eps =
+      spectral_regulariser(left, right, samples, options.regularisation, options.spectrum);
+  return of_thin_batch(f, left, right, eps);
 }
 
 // D (Left^T Right / B)^+ : 1/B cancels.
@@ -97,10 +112,7 @@ at::Tensor direction_of_sums(const learning::LayerFactors& layer,
   const auto moments = without_members(layer.sums[1], broken);
   const auto c = options.as_printed ? moments.mT() : moments;
   if (options.regularisation == 0) return mark_broken(pseudo_inverse_sums(learnt, c), broken);
-  const auto eps =
-      spectral_regulariser_of_sum(c, layer.samples, options.regularisation, options.spectrum) *
-      static_cast<double>(layer.samples);
-  return mark_broken(regularised_sums(learnt, c, eps), broken);
+  return mark_broken(of_moments(learnt, c, layer.samples, options), broken);
 }
 
 at::Tensor direction(const learning::LayerFactors& layer, const DecorrelationOptions& options) {
@@ -123,14 +135,8 @@ at::Tensor direction(const learning::LayerFactors& layer, const DecorrelationOpt
   const auto& left = options.as_printed ? f.u : f.xhat;
   const auto& right = options.as_printed ? f.xhat : f.u;
 
-  at::Tensor d;
-  if (options.regularisation > 0) {
-    const auto eps =
-        spectral_regulariser(left, right, layer.samples, options.regularisation, options.spectrum);
-    d = regularised(f, left, right, eps);
-  } else {
-    d = pseudo_inverse(f, left, right);
-  }
+  const auto d = options.regularisation > 0 ? regularised(f, left, right, layer.samples, options)
+                                            : pseudo_inverse(f, left, right);
   return any_broken ? mark_broken(d, broken) : d;
 }
 

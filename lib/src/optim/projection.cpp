@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <pcxx/nn/products.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/regularisation.h>
@@ -29,19 +30,27 @@ at::Tensor regularised_sums(const at::Tensor& learnt, const at::Tensor& moments,
   return solve_positive(system, learnt.mT()).mT();
 }
 
+// The same from Xhat^T Xhat with the eps that its spectrum sets.
+at::Tensor of_moments(const at::Tensor& learnt, const at::Tensor& moments, std::int64_t samples,
+                      double a) {
+  const auto eps = spectral_regulariser_of_sum(moments, samples, a, Spectrum::kSymmetric) *
+                   static_cast<double>(samples);
+  return regularised_sums(learnt, moments, eps);
+}
+
 // (1/B) E^T Xhat (Xhat^T Xhat / B + eps I)^-1
 at::Tensor regularised(const at::Tensor& e, const at::Tensor& xhat, std::int64_t samples,
                        double a) {
+  if (xhat.size(-2) >= xhat.size(-1)) {
+    return of_moments(at::matmul(e.mT(), xhat), at::matmul(xhat.mT(), xhat), samples, a);
+  }
   const auto eps = spectral_regulariser(xhat, xhat, samples, a, Spectrum::kSymmetric) *
                    static_cast<double>(samples);
-  if (xhat.size(-2) < xhat.size(-1)) {
-    auto gram = nn::product(xhat, xhat.mT());
-    add_to_diagonal_(gram, eps);
-    // The narrower side is solved for.
-    if (e.size(-1) < xhat.size(-1)) return nn::product(solve_positive(gram, e).mT(), xhat);
-    return nn::product(e.mT(), solve_positive(gram, xhat));
-  }
-  return regularised_sums(at::matmul(e.mT(), xhat), at::matmul(xhat.mT(), xhat), eps);
+  auto gram = nn::product(xhat, xhat.mT());
+  add_to_diagonal_(gram, eps);
+  // The narrower side is solved for.
+  if (e.size(-1) < xhat.size(-1)) return nn::product(solve_positive(gram, e).mT(), xhat);
+  return nn::product(e.mT(), solve_positive(gram, xhat));
 }
 
 // E^T (Xhat^T)^+ through the singular value decomposition of Xhat.
@@ -56,10 +65,7 @@ at::Tensor direction_of_sums(const learning::LayerFactors& layer, double regular
   const auto broken = broken_members({layer.sums[0], layer.sums[1]});
   const auto learnt = without_members(layer.sums[0], broken);
   const auto moments = without_members(layer.sums[1], broken);
-  const auto eps =
-      spectral_regulariser_of_sum(moments, layer.samples, regularisation, Spectrum::kSymmetric) *
-      static_cast<double>(layer.samples);
-  return mark_broken(regularised_sums(learnt, moments, eps), broken);
+  return mark_broken(of_moments(learnt, moments, layer.samples, regularisation), broken);
 }
 
 at::Tensor direction(const learning::LayerFactors& layer, double regularisation) {

@@ -41,6 +41,11 @@ void Alone::abort(int code) {
   std::_Exit(code);
 }
 
+Alone& alone() {
+  static Alone process;
+  return process;
+}
+
 std::string broadcast_text(Communicator& ranks, const std::string& text) {
   const auto size = at::full({1}, static_cast<std::int64_t>(text.size()), at::kLong);
   ranks.broadcast(size);

@@ -6,6 +6,9 @@
 #include <numeric>
 #include <optional>
 
+#include "parallel/messages.h"
+#include "parallel/rank_peers.h"
+
 namespace pcxx::parallel {
 
 namespace {
@@ -32,14 +35,17 @@ bool is_just(const LayerFactors& layer, const at::Tensor& input) {
   return same(layer.presynaptic) && same(layer.feedforward);
 }
 
+LayerFactors without_rows(LayerFactors layer) {
+  const bool same = layer.presynaptic.is_same(layer.feedforward);
+  layer.error = narrow_samples(layer.error, 0);
+  layer.presynaptic = narrow_samples(layer.presynaptic, 0);
+  layer.feedforward = same ? layer.presynaptic : narrow_samples(layer.feedforward, 0);
+  return layer;
+}
+
 // What a rank without samples makes of one that is not its own.
 void empty_(Step& step) {
-  for (auto& layer : step.layers) {
-    const bool same = layer.presynaptic.is_same(layer.feedforward);
-    layer.error = narrow_samples(layer.error, 0);
-    layer.presynaptic = narrow_samples(layer.presynaptic, 0);
-    layer.feedforward = same ? layer.presynaptic : narrow_samples(layer.feedforward, 0);
-  }
+  for (auto& layer : step.layers) layer = without_rows(layer);
   for (auto& own : step.own) {
     for (auto& direction : own.directions) {
       if (direction.defined()) direction = at::zeros_like(direction);
@@ -71,33 +77,6 @@ LocalStep local_step(learning::LearningRule& rule, const nn::NetworkImpl& networ
 
 // ---- Messages -----------------------------------------------------------------------------------
 
-// Several tensors in one message, each rank's sum.
-class PendingSums {
- public:
-  PendingSums(Communicator& ranks, std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {
-    std::vector<at::Tensor> flat;
-    for (const auto& tensor : tensors_) flat.push_back(tensor.reshape({-1}));
-    message_ = at::cat(flat);
-    pending_ = ranks.start_sum(message_);
-  }
-
-  std::vector<at::Tensor> wait() {
-    pending_->wait();
-    std::vector<at::Tensor> sums;
-    std::int64_t place = 0;
-    for (const auto& tensor : tensors_) {
-      sums.push_back(message_.narrow(0, place, tensor.numel()).view(tensor.sizes()));
-      place += tensor.numel();
-    }
-    return sums;
-  }
-
- private:
-  std::vector<at::Tensor> tensors_;
-  at::Tensor message_;
-  std::unique_ptr<Pending> pending_;
-};
-
 // The columns of E, U and Xhat that are sent: no more of U and Xhat than is not known.
 std::vector<at::Tensor> columns_of(const LayerFactors& layer, const at::Tensor& known) {
   if (known.defined()) return {layer.error};
@@ -105,28 +84,23 @@ std::vector<at::Tensor> columns_of(const LayerFactors& layer, const at::Tensor& 
   return {layer.error, layer.presynaptic, layer.feedforward};
 }
 
-// The factors of all samples in one message; `known` stands for U and Xhat where it is defined.
+// The factors of all samples; `known` stands for U and Xhat where it is defined.
 class PendingFactors {
  public:
   PendingFactors(Communicator& ranks, const LayerFactors& layer, at::Tensor known,
                  std::int64_t samples)
-      : known_(std::move(known)) {
-    const auto columns = columns_of(layer, known_);
-    for (const auto& column : columns) widths_.push_back(column.size(-1));
-    rows_.emplace(ranks, at::cat(columns, -1), samples);
-  }
+      : known_(std::move(known)), columns_(ranks, columns_of(layer, known_), samples) {}
 
   void wait(LayerFactors& layer) {
-    const auto columns = rows_->wait().split_with_sizes(widths_, -1);
-    layer.error = columns[0].contiguous();
-    layer.presynaptic = known_.defined() ? known_ : columns[1].contiguous();
-    layer.feedforward = columns.size() < 3 ? layer.presynaptic : columns[2].contiguous();
+    auto columns = columns_.wait();
+    layer.error = columns[0];
+    layer.presynaptic = known_.defined() ? known_ : columns[1];
+    layer.feedforward = columns.size() < 3 ? layer.presynaptic : columns[2];
   }
 
  private:
   at::Tensor known_;
-  std::vector<std::int64_t> widths_;
-  std::optional<PendingRows> rows_;
+  PendingColumns columns_;
 };
 
 std::int64_t numbers(const std::vector<at::Tensor>& tensors) {
@@ -146,9 +120,9 @@ class PendingLayer {
  public:
   PendingLayer(Communicator& ranks, const LayerFactors& layer, const at::Tensor& known,
                const optim::Rescaling& rescaling, std::int64_t rows) {
-    auto sums = rescaling.sums(layer);
-    if (shorter(numbers(sums), rows * numbers_a_sample(layer, known)) == Exchange::kSum) {
-      sums_.emplace(ranks, std::move(sums));
+    const auto summed = numbers(rescaling.sums(without_rows(layer)));  // which costs no products
+    if (cheaper(summed, rows * numbers_a_sample(layer, known), rows) == Exchange::kSum) {
+      sums_.emplace(ranks, rescaling.sums(layer));
     } else {
       factors_.emplace(ranks, layer, known, rows);
     }
@@ -192,15 +166,27 @@ void gather(Communicator& ranks, inference::Report& report, std::int64_t samples
   }
 }
 
-}  // namespace
+// By a rule that weighs samples against each other. Where there is not one for each rank, every
+// rank takes them all.
+Step step_together(learning::LearningRule& rule, const nn::NetworkImpl& network,
+                   const data::Batch& batch, Communicator& ranks) {
+  const auto rows = batch.input.size(-2);
+  TORCH_CHECK(batch.samples == rows, rule.name(),
+              " needs the samples of a batch, not a compressed one");
+  if (rows >= ranks.size()) {
+    RankPeers peers(ranks, rows);
+    return rule.shared_factors(network, slice(batch, ranks), peers);
+  }
+  auto step = rule.factors(network, batch);
+  const auto [first, count] = slice_of(rows, ranks.rank(), ranks.size());
+  step.prediction = step.prediction.narrow(-2, first, count);
+  return step;
+}
 
-Step shared_step(learning::LearningRule& rule, const nn::NetworkImpl& network,
-                 const data::Batch& batch, const optim::Rescaling& rescaling, Communicator& ranks) {
-  if (ranks.size() == 1) return rule.factors(network, batch);
-  TORCH_CHECK(
-      rule.name() != "kpc",
-      "kpc weighs the samples of a batch against each other, and cannot share it between ranks");
-  const at::NoGradGuard no_grad;
+// Factors of slices, put together.
+Step step_of_slices(learning::LearningRule& rule, const nn::NetworkImpl& network,
+                    const data::Batch& batch, const optim::Rescaling& rescaling,
+                    Communicator& ranks) {
   // As the network takes it, so that a slice of it is what the rule keeps of the inputs.
   const data::Batch entered{network.enter(batch.input, network.in_features()), batch.target,
                             batch.samples};
@@ -215,6 +201,25 @@ Step shared_step(learning::LearningRule& rule, const nn::NetworkImpl& network,
   if (step.report) gather(ranks, *step.report, rows);
   for (std::size_t i = 0; i < pending.size(); ++i) pending[i].wait(step.layers[i]);
   return step;
+}
+
+}  // namespace
+
+Step shared_step(learning::LearningRule& rule, const nn::NetworkImpl& network,
+                 const data::Batch& batch, const optim::Rescaling& rescaling, Communicator& ranks) {
+  if (ranks.size() == 1) return rule.factors(network, batch);
+  const at::NoGradGuard no_grad;
+  switch (rule.sharing()) {
+    case learning::Sharing::kSlices:
+      return step_of_slices(rule, network, batch, rescaling, ranks);
+    case learning::Sharing::kTogether:
+      return step_together(rule, network, batch, ranks);
+    case learning::Sharing::kNever:
+      break;
+  }
+  TORCH_CHECK(
+      false, rule.name(),
+      " weighs the samples of a batch against each other, and cannot share it between ranks");
 }
 
 }  // namespace pcxx::parallel

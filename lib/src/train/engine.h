@@ -1,6 +1,7 @@
 #pragma once
 
 #include <c10/core/Device.h>
+#include <pcxx/parallel/communicator.h>
 #include <pcxx/train/config.h>
 #include <pcxx/train/work.h>
 
@@ -29,9 +30,10 @@ struct SweepMember {
 inline constexpr const char* kDiagnostic = "diagnostic.";
 
 /// Tensors of nn, learning and optim: any network and device. Members are of one model, and of one
-/// rate unless the optimizer is plain SGD.
+/// rate unless the optimizer is plain SGD. Of every batch each rank takes its slice; all make the
+/// same part.
 Part train_tensors(const std::vector<SweepMember>& members, const std::vector<std::string>& measure,
-                   at::Device device, JobContext& job);
+                   at::Device device, parallel::Communicator& ranks, JobContext& job);
 
 /// ensemble::run. Members are of models with the same `lane_key`.
 Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobContext& job);

@@ -253,6 +253,12 @@ std::unique_ptr<learning::LearningRule> make_rule(const Config& config) {
   return std::make_unique<learning::PredictiveCoding>(make_inference(config));
 }
 
+void check_sharing(const learning::LearningRule& rule, const parallel::Communicator& ranks) {
+  if (ranks.size() == 1 || rule.sharing() != learning::Sharing::kNever) return;
+  user_error("rule = '{}' weighs the samples of a batch against each other, and trains on one rank",
+             rule.name());
+}
+
 std::unique_ptr<optim::Rescaling> make_rescaling(const Config& config) {
   if (const auto* own = rescalings().find(config.text("rescaling"))) return (*own)(config);
   optim::RescalingOptions options;

@@ -404,11 +404,7 @@ ImageSweep::ImageSweep(Run& run, const ImageTask& task)
 // What makes a model impossible is said before anything is trained.
 void ImageSweep::prepare(const Config& model) {
   task_.check(model, sets_);
-  if (run_.ranks().size() > 1 && is_kalman(model)) {
-    user_error(
-        "rule = 'kpc' weighs the samples of a batch against each other, and trains on one rank");
-  }
-  make_rule(model);
+  check_sharing(*make_rule(model), run_.ranks());
   make_rescaling(model);
   auto network = draw_network(model, 0, at::kCPU);
   if (run_.load_path()) load_network(network, *run_.load_path());

@@ -22,18 +22,19 @@ bool contains(const std::vector<std::string>& list, std::string_view name) {
 }
 
 // What makes a model impossible is said before anything is trained.
-void check(const Config& model) {
+void check(const Config& model, const parallel::Communicator& ranks) {
   network_options(model);
-  make_rule(model);
+  check_sharing(*make_rule(model), ranks);
   make_rescaling(model);
 }
 
 // Why the model stays with tensors; empty when it trains in lanes.
 std::string tensor_reason(const Config& model, const std::vector<std::string>& measure,
-                          at::Device device) {
+                          at::Device device, const parallel::Communicator& ranks) {
   const auto& engine = model.has("engine") ? model.text("engine") : "auto";
-  if (engine == "tensor") return "engine = 'tensor'";
-  auto reason = no_lanes(model, measure, device);
+  auto reason = ranks.size() > 1 ? fmt::format("{} ranks share each batch", ranks.size()) : "";
+  if (reason.empty() && engine == "tensor") return "engine = 'tensor'";
+  if (reason.empty()) reason = no_lanes(model, measure, device);
   if (engine == "lanes" && !reason.empty()) {
     user_error("engine = 'lanes' cannot train {}: {}", model_name(model), reason);
   }
@@ -123,13 +124,13 @@ class SweepPlan::Builder {
 };
 
 SweepPlan::SweepPlan(std::vector<Config> models, std::vector<std::string> measure,
-                     at::Device device)
-    : models_(std::move(models)), measure_(std::move(measure)), device_(device) {
+                     at::Device device, parallel::Communicator& ranks)
+    : models_(std::move(models)), measure_(std::move(measure)), device_(device), ranks_(ranks) {
   TORCH_CHECK(!models_.empty(), "a sweep needs a model");
   seeds_ = models_.front().integers("seeds");
   for (const auto& model : models_) {
-    check(model);
-    reasons_.push_back(tensor_reason(model, measure_, device));
+    check(model, ranks);
+    reasons_.push_back(tensor_reason(model, measure_, device, ranks));
   }
   Builder(*this).build();
 }
@@ -152,7 +153,7 @@ Part SweepPlan::run(const Job& job, JobContext& context) const {
     members.push_back({&model, model.reals("learning_rate")[member.rate], seeds_[member.seed]});
   }
   return job.lanes ? train_lanes(members, contains(measure_, "target_alignment"), context)
-                   : train_tensors(members, measure_, device_, context);
+                   : train_tensors(members, measure_, device_, ranks_, context);
 }
 
 std::string SweepPlan::name(const Job& job) const {

@@ -8,6 +8,8 @@
 #include <pcxx/optim/factory.h>
 #include <pcxx/optim/member_sgd.h>
 #include <pcxx/optim/rescaled.h>
+#include <pcxx/parallel/shared_step.h>
+#include <pcxx/parallel/slice.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/sweep.h>
 #include <pcxx/train/training_state.h>
@@ -17,6 +19,7 @@
 
 #include "train/engine.h"
 #include "train/registry.h"
+#include "train/saved_run.h"
 
 namespace pcxx::train {
 namespace {
@@ -56,8 +59,9 @@ data::Batch held_out_batch(const std::vector<data::LinearTeacher>& teachers) {
 class TensorEnsemble {
  public:
   TensorEnsemble(const std::vector<SweepMember>& members, const std::vector<std::string>& measure,
-                 at::Device device)
+                 at::Device device, parallel::Communicator& ranks)
       : model_(*members.front().model),
+        ranks_(ranks),
         error_metric_(train::error_metric(model_)),
         aligned_(contains(measure, "target_alignment")),
         reported_(contains(measure, "inference")),
@@ -111,6 +115,7 @@ class TensorEnsemble {
       }
     }
     for (auto& [name, values] : part_) values = values.cpu();
+    check_same_weights(ranks_, weights_of(network_));
     return part_;
   }
 
@@ -149,9 +154,10 @@ class TensorEnsemble {
   }
 
   void update(const data::Batch& batch, JobContext& job) {
-    const auto factors = rule_->factors(*network_, batch);
-    if (factors.report) report(*factors.report, job);
-    optimizer_.write_gradients(factors);
+    const auto step =
+        parallel::shared_step(*rule_, *network_, batch, optimizer_.rescaling(), ranks_);
+    if (step.report) report(*step.report, job);
+    optimizer_.write_gradients(step);
     if (aligned_) record_alignment("target_alignment", batch);
     if (aligned_held_out_) record_alignment("held_out_alignment", *aligned_held_out_);
     optimizer_.inner().step();
@@ -204,9 +210,19 @@ class TensorEnsemble {
 
   at::Tensor error(const data::Batch& batch) const {
     if (error_metric_ == "map_error") return metrics::map_error(*network_, map_);
-    const auto& samples = held_out_ ? *held_out_ : batch;
-    const auto prediction = nn::feedforward(*network_, samples.input).prediction();
-    return (samples.target - prediction).square().mean({-2, -1});
+    return mean_squared_error(held_out_ ? *held_out_ : batch);
+  }
+
+  // Each rank takes its slice of the samples.
+  at::Tensor mean_squared_error(const data::Batch& samples) const {
+    const auto mine = parallel::slice(samples, ranks_);
+    auto sum = at::zeros({members_}, samples.target.options());
+    if (mine.input.size(-2) > 0) {
+      const auto prediction = nn::feedforward(*network_, mine.input).prediction();
+      sum = (mine.target - prediction).square().sum({-2, -1});
+    }
+    ranks_.start_sum(sum)->wait();
+    return sum / static_cast<double>(samples.target.size(-2) * samples.target.size(-1));
   }
 
   // Measurements of a run end where it diverges.
@@ -226,6 +242,7 @@ class TensorEnsemble {
   }
 
   const Config& model_;
+  parallel::Communicator& ranks_;
   std::string error_metric_;
   bool aligned_;
   bool reported_;
@@ -250,9 +267,9 @@ class TensorEnsemble {
 }  // namespace
 
 Part train_tensors(const std::vector<SweepMember>& members, const std::vector<std::string>& measure,
-                   at::Device device, JobContext& job) {
+                   at::Device device, parallel::Communicator& ranks, JobContext& job) {
   const at::NoGradGuard no_grad;
-  return TensorEnsemble(members, measure, device).train(job);
+  return TensorEnsemble(members, measure, device, ranks).train(job);
 }
 
 // As many as share the second-level cache well, but no fewer than one.

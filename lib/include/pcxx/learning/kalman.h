@@ -22,7 +22,8 @@ struct KalmanOptions {
 ///   certainties  of layer l: mean of c_l s_l, the part of that variance which the batch took away
 ///   noise        R
 ///   scale        what all steps were shortened by: 1 where the samples' do not overshoot together
-///   change       predicted linear change d of the predictions, [B, n_L] or [R, B, n_L]
+///   change       predicted linear change d of the predictions, [B, n_L] or [R, B, n_L]; of the
+///                samples that this process has, where several share the batch
 ///   linearity    <d, a> / <d, d>, a the actual change: 1 where the network is as linear as the
 ///                rule takes it to be
 struct KalmanReport {
@@ -63,7 +64,9 @@ struct KalmanReport {
 ///
 /// Works in networks of Dense layers, and in ensembles of them. Costs O(n^2) a sample and layer
 /// and, where the output is wider than the layer below, a solve of that layer's width a sample.
-/// Throws c10::Error for other layers and for a compressed batch, which has no samples.
+/// Where several processes share a batch, each settles its slice; of a layer they exchange Xhat Q,
+/// g, c, s and the rows of Xhat Q Xhat^T, and all make the same M. Throws c10::Error for other
+/// layers and for a compressed batch, which has no samples.
 class KalmanPredictiveCoding final : public LearningRule {
  public:
   explicit KalmanPredictiveCoding(KalmanOptions options = {});
@@ -71,6 +74,10 @@ class KalmanPredictiveCoding final : public LearningRule {
   /// The updates of all layers, in `Step::own`: rescalings leave them alone.
   Step factors(const nn::NetworkImpl& network, const data::Batch& batch) override;
   std::string_view name() const override { return "kpc"; }
+
+  Sharing sharing() const override { return Sharing::kTogether; }
+  Step shared_factors(const nn::NetworkImpl& network, const data::Batch& slice,
+                      Peers& peers) override;
 
   /// The measurements of the last batch's report, means over members.
   std::map<std::string, double> diagnostics() const override;
@@ -88,8 +95,8 @@ class KalmanPredictiveCoding final : public LearningRule {
   void start(const nn::NetworkImpl& network);
   /// What the newest batch counts in a running mean.
   double newest() const;
-  void observe(const at::Tensor& residual);
-  void learn_noise(const at::Tensor& residual, const at::Tensor& change, const at::Tensor& actual);
+  void observe(const at::Tensor& mean_square);
+  void learn_noise(const at::Tensor& found);
 
   KalmanOptions options_;
   std::vector<at::Tensor> covariances_;

@@ -2,6 +2,7 @@
 
 #include <pcxx/data/batch.h>
 #include <pcxx/learning/factors.h>
+#include <pcxx/learning/peers.h>
 #include <pcxx/nn/network.h>
 
 #include <map>
@@ -16,6 +17,13 @@ class OutputArchive;
 
 namespace pcxx::learning {
 
+/// How several processes may share the batches of a rule (parallel/shared_step.h).
+enum class Sharing {
+  kSlices,    ///< it treats each sample by itself: each process takes `factors` of its slice
+  kTogether,  ///< it weighs samples against each other, and can in `shared_factors`
+  kNever,     ///< it weighs samples against each other
+};
+
 /// A learning rule turns a batch into each layer's update. Rules differ only here; nothing
 /// downstream knows which one runs.
 class LearningRule {
@@ -27,6 +35,15 @@ class LearningRule {
   virtual Step factors(const nn::NetworkImpl& network, const data::Batch& batch) = 0;
 
   virtual std::string_view name() const = 0;
+
+  virtual Sharing sharing() const { return Sharing::kSlices; }
+
+  /// For Sharing::kTogether: the step of the whole batch, to which `slice` is this process's part,
+  /// one sample or more; `slice.samples` counts all. The rule's memory and the step must be the
+  /// same to the last bit on all processes, but for `Step::prediction`, of the slice alone. Others
+  /// throw c10::Error.
+  virtual Step shared_factors(const nn::NetworkImpl& network, const data::Batch& slice,
+                              Peers& peers);
 
   /// Numbers worth a look after training, by name. Most rules have none.
   virtual std::map<std::string, double> diagnostics() const { return {}; }

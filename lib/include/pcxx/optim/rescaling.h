@@ -37,10 +37,11 @@ class Rescaling {
 
   /// Sums over the samples of one layer from which `directions` can tell as much as from all its
   /// factors. Several processes that share a batch (parallel/shared_step.h) add up each one's, and
-  /// give them back as `LayerFactors::sums`, wherever that is the shorter message. Empty, as for
+  /// give them back as `LayerFactors::sums`, wherever that takes less time. Empty, as for
   /// any rescaling that does not say otherwise: it always gets the factors of all samples.
   ///
-  /// `layer.samples` counts all samples of the batch, and may exceed the rows that are at hand.
+  /// `layer.samples` counts all samples of the batch, and may exceed the rows that are at hand; of
+  /// none of them, the sums are zeros of the same sizes, which say how long a message would be.
   virtual std::vector<at::Tensor> sums(const learning::LayerFactors& layer) const;
 
   /// Makes `.grad` of every weight and bias the negative direction; frozen ones (requires_grad

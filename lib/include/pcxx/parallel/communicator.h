@@ -66,6 +66,9 @@ class Alone final : public Communicator {
   [[noreturn]] void abort(int code) override;
 };
 
+/// One for all who have no other.
+Alone& alone();
+
 /// A text of rank 0 for all.
 std::string broadcast_text(Communicator& ranks, const std::string& text);
 

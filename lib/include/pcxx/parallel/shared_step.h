@@ -16,14 +16,14 @@ namespace pcxx::parallel {
 ///   optimizer.step(step);
 ///
 /// Of a layer either the rescaling's sums over the samples are added up (optim/rescaling.h), or
-/// where these are more bytes, as in a batch that is thinner than the layer, the factors are
-/// gathered, but for the inputs, which all ranks have. Messages of one layer are under way while
-/// those of the next are computed. The report covers all samples; `prediction` only those of this
-/// rank's slice.
+/// where that takes longer (parallel/exchange.h), as in a batch that is thinner than the layer, the
+/// factors are gathered, but for the inputs, which all ranks have. Messages of one layer are under
+/// way while those of the next are computed. The report covers all samples; `prediction` only those
+/// of this rank's slice.
 ///
 /// `batch` is the whole batch, the same on every rank; it may have fewer samples than there are
-/// ranks. The rule must treat each sample by itself: KalmanPredictiveCoding is refused
-/// (c10::Error).
+/// ranks. A rule that weighs samples against each other exchanges what it needs by itself, or is
+/// refused, with c10::Error (learning/rule.h, `Sharing`).
 learning::Step shared_step(learning::LearningRule& rule, const nn::NetworkImpl& network,
                            const data::Batch& batch, const optim::Rescaling& rescaling,
                            Communicator& ranks);

@@ -9,6 +9,7 @@
 #include <pcxx/nn/network.h>
 #include <pcxx/optim/factory.h>
 #include <pcxx/optim/rescaled.h>
+#include <pcxx/parallel/communicator.h>
 #include <pcxx/train/config.h>
 
 #include <memory>
@@ -47,6 +48,9 @@ std::shared_ptr<const inference::Inference> make_inference(const Config& config)
 
 /// rule and inference.
 std::unique_ptr<learning::LearningRule> make_rule(const Config& config);
+
+/// Throws UserError where there are several ranks and the rule can share no batch among them.
+void check_sharing(const learning::LearningRule& rule, const parallel::Communicator& ranks);
 
 /// rescaling and its options.
 std::unique_ptr<optim::Rescaling> make_rescaling(const Config& config);

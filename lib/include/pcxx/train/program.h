@@ -25,7 +25,7 @@ struct Program {
   Schema schema;
   bool loads = false;            ///< has --load
   bool works = false;            ///< calls Run::work: has --resume, --shard and --merge
-  bool ranks = false;            ///< trains one network on several ranks of MPI (parallel/)
+  bool ranks = false;            ///< trains each network on several ranks of MPI (parallel/)
   bool curves = false;           ///< records metrics over steps: has --tensorboard
   std::string plot_script = {};  ///< of plots/, without .py; empty: no figure
   std::string progress = {};     ///< stands before its progress, where it is one of many runs

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include <pcxx/parallel/communicator.h>
 #include <pcxx/train/config.h>
 #include <pcxx/train/work.h>
 
@@ -50,14 +51,16 @@ std::string error_metric(const Config& model);
 /// Networks that differ only in rate, seed, initialisation, condition number, regularisation or
 /// noise train side by side where the engine `lanes` can train them (ensemble/ensemble.h); on
 /// `tensor` those of one model do. A job is a few of them, all seeds of a rate before the next;
-/// what the jobs are depends on the models alone.
+/// what the jobs are depends on the models alone. Ranks share the batches of one job after the
+/// other, on `tensor`.
 class SweepPlan {
  public:
   /// Throws UserError where a model is impossible, or where engine = "lanes" cannot train one.
   ///
   /// models   one rule, rescaling, task and shape each, the same seeds
   /// measure  metrics to record at every step, beside the error metric
-  SweepPlan(std::vector<Config> models, std::vector<std::string> measure, at::Device device);
+  SweepPlan(std::vector<Config> models, std::vector<std::string> measure, at::Device device,
+            parallel::Communicator& ranks = parallel::alone());
 
   const std::vector<Config>& models() const { return models_; }
   /// Of which the plan must outlive the last job.
@@ -94,6 +97,7 @@ class SweepPlan {
   std::vector<Config> models_;
   std::vector<std::string> measure_;
   at::Device device_;
+  parallel::Communicator& ranks_;
   std::vector<std::int64_t> seeds_;
   std::vector<std::string> reasons_;  // why a model stays with tensors; empty for lanes
   std::vector<Job> jobs_;
