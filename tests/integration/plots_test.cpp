@@ -229,6 +229,7 @@ TEST(Rivals, AreComparedAtTheirBestRates) {
   const std::string header =
       "rule,rescaling,architecture,init,hidden_layers,width,condition_number,batch_size,"
       "learning_rate,targets,steps,dtype,seed,step,metric,value\n";
+  for (const std::string name : {"a", "b"}) fs::create_directories(out / name);
   const auto row = [](const std::string& rule, const std::string& rate, int seed, int step,
                       const std::string& value) {
     return rule + ",none,relu,lecun,,,0,2," + rate + ",,2,float32," + std::to_string(seed) + "," +
