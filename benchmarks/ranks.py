@@ -3,13 +3,14 @@
 
     benchmarks/ranks.py                       # the 784-wide autoencoder, global batch 1024
     benchmarks/ranks.py --ranks 1 2 --rate 1  # as root: ranks in network namespaces, 1 Gbit/s
+    benchmarks/ranks.py --rate 1 --latency 0.5    # and half a millisecond each way
 
 A run of few steps is taken from one of many, so that loading does not count; runs of all numbers of
 ranks alternate, and each number's best counts. Beside the time stands the processor time of all ranks
 together, which on a busy machine says more: half of it, were nothing else running, is what a step of
 two ranks takes. --rate puts each rank into a namespace of its own,
 joined by virtual Ethernet of that many Gbit/s (token bucket), and reads the bytes that really went
-over it.
+over it; --latency delays what is sent (delayed_links.py, which takes some of the processors' time).
 """
 
 import argparse
@@ -19,6 +20,7 @@ import pathlib
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -36,30 +38,50 @@ def arguments():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--rate", type=float, help="Gbit/s between namespaces")
+    parser.add_argument("--latency", type=float, default=0, help="milliseconds each way, with --rate")
     return parser.parse_args()
 
 
 class Network:
-    """Namespaces pcxx0, pcxx1, ... on one bridge, each with a rate limit on what it sends."""
+    """Namespaces pcxx0, pcxx1, ..., joined by a bridge or by links that take time, each with a rate
+    limit on what it sends."""
 
-    def __init__(self, size, gbit):
+    def __init__(self, size, gbit, latency):
         self.size = size
+        self.relay = None
         hosts = "127.0.0.1 localhost\n" + "".join(f"10.77.0.{i + 1} pcxx{i}\n" for i in range(size))
-        self.run("ip", "link", "add", "pcxxbr", "type", "bridge")
-        self.run("ip", "link", "set", "pcxxbr", "up")
         for i in range(size):
-            space, inside, outside = f"pcxx{i}", f"pcxxi{i}", f"pcxxo{i}"
-            self.run("ip", "netns", "add", space)
-            etc = pathlib.Path("/etc/netns", space)  # what the namespace has in place of /etc/hosts
+            self.run("ip", "netns", "add", f"pcxx{i}")
+            etc = pathlib.Path(f"/etc/netns/pcxx{i}")  # what the namespace has in place of /etc/hosts
             etc.mkdir(parents=True, exist_ok=True)
             (etc / "hosts").write_text(hosts)
-            self.run("ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", space)
-            self.run("ip", "link", "set", outside, "master", "pcxxbr", "up")
-            self.inside(i, "ip", "addr", "add", f"10.77.0.{i + 1}/24", "dev", inside)
-            self.inside(i, "ip", "link", "set", inside, "up")
+        if latency:
+            self.join_by_relay(latency)
+        else:
+            self.join_by_bridge()
+        for i in range(size):
+            self.inside(i, "ip", "addr", "add", f"10.77.0.{i + 1}/24", "dev", f"pcxx{i}")
+            self.inside(i, "ip", "link", "set", f"pcxx{i}", "up")
             self.inside(i, "ip", "link", "set", "lo", "up")
-            self.inside(i, "tc", "qdisc", "add", "dev", inside, "root", "tbf", "rate", f"{gbit}gbit",
+            self.inside(i, "tc", "qdisc", "add", "dev", f"pcxx{i}", "root", "tbf", "rate", f"{gbit}gbit",
                         "burst", "256k", "latency", "50ms")
+
+    def join_by_bridge(self):
+        self.run("ip", "link", "add", "pcxxbr", "type", "bridge")
+        self.run("ip", "link", "set", "pcxxbr", "up")
+        for i in range(self.size):
+            self.run("ip", "link", "add", f"pcxxo{i}", "type", "veth", "peer", "name", f"pcxx{i}",
+                     "netns", f"pcxx{i}")
+            self.run("ip", "link", "set", f"pcxxo{i}", "master", "pcxxbr", "up")
+
+    def join_by_relay(self, latency):
+        names = [f"pcxx{i}" for i in range(self.size)]
+        self.relay = subprocess.Popen([sys.executable, ROOT / "benchmarks/delayed_links.py", str(latency),
+                                       *names], stdout=subprocess.PIPE, text=True)
+        if self.relay.stdout.readline() != "ready\n":
+            sys.exit("ranks.py: there are no delayed links")
+        for i in range(self.size):  # fewer frames: each costs the relay the same
+            self.inside(i, "ip", "link", "set", f"pcxx{i}", "mtu", "9000")
 
     @staticmethod
     def run(*words):
@@ -69,14 +91,16 @@ class Network:
         return self.run("ip", "netns", "exec", f"pcxx{i}", *words)
 
     def sent(self, i):
-        link = json.loads(self.inside(i, "ip", "-j", "-s", "link", "show", f"pcxxi{i}"))[0]
+        link = json.loads(self.inside(i, "ip", "-j", "-s", "link", "show", f"pcxx{i}"))[0]
         return link["stats64"]["tx"]["bytes"]
 
     def remove(self):
+        if self.relay:
+            self.relay.kill()
         for i in range(self.size):
             subprocess.run(["ip", "netns", "del", f"pcxx{i}"], check=False)
             shutil.rmtree(f"/etc/netns/pcxx{i}", ignore_errors=True)
-        subprocess.run(["ip", "link", "del", "pcxxbr"], check=False)
+        subprocess.run(["ip", "link", "del", "pcxxbr"], check=False, stderr=subprocess.DEVNULL)
 
 
 def launcher(ranks, network, folder):
@@ -93,7 +117,7 @@ def launcher(ranks, network, folder):
     hosts = ",".join(f"pcxx{i}" for i in range(ranks))
     return ["ip", "netns", "exec", "pcxx0", "unshare", "-u", "sh", "-c",
             "hostname pcxx0; exec \"$@\"", "sh"] + words + [
-        "--host", hosts, "--mca", "plm_rsh_agent", str(agent), "--mca", "btl", "tcp,self",
+        "--host", hosts, "--bind-to", "none", "--mca", "plm_rsh_agent", str(agent), "--mca", "btl", "tcp,self",
         "--mca", "pml", "ob1", "--mca", "btl_tcp_if_include", "10.77.0.0/24",
         "--mca", "oob_tcp_if_include", "10.77.0.0/24", "-x", "OMP_NUM_THREADS"]
 
@@ -145,7 +169,7 @@ def measure(options, network, folder):
 
 def main():
     options = arguments()
-    network = Network(max(options.ranks), options.rate) if options.rate else None
+    network = Network(max(options.ranks), options.rate, options.latency) if options.rate else None
     try:
         with tempfile.TemporaryDirectory() as folder:
             measure(options, network, pathlib.Path(folder))
