@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Models beside each other, each at its best learning rate for every number of samples: a table, --csv,
-and a figure. Several runs of one task, such as a long one of a few rates, make one table."""
+and a figure. Runs of one task, with other rates or of other lengths, make one table."""
 
 import argparse
 import csv
@@ -85,6 +85,7 @@ def tasks(folders, metric):
     runs = [after_training(read(folder).measured(metric)) for folder in folders]
     shared = set.intersection(*(set(run.identity) for run in runs))
     differ = [c for c in runs[0].identity if c in shared and _differs(runs, c)]
+    differ.sort(key=lambda column: column != "dataset")
     found = {}
     for run in runs:
         for values, rows in run.split(differ):
@@ -104,29 +105,43 @@ def _differs(runs, column):
 
 
 def bests(runs, rising):
-    """A Best of every model and number of samples; the run with most seeds counts."""
+    """A Best of every model and number of samples."""
+    rows = joined(runs)
     found = {}
-    for rows in runs:
-        for model in rows.models():
-            for best in bests_of_model(model, rows.model(model), rising):
-                key = (model, best.samples)
-                if key not in found or len(best.values) > len(found[key].values):
-                    found[key] = best
+    for model in rows.models():
+        for best in bests_of_model(model, rows.model(model), rising):
+            found[model, best.samples] = best
     return found
+
+
+def joined(runs):
+    """The rows of all runs, of the columns that all have."""
+    names = [name for name in runs[0].columns if all(name in run.columns for run in runs)]
+    columns = {name: np.concatenate([run[name] for run in runs]) for name in names}
+    return records.Records(columns)
 
 
 def bests_of_model(model, rows, rising):
     for step in rows.distinct("step"):
         at_step = rows.where(step=step)
-        rates, values = at_step.over_seeds("learning_rate")
-        seeds = np.unique(at_step["seed"])
-        means = values.mean(axis=1)
-        means = np.where(np.isfinite(means), means, -np.inf if rising else np.inf)
-        k = int(np.argmax(means) if rising else np.argmin(means))
-        if np.isfinite(means[k]):
+        by_rate = {rate: by_seed(at_step.where(learning_rate=rate)) for rate in rates_of(at_step)}
+        finite = {rate: v for rate, v in by_rate.items() if np.isfinite(list(v.values())).all()}
+        if finite:
+            choose = max if rising else min
+            rate = choose(finite, key=lambda rate: np.mean(list(finite[rate].values())))
             samples = int(step * at_step["batch_size"][0])
-            by_seed = dict(zip(seeds.tolist(), values[k].tolist()))
-            yield Best(model, samples, len(rates), float(rates[k]), by_seed)
+            yield Best(model, samples, len(by_rate), rate, finite[rate])
+
+
+def rates_of(rows):
+    """The rates that were tried from most seeds: others are not to be compared with them."""
+    rates = rows.distinct("learning_rate")
+    seeds = [len(by_seed(rows.where(learning_rate=rate))) for rate in rates]
+    return [rate for rate, count in zip(rates, seeds) if count == max(seeds)]
+
+
+def by_seed(rows):
+    return dict(zip(rows["seed"].tolist(), rows["value"].tolist()))
 
 
 def difference(best, other):
@@ -204,14 +219,15 @@ def draw(found, metric):
     across = min(3, len(found))
     down = -(-len(found) // across)
     fig = style.figure(1.0 + 2.5 * down)
-    axes = fig.subplots(down, across, squeeze=False).flat
+    axes = list(fig.subplots(down, across, squeeze=False).flat)
     for ax, (task, entries) in zip(axes, found.items()):
         draw_task(ax, entries, metric)
         ax.set_title(style.describe(dict(task)))
-    for ax in list(axes)[len(found):]:
+    for ax in axes[len(found) :]:
         ax.set_axis_off()
     counts = [len(best.values) for entries in found.values() for best in entries.values()]
-    seeds = f"{min(counts)} to {max(counts)} seeds" if min(counts) < max(counts) else f"{counts[0]} seeds"
+    low, high = min(counts), max(counts)
+    seeds = f"{low} to {high} seeds" if low < high else f"{high} seeds"
     models = [model for entries in found.values() for model, _ in entries]
     style.legend(fig, models, NOTE.format(seeds=seeds))
     return fig
@@ -227,7 +243,8 @@ def parse_reference(text):
 
 def act(arguments):
     rising = arguments.metric in RISING
-    found = {task: bests(runs, rising) for task, runs in tasks(arguments.run, arguments.metric).items()}
+    runs_of = tasks(arguments.run, arguments.metric)
+    found = {task: bests(runs, rising) for task, runs in runs_of.items()}
     rows = list(table(found, parse_reference(arguments.reference)))
     if not rows:
         raise FigureError(f"every model has diverged at every rate of {arguments.run[0]}")

@@ -342,6 +342,8 @@ TEXTS = {
     "teacher": "teacher",
     "relu_teacher": "ReLU teacher",
     "independent": "independent targets",
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
 }
 
 
