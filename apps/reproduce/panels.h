@@ -38,6 +38,9 @@ bool finished(const Panel& panel, const Setting& setting);
 /// Throws UserError where a config or an assignment is wrong, before anything is run.
 void check(const std::vector<Panel>& panels, const Setting& setting);
 
+/// Throws UserError where the images of a panel are not there.
+void check_images(const std::vector<Panel>& panels, const Setting& setting);
+
 /// Runs what is not finished; what was interrupted before goes on where it was left. Of a shard,
 /// its jobs of every panel, and of the panels that are no jobs every so many: what it leaves, a run
 /// without a shard puts together.

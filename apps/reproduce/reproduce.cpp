@@ -215,6 +215,7 @@ int reproduce(const CommandLine& line) {
     list(figures, line.setting);
     return 0;
   }
+  check_images(panels, line.setting);
   switch (run_panels(panels, line.setting)) {
     case Ending::kInterrupted:
       return 130;

@@ -167,7 +167,7 @@ Faults faults_of_words(const std::string& command) {
     const auto fault = [&](const std::string& what) { faults.push_back(command + ": " + what); };
     if (!names_something(word)) fault("there is no " + word);
     if (word.find('/') != std::string::npos && !word.starts_with(kBin) &&
-        fs::is_regular_file(kSource / word)) {
+        !word.ends_with(".toml") && fs::is_regular_file(kSource / word)) {
       script = read_file(kSource / word);
     }
     if (word.starts_with("-DPCXX_") &&
