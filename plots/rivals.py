@@ -144,6 +144,13 @@ def by_seed(rows):
     return dict(zip(rows["seed"].tolist(), rows["value"].tolist()))
 
 
+def only(entries, samples):
+    kept = {key: best for key, best in entries.items() if best.samples in samples}
+    if not kept:
+        raise FigureError(f"nothing was measured after {samples[0]} samples")
+    return kept
+
+
 def difference(best, other):
     """Mean of best - other over the seeds that both have, and its standard error."""
     seeds = sorted(best.values.keys() & other.values.keys())
@@ -245,6 +252,8 @@ def act(arguments):
     rising = arguments.metric in RISING
     runs_of = tasks(arguments.run, arguments.metric)
     found = {task: bests(runs, rising) for task, runs in runs_of.items()}
+    if arguments.samples:
+        found = {task: only(entries, arguments.samples) for task, entries in found.items()}
     rows = list(table(found, parse_reference(arguments.reference)))
     if not rows:
         raise FigureError(f"every model has diverged at every rate of {arguments.run[0]}")
@@ -259,6 +268,7 @@ def main(argv=None):
     parser.add_argument("--metric", default="test_accuracy", help="default %(default)s")
     parser.add_argument("--reference", default="kpc", metavar="RULE[,RESCALING]",
                         help="model that the others are paired with, by seed (default %(default)s)")
+    parser.add_argument("--samples", type=int, nargs="+", help="only after these numbers of samples")
     parser.add_argument("--csv", help="the table")
     parser.add_argument("--out", required=True, help="picture: .png, .pdf or .svg")
     arguments = parser.parse_args(argv)
