@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 
@@ -356,17 +357,15 @@ void compare(const std::string& folder, std::int64_t seeds) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const auto seeds = argc == 3 ? std::atoi(argv[2]) : 0;
+int main(int argc, char** argv) try {
+  const auto seeds = argc == 3 ? std::strtoll(argv[2], nullptr, 10) : 0;
   if (seeds < 2) {
     fmt::print(stderr, "usage: kalman_ablations_benchmark DATA_FOLDER SEEDS, 2 seeds or more\n");
     return 2;
   }
   at::set_num_threads(1);
-  try {
-    compare(argv[1], seeds);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "kalman_ablations_benchmark: {}\n", error.what());
-    return 2;
-  }
+  compare(argv[1], seeds);
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "kalman_ablations_benchmark: %s\n", error.what());
+  return 2;
 }
