@@ -65,14 +65,22 @@ class Best:
 # ---- reading
 
 
-def read(folder):
-    """The records of a run; the data set, where it has one, is one more column."""
-    found = records.read([folder])
+def read(folder, metric):
+    """The records of a run after its first update, and its config."""
     path = Path(folder) / "config.toml"
     config = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    columns = dict(found.columns)
-    if "dataset" in config:
-        columns["dataset"] = np.full(len(found), config["dataset"], dtype=object)
+    return after_training(records.read([folder]).measured(metric)), config
+
+
+def with_columns(run, config, names):
+    """The records with these columns; what the run did not vary is in its config."""
+    columns = dict(run.columns)
+    for name in names:
+        if name not in columns and isinstance(config.get(name), (int, float, str)):
+            value = config[name]
+            text = str(value).lower() if isinstance(value, bool) else value
+            dtype = object if isinstance(text, str) else float
+            columns[name] = np.full(len(run), text, dtype=dtype)
     return records.Records(columns)
 
 
@@ -82,7 +90,9 @@ def after_training(rows):
 
 def tasks(folders, metric):
     """{what tells the task apart: rows of each run}"""
-    runs = [after_training(read(folder).measured(metric)) for folder in folders]
+    found = [read(folder, metric) for folder in folders]
+    names = {"dataset"}.union(*(run.identity for run, _ in found))
+    runs = [with_columns(run, config, sorted(names)) for run, config in found]
     shared = set.intersection(*(set(run.identity) for run in runs))
     differ = [c for c in runs[0].identity if c in shared and _differs(runs, c)]
     differ.sort(key=lambda column: column != "dataset")
