@@ -98,6 +98,17 @@ class Ranks : public ::testing::Test {
     return test::largest_difference(read_file(a / "metrics.csv"), read_file(b / "metrics.csv"));
   }
 
+  void expect_like_one_process(const Words& train, const std::vector<int>& sizes,
+                               double tolerance) {
+    ASSERT_EQ(run(train + Words{"--out", "alone"}), 0);
+    for (const int ranks : sizes) {
+      ASSERT_EQ(run(on_ranks(ranks, train + Words{"--out", "ranks"})), 0);
+      EXPECT_LT(difference("alone", "ranks"), tolerance) << ranks << " ranks, " << train.back();
+      fs::remove_all("ranks");
+    }
+    fs::remove_all("alone");
+  }
+
   test::TemporaryFolder folder_;
   test::CurrentFolder current_{folder_.path()};
   test::Variable python_{"PCXX_PYTHON", "/nonexistent"};
@@ -143,13 +154,7 @@ TEST_F(Ranks, LearnWithKalmanLikeOneProcess) {
                                          "--set", "test_every=1",
                                          "--set", "measure=[kalman,held_out_alignment]",
                                          "--set", std::string("batch_size=") + batch_size};
-    ASSERT_EQ(run(train + Words{"--out", "alone"}), 0);
-    for (const int ranks : {2, 4}) {
-      ASSERT_EQ(run(on_ranks(ranks, train + Words{"--out", "ranks"})), 0);
-      EXPECT_LT(difference("alone", "ranks"), 1e-10) << ranks << " ranks, B = " << batch_size;
-      fs::remove_all("ranks");
-    }
-    fs::remove_all("alone");
+    expect_like_one_process(train, {2, 4}, 1e-10);
   }
 }
 
@@ -187,13 +192,7 @@ TEST_F(Ranks, TrainEnsemblesLikeOneProcess) {
       Words{"--set", "rule=bp", "--set", "targets=independent", "--set", "batch_size=2", "--set",
             "optimizer=adam"}};
   for (const auto& task : tasks) {
-    ASSERT_EQ(run(common + task + Words{"--out", "alone"}), 0);
-    for (const int ranks : {2, 3}) {
-      ASSERT_EQ(run(on_ranks(ranks, common + task + Words{"--out", "ranks"})), 0);
-      EXPECT_LT(difference("alone", "ranks"), 1e-9) << ranks << " ranks, " << task.back();
-      fs::remove_all("ranks");
-    }
-    fs::remove_all("alone");
+    expect_like_one_process(common + task, {2, 3}, 1e-9);
   }
 }
 
