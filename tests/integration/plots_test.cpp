@@ -265,6 +265,29 @@ TEST(Rivals, AreComparedAtTheirBestRates) {
             "pc,none,sgd,6,1,1,1,0.95,0,,\n");
   EXPECT_NE(read_file(picture).find("training samples"), std::string::npos);
 
+  // What one run varies and the other has in its config alone: three tasks.
+  auto with_noise = header;
+  with_noise.insert(with_noise.find(",step,metric"), ",noise");
+  std::string noisy;
+  for (const std::string noise : {"0.1", "0.2"}) {
+    auto text_of_row = row("bp", "1", 0, 2, "0.5");
+    noisy += text_of_row.insert(text_of_row.find(",2,test"), "," + noise);
+  }
+  write_file(out / "b/metrics.csv", with_noise + noisy);
+  write_file(out / "a/config.toml", "dataset = \"mnist\"\nnoise = 0.0\n");
+  ASSERT_EQ(run({interpreter, script, (out / "a").string(), (out / "b").string(), "--samples", "4",
+                 "--csv", table, "--out", picture},
+                text),
+            0)
+      << text;
+  EXPECT_EQ(read_file(table),
+            "noise,rule,rescaling,optimizer,samples,rates,learning_rate,seeds,mean,sd,difference,"
+            "difference_error\n"
+            "0,bp,none,sgd,4,2,1,2,0.7,0.14,,\n"
+            "0,pc,none,sgd,4,2,0.1,2,0.85,0.071,,\n"
+            "0.1,bp,none,sgd,4,1,1,1,0.5,0,,\n"
+            "0.2,bp,none,sgd,4,1,1,1,0.5,0,,\n");
+
   EXPECT_EQ(
       run({interpreter, script, (out / "a").string(), "--metric", "loss", "--out", picture}, text),
       2);
