@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Models beside each other, each at its best learning rate for every number of samples: a table, --csv,
-and a figure. Runs of one task, with other rates or of other lengths, make one table."""
+and a figure. Runs of one task, with other rates or of other lengths, make one table. A table that was kept
+stands for its runs; what the runs beside it measured after the same number of samples replaces its rows."""
 
 import argparse
 import csv
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -43,23 +44,19 @@ class Best:
     """One model after a number of samples.
 
     rates, rate   how many rates were tried, and the best of them
-    values        by seed
+    difference    from the reference: mean over the seeds that both have, and its standard error
+    values        by seed; none of a kept table's
     """
 
     model: tuple
     samples: int
     rates: int
     rate: float
-    values: dict
-
-    @property
-    def mean(self):
-        return float(np.mean(list(self.values.values())))
-
-    @property
-    def sd(self):
-        values = list(self.values.values())
-        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    seeds: int
+    mean: float
+    sd: float
+    difference: tuple | None = None
+    values: dict = field(default_factory=dict)
 
 
 # ---- reading
@@ -111,16 +108,72 @@ def _differs(runs, column):
     return len(values) > 1 and (alone or any(column in run.varied(LONGER) for run in runs))
 
 
+# ---- a kept table
+
+
+def kept(path):
+    """{task: its Bests} of a table that --csv left."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not set(FIELDS) <= rows[0].keys():
+        raise FigureError(f"{path} is no table of this program: it has not the columns {', '.join(FIELDS)}")
+    names = [name for name in rows[0] if name not in FIELDS]
+    found = {}
+    for line, row in enumerate(rows, start=2):
+        try:
+            best = best_of_row(row)
+            task = tuple((name, number_or_text(row[name])) for name in names)
+        except (TypeError, ValueError) as error:
+            raise FigureError(f"{path}:{line}: {error}") from None
+        found.setdefault(task, {})[best.model, best.samples] = best
+    return found
+
+
+def best_of_row(row):
+    variant = "" if row["optimizer"] == "sgd" else "+" + row["optimizer"]
+    best = Best(
+        (row["rule"], row["rescaling"] + variant),
+        int(row["samples"]),
+        int(row["rates"]),
+        float(row["learning_rate"]),
+        int(row["seeds"]),
+        float(row["mean"]),
+        float(row["sd"]),
+    )
+    if row["difference"]:
+        best.difference = float(row["difference"]), float(row["difference_error"])
+    return best
+
+
+def number_or_text(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def replace(entries, newer):
+    """The newer entries, and of the others those after other numbers of samples."""
+    samples = {samples for _, samples in newer}
+    older = {key: best for key, best in entries.items() if key[1] not in samples}
+    entries.clear()
+    entries |= older | newer
+
+
 # ---- the best of each model
 
 
-def bests(runs, rising):
+def bests(runs, rising, reference):
     """A Best of every model and number of samples."""
     rows = joined(runs)
     found = {}
     for model in rows.models():
         for best in bests_of_model(model, rows.model(model), rising):
             found[model, best.samples] = best
+    for (model, samples), best in found.items():
+        other = found.get((reference, samples))
+        if other and model != reference:
+            best.difference = difference(best, other)
     return found
 
 
@@ -140,7 +193,13 @@ def bests_of_model(model, rows, rising):
             choose = max if rising else min
             rate = choose(finite, key=lambda rate: np.mean(list(finite[rate].values())))
             samples = int(step * at_step["batch_size"][0])
-            yield Best(model, samples, len(by_rate), rate, finite[rate])
+            values = finite[rate]
+            mean, sd = moments(list(values.values()))
+            yield Best(model, samples, len(by_rate), rate, len(values), mean, sd, values=values)
+
+
+def moments(values):
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def rates_of(rows):
@@ -173,9 +232,8 @@ def difference(best, other):
 # ---- what is written
 
 
-def table(found, reference):
-    """Rows of FIELDS by task; the difference is from `reference`, paired by seed, with its standard
-    error."""
+def table(found):
+    """Rows of FIELDS by task."""
     for task, entries in found.items():
         order = style.in_order([model for model, _ in entries])
         for model, samples in sorted(entries, key=lambda key: (key[1], order.index(key[0]))):
@@ -188,14 +246,13 @@ def table(found, reference):
                 "samples": samples,
                 "rates": best.rates,
                 "learning_rate": f"{best.rate:.3g}",
-                "seeds": len(best.values),
+                "seeds": best.seeds,
                 "mean": f"{best.mean:.5g}",
                 "sd": f"{best.sd:.2g}",
             }
-            other = entries.get((reference, samples))
-            pair = other and model != reference and difference(best, other)
-            if pair:
-                row |= {"difference": f"{pair[0]:.3g}", "difference_error": f"{pair[1]:.2g}"}
+            if best.difference:
+                mean, error = best.difference
+                row |= {"difference": f"{mean:.3g}", "difference_error": f"{error:.2g}"}
             yield row
 
 
@@ -242,7 +299,7 @@ def draw(found, metric):
         ax.set_title(style.describe(dict(task)))
     for ax in axes[len(found) :]:
         ax.set_axis_off()
-    counts = [len(best.values) for entries in found.values() for best in entries.values()]
+    counts = [best.seeds for entries in found.values() for best in entries.values()]
     low, high = min(counts), max(counts)
     seeds = f"{low} to {high} seeds" if low < high else f"{high} seeds"
     models = [model for entries in found.values() for model, _ in entries]
@@ -258,13 +315,35 @@ def parse_reference(text):
     return rule, rescaling or "none"
 
 
+def measured(arguments):
+    """Bests of all runs and kept tables, by task."""
+    tables = [name for name in arguments.run if name.endswith(".csv")]
+    runs = [name for name in arguments.run if name not in tables]
+    found = {}
+    for name in tables:
+        for task, entries in kept(Path(name)).items():
+            replace(found.setdefault(task, {}), entries)
+    reference = parse_reference(arguments.reference)
+    of_runs = tasks(runs, arguments.metric) if runs else {}
+    for task, rows in of_runs.items():
+        if found and names_of(task) != names_of(next(iter(found))):
+            raise FigureError(
+                f"the table's tasks differ in {names_of(next(iter(found)))}, the runs' in {names_of(task)}"
+            )
+        entries = bests(rows, arguments.metric in RISING, reference)
+        replace(found.setdefault(task, {}), entries)
+    return found
+
+
+def names_of(task):
+    return ", ".join(name for name, _ in task) or "nothing"
+
+
 def act(arguments):
-    rising = arguments.metric in RISING
-    runs_of = tasks(arguments.run, arguments.metric)
-    found = {task: bests(runs, rising) for task, runs in runs_of.items()}
+    found = measured(arguments)
     if arguments.samples:
         found = {task: only(entries, arguments.samples) for task, entries in found.items()}
-    rows = list(table(found, parse_reference(arguments.reference)))
+    rows = list(table(found))
     if not rows:
         raise FigureError(f"every model has diverged at every rate of {arguments.run[0]}")
     if arguments.csv:
@@ -274,7 +353,7 @@ def act(arguments):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="+", help="run folder, with metrics.csv")
+    parser.add_argument("run", nargs="+", help="run folder, with metrics.csv, or table.csv of --csv")
     parser.add_argument("--metric", default="test_accuracy", help="default %(default)s")
     parser.add_argument("--reference", default="kpc", metavar="RULE[,RESCALING]",
                         help="model that the others are paired with, by seed (default %(default)s)")

@@ -265,6 +265,24 @@ TEST(Rivals, AreComparedAtTheirBestRates) {
             "pc,none,sgd,6,1,1,1,0.95,0,,\n");
   EXPECT_NE(read_file(picture).find("training samples"), std::string::npos);
 
+  // The kept table stands for the runs; where a run beside it has as many samples, the run counts.
+  const auto longer = (out / "longer.csv").string();
+  write_file(out / "b/metrics.csv", header + row("pc", "3", 0, 3, "0.97"));
+  ASSERT_EQ(run({interpreter, script, table, (out / "b").string(), "--csv", longer, "--out", picture},
+                text),
+            0)
+      << text;
+  EXPECT_EQ(read_file(longer),
+            "rule,rescaling,optimizer,samples,rates,learning_rate,seeds,mean,sd,difference,"
+            "difference_error\n"
+            "bp,none,sgd,2,2,0.1,2,0.6,0.14,,\n"
+            "bp,none,sgd,4,2,1,2,0.7,0.14,-0.15,0.05\n"
+            "pc,none,sgd,4,2,0.1,2,0.85,0.071,,\n"
+            "pc,none,sgd,6,1,3,1,0.97,0,,\n");
+  write_file(out / "bad.csv", "rule,samples\nbp,3\n");
+  EXPECT_EQ(run({interpreter, script, (out / "bad.csv").string(), "--out", picture}, text), 2);
+  EXPECT_NE(text.find("bad.csv is no table of this program"), std::string::npos) << text;
+
   // What one run varies and the other has in its config alone: three tasks.
   auto with_noise = header;
   with_noise.insert(with_noise.find(",step,metric"), ",noise");
