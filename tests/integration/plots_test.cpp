@@ -268,9 +268,10 @@ TEST(Rivals, AreComparedAtTheirBestRates) {
   // The kept table stands for the runs; where a run beside it has as many samples, the run counts.
   const auto longer = (out / "longer.csv").string();
   write_file(out / "b/metrics.csv", header + row("pc", "3", 0, 3, "0.97"));
-  ASSERT_EQ(run({interpreter, script, table, (out / "b").string(), "--csv", longer, "--out", picture},
-                text),
-            0)
+  ASSERT_EQ(
+      run({interpreter, script, table, (out / "b").string(), "--csv", longer, "--out", picture},
+          text),
+      0)
       << text;
   EXPECT_EQ(read_file(longer),
             "rule,rescaling,optimizer,samples,rates,learning_rate,seeds,mean,sd,difference,"

@@ -329,16 +329,17 @@ TEST(Kalman, NoiseIsWhatTheStepsLeave) {
   }
 }
 
-// Oracle: one way to settle is the other's.
+// Oracle: one way to settle is the other's, of fewer samples than are worked on at a time and more.
 TEST(Kalman, SettlesAlikeAtTheOutputAndBelow) {
   for (const auto output : {Activation::kIdentity, Activation::kSigmoid}) {
     for (const auto hidden : {Activation::kReLU, Activation::kTanh, Activation::kIdentity}) {
-      auto options = nn::mlp({7, 6, 6, 3, 5, 9}, hidden, output);
+      auto options = nn::mlp({7, 6, 6, 3, 20, 30}, hidden, output);
       options.layers()[1].residual(true);
-      for (const bool ensemble : {false, true}) {
+      for (const auto& [ensemble, batch_size] :
+           {std::pair{false, 4}, {true, 4}, {false, 37}, {true, 37}}) {
         const auto network = random_network(ensemble ? options.ensemble(2) : options);
-        SCOPED_TRACE(c10::str(network));
-        const auto batch = random_batch(*network, 4);
+        SCOPED_TRACE(c10::str(network, " of ", batch_size));
+        const auto batch = random_batch(*network, batch_size);
         const auto pass = nn::feedforward(*network, batch.input);
         KalmanInput input{
             *network,

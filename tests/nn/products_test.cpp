@@ -95,8 +95,6 @@ TEST_P(Products, WriteTheirResultAlone) {
   EXPECT_EQ(whole.isnan().sum().item<std::int64_t>(), 20 * 60 - 13 * 37);
 }
 
-// Oracle: its three parts, one after the other; one sample (of W's tiles a whole number, and not)
-// and several.
 // Oracle: LibTorch's matmul in float64, and the invariant that an element and its mirror image are
 // the same bits.
 TEST_P(Products, OfAMatrixWithItselfAreSymmetric) {
@@ -108,6 +106,12 @@ TEST_P(Products, OfAMatrixWithItselfAreSymmetric) {
       EXPECT_LT(relative_difference(found.to(at::kDouble), at::matmul(exact, exact.mT())),
                 tolerance(dtype()));
       EXPECT_TRUE(at::equal(found, found.mT()));
+      if (a.dim() > 3) continue;
+      const auto before = random({m, m}, dtype());
+      auto out = (before + before.mT()).expand_as(found).clone();
+      const auto sum = out.to(at::kDouble) * 0.5 - 2 * at::matmul(exact, exact.mT());
+      gram_out(out, a, -2, 0.5);
+      EXPECT_LT(relative_difference(out.to(at::kDouble), sum), tolerance(dtype()));
     }
   }
 }
@@ -120,6 +124,8 @@ TEST_P(Products, WithDimensionsInFront) {
   EXPECT_LT(relative_difference(product(a, b).to(at::kDouble), expected), tolerance(dtype()));
 }
 
+// Oracle: its three parts, one after the other; one sample (of W's tiles a whole number, and not)
+// and several.
 TEST_P(Products, OfAnOutputLayerThereAndBack) {
   const auto limit = tolerance(dtype());
   for (const std::int64_t n : {5, 32, 47}) {

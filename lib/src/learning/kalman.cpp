@@ -34,7 +34,7 @@ std::vector<double> rank_shares(const nn::NetworkImpl& network) {
 }
 
 void narrow_(at::Tensor& covariance, const at::Tensor& right, double share) {
-  nn::product_out(covariance, right.mT(), right, -share, 1);
+  nn::gram_out(covariance, right.mT(), -share, 1);
 }
 
 // A batch of which this process has a slice: its pass and residual, the number of all samples.

@@ -5,23 +5,16 @@
 #include <algorithm>
 
 #include "learning/kalman_equilibrium.h"
+#include "learning/kalman_information.h"
 #include "learning/kalman_posterior.h"
 
 namespace pcxx::learning {
 namespace {
 
 // Samples whose matrices are worked on together, so that they stay in the processor's cache.
-constexpr std::int64_t kChunk = 8;
-
-// Rows `which` [.., B, a] of a matrix [n, k] or [R, n, k], by sample: [.., B, a, k].
-at::Tensor rows(const at::Tensor& matrix, at::Tensor which) {
-  if (matrix.dim() == 3) {
-    const auto first = at::arange(matrix.size(0), which.options()).mul_(matrix.size(1));
-    which = which + first.unsqueeze(-1).unsqueeze(-1);
-  }
-  const auto flat = matrix.dim() == 3 ? matrix.flatten(0, 1) : matrix;
-  return flat.index_select(0, which.flatten()).unflatten(0, which.sizes());
-}
+constexpr std::int64_t kChunk = 16;
+// Products are fastest with a multiple of these.
+constexpr std::int64_t kRows = 8;
 
 // The units of each sample that pass something on (f' is not 0), [.., B, a], and others until all
 // samples have as many. All of them, in their order, in a residual layer.
@@ -30,7 +23,8 @@ at::Tensor passing_units(const nn::DenseImpl& layer, const at::Tensor& slope,
   const auto n = output.size(-1);
   if (slope.defined() && !layer.options.residual()) {
     const auto passes = slope.ne(0);
-    const auto most = std::max<std::int64_t>(1, passes.sum(-1).max().item<std::int64_t>());
+    const auto passing = std::max<std::int64_t>(1, passes.sum(-1).max().item<std::int64_t>());
+    const auto most = (passing + kRows - 1) / kRows * kRows;
     if (most < n) {
       const auto order = std::get<1>(passes.sort(/*stable=*/true, -1, /*descending=*/true));
       return order.narrow(-1, 0, most);
@@ -67,11 +61,10 @@ class BelowOutput {
     const auto diagonal = at::addcmul(noise, input_.leverages[last_].unsqueeze(-1), squared);
     const auto weights = squared / diagonal;  // of the outputs in V^T F D^-1 F V
     const auto gamma = covariance();
-    const auto information = nn::gram(rows(transposed_, units_).mul_(weights.sqrt().unsqueeze(-2)));
     const auto scaled = residual / diagonal;
     const auto at_hidden =
         nn::backward_product(f.defined() ? scaled * f : scaled, weight).gather(-1, units_);
-    const auto solved = posterior(information, gamma, at_hidden);
+    const auto solved = posterior(information(transposed_, units_, weights), gamma, at_hidden);
     // J^T S^-1 J and J^T v at the hidden activity.
     const auto left = solved.narrow(-1, 0, gamma.size(-1));
     const auto signal = solved.select(-1, gamma.size(-1));
@@ -167,22 +160,32 @@ class BelowOutput {
   std::vector<at::Tensor> jacobians_;
 };
 
-// Samples begin..end of what is [.., B] or [.., B, n].
-nn::Feedforward samples_of(const nn::Feedforward& pass, std::int64_t begin, std::int64_t count) {
-  nn::Feedforward part;
-  for (const auto& a : pass.activities) part.activities.push_back(a.narrow(-2, begin, count));
-  for (const auto& a : pass.outputs) {
-    part.outputs.push_back(a.defined() ? a.narrow(-2, begin, count) : a);
-  }
-  return part;
+// Samples `which` [.., b] of x [.., B, n].
+at::Tensor samples_of(const at::Tensor& x, const at::Tensor& which) {
+  if (x.dim() == 2) return x.index_select(0, which);
+  return at::take_along_dim(x, which.unsqueeze(-1), -2);
 }
 
 KalmanEquilibrium settle_samples(const KalmanInput& input, const at::Tensor& transposed,
-                                 std::int64_t begin, std::int64_t count) {
-  const auto pass = samples_of(input.pass, begin, count);
-  KalmanInput part{input.network, pass, input.residual.narrow(-2, begin, count), {}, input.noise};
-  for (const auto& s : input.leverages) part.leverages.push_back(s.narrow(-1, begin, count));
+                                 const at::Tensor& which) {
+  nn::Feedforward pass;
+  for (const auto& a : input.pass.outputs) {
+    pass.outputs.push_back(a.defined() ? samples_of(a, which) : a);
+  }
+  KalmanInput part{input.network, pass, samples_of(input.residual, which), {}, input.noise};
+  for (const auto& s : input.leverages) part.leverages.push_back(s.gather(-1, which));
   return BelowOutput(part, transposed).settle();
+}
+
+// Samples of which as many units of the last hidden layer pass something on stand together, [..,
+// B].
+at::Tensor by_passing_units(const KalmanInput& input) {
+  const auto last = input.network.size() - 1;
+  const auto& activation = input.network.layer(last).options.activation();
+  const auto slope = nn::slope(input.pass.outputs[last], activation);
+  const auto passing =
+      slope.defined() ? slope.ne(0).sum(-1) : at::zeros_like(input.leverages[0], at::kLong);
+  return passing.argsort(/*stable=*/true, -1, /*descending=*/true);
 }
 
 KalmanEquilibrium joined(const std::vector<KalmanEquilibrium>& parts) {
@@ -200,6 +203,14 @@ KalmanEquilibrium joined(const std::vector<KalmanEquilibrium>& parts) {
   return whole;
 }
 
+// The samples in the order that they had before by_passing_units.
+void restore(KalmanEquilibrium& whole, const at::Tensor& order) {
+  const auto back = order.argsort(std::int64_t{-1});
+  for (auto& signal : whole.signals) signal = samples_of(signal, back);
+  for (auto& trace : whole.traces) trace = trace.gather(-1, back);
+  whole.value = samples_of(whole.value, back);
+}
+
 }  // namespace
 
 KalmanEquilibrium settle_below_output(const KalmanInput& input) {
@@ -209,16 +220,20 @@ KalmanEquilibrium settle_below_output(const KalmanInput& input) {
   const auto transposed = layer.weight.mT().contiguous();
   const auto count = input.residual.size(-2);
   const auto chunk = input.residual.is_cpu() ? kChunk : count;
+  if (count <= chunk) return BelowOutput(input, transposed).settle();
+  const auto order = by_passing_units(input);
   std::vector<KalmanEquilibrium> parts(static_cast<std::size_t>((count + chunk - 1) / chunk));
   at::parallel_for(
       0, static_cast<std::int64_t>(parts.size()), 1, [&](std::int64_t first, std::int64_t last) {
         const at::NoGradGuard no_grad;
         for (auto i = first; i < last; ++i) {
-          parts[static_cast<std::size_t>(i)] =
-              settle_samples(input, transposed, i * chunk, std::min(chunk, count - i * chunk));
+          const auto which = order.narrow(-1, i * chunk, std::min(chunk, count - i * chunk));
+          parts[static_cast<std::size_t>(i)] = settle_samples(input, transposed, which);
         }
       });
-  return joined(parts);
+  auto whole = joined(parts);
+  restore(whole, order);
+  return whole;
 }
 
 }  // namespace pcxx::learning

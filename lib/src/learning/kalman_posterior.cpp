@@ -124,19 +124,27 @@ void posterior(const T* information, const T* gamma, const T* h, int64_t n, T* o
   factorise_information(information, h, known.data(), n, width);
   nn::gemm::run(nn::gemm::Product<T>{
       n, n, n, 1, {known.data(), width, 1}, {gamma, n, 1}, 0, {product.data(), width, 1}});
-  nn::gemm::run(nn::gemm::Product<T>{n,
-                                     n,
-                                     n,
-                                     1,
-                                     {product.data(), width, 1},
-                                     {known.data(), 1, width},
-                                     0,
-                                     {system.data(), width, 1}});
+  nn::gemm::run_symmetric(nn::gemm::Product<T>{n,
+                                               n,
+                                               n,
+                                               1,
+                                               {product.data(), width, 1},
+                                               {known.data(), 1, width},
+                                               0,
+                                               {system.data(), width, 1}});
   for (int64_t i = 0; i < n; ++i) system[static_cast<size_t>(i * width + i)] += 1;
   factorise(system.data(), n, width);
   solve_triangle(system.data(), known.data(), n, width);
-  nn::gemm::run(nn::gemm::Product<T>{
-      n, n + 1, n, 1, {known.data(), 1, width}, {known.data(), width, 1}, 0, {out, n + 1, 1}});
+  // known^T known, and known^T times its last column.
+  nn::gemm::run_symmetric(nn::gemm::Product<T>{
+      n, n, n, 1, {known.data(), 1, width}, {known.data(), width, 1}, 0, {out, n + 1, 1}});
+  std::vector<T>& last = system;
+  std::fill_n(last.begin(), n, T{0});
+  for (int64_t k = 0; k < n; ++k) {
+    const T* row = known.data() + k * width;
+    for (int64_t i = 0; i < n; ++i) last[static_cast<size_t>(i)] += row[i] * row[n];
+  }
+  for (int64_t i = 0; i < n; ++i) out[i * (n + 1) + n] = last[static_cast<size_t>(i)];
 }
 
 template <typename T>

@@ -1,5 +1,7 @@
 #include "nn/gemm.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -30,6 +32,56 @@ int64_t strip_width(int64_t n) {
   return (vectors + strips - 1) / strips * lanes;
 }
 
+#if HWY_TARGET != HWY_SCALAR
+// The transpose of a square block of as many rows as a vector of 16 bytes has elements.
+template <typename T>
+void transpose_block(const T* from, int64_t row, T* out, int64_t out_row) {
+  const hn::CappedTag<T, 16 / sizeof(T)> d;
+  const auto r0 = hn::LoadU(d, from);
+  const auto r1 = hn::LoadU(d, from + row);
+  if constexpr (sizeof(T) == 8) {
+    hn::StoreU(hn::InterleaveLower(d, r0, r1), d, out);
+    hn::StoreU(hn::InterleaveUpper(d, r0, r1), d, out + out_row);
+  } else {
+    const hn::RepartitionToWide<decltype(d)> pairs;
+    const auto r2 = hn::LoadU(d, from + 2 * row);
+    const auto r3 = hn::LoadU(d, from + 3 * row);
+    const auto upper = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
+    const auto lower = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, upper, lower)), d, out);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, upper, lower)), d, out + out_row);
+    const auto upper2 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+    const auto lower2 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, upper2, lower2)), d, out + 2 * out_row);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, upper2, lower2)), d, out + 3 * out_row);
+  }
+}
+
+// out [depth, strip] <- the transposes of the first rows of from [width, depth], as many as make
+// whole blocks; how many.
+template <typename T>
+int64_t transpose_blocks(const T* from, int64_t row, int64_t depth, int64_t width, T* out,
+                         int64_t strip) {
+  constexpr int64_t kBlock = 16 / sizeof(T);
+  int64_t x = 0;
+  for (; x + kBlock <= width; x += kBlock) {
+    int64_t k = 0;
+    for (; k + kBlock <= depth; k += kBlock) {
+      transpose_block(from + x * row + k, row, out + k * strip + x, strip);
+    }
+    for (; k < depth; ++k) {
+      for (int64_t i = x; i < x + kBlock; ++i) out[k * strip + i] = from[i * row + k];
+    }
+  }
+  return x;
+}
+#else
+template <typename T>
+int64_t transpose_blocks(const T*, int64_t, int64_t, int64_t, T*, int64_t) {
+  return 0;
+}
+#endif
+
 // Strips of b [depth, n] one after the other, each row by row, with zeros for columns from n on.
 template <typename T>
 void pack(const Matrix<const T>& b, int64_t depth, int64_t n, int64_t strip, T* out) {
@@ -39,9 +91,10 @@ void pack(const Matrix<const T>& b, int64_t depth, int64_t n, int64_t strip, T* 
     if (b.column == 1) {
       for (int64_t k = 0; k < depth; ++k) std::copy_n(b.at(k, j), width, out + k * strip);
     } else {
-      for (int64_t x = 0; x < width; ++x) {
-        const T* from = b.at(0, j + x);
-        for (int64_t k = 0; k < depth; ++k) out[k * strip + x] = from[k * b.row];
+      const auto done =
+          b.row == 1 ? transpose_blocks(b.at(0, j), b.column, depth, width, out, strip) : 0;
+      for (int64_t x = done; x < width; ++x) {
+        for (int64_t k = 0; k < depth; ++k) out[k * strip + x] = *b.at(k, j + x);
       }
     }
   }
@@ -62,10 +115,10 @@ void store(D d, const Product<T>& p, V sum, T* out, int64_t count) {
   }
 }
 
-// c <- beta c + alpha a b for a tile of kTall rows and kWide vectors; b is a packed strip, and
-// `width` the columns that exist of it.
+// c <- beta c + alpha a b for a tile of kTall rows and kWide vectors, the first ones of a packed
+// strip of b.
 template <int kTall, int kWide, typename T>
-void tile(const Product<T>& p, const T* b, int64_t width) {
+void tile(const Product<T>& p, const T* b, int64_t strip) {
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   hn::Vec<decltype(d)> sum[kTall][kWide];
@@ -74,7 +127,7 @@ void tile(const Product<T>& p, const T* b, int64_t width) {
 #pragma GCC unroll 3
     for (int j = 0; j < kWide; ++j) sum[i][j] = hn::Zero(d);
   }
-  for (int64_t k = 0; k < p.k; ++k, b += kWide * lanes) {
+  for (int64_t k = 0; k < p.k; ++k, b += strip) {
 #pragma GCC unroll 8
     for (int i = 0; i < kTall; ++i) {
       const auto left = hn::Set(d, *p.a.at(i, k));
@@ -88,29 +141,34 @@ void tile(const Product<T>& p, const T* b, int64_t width) {
   for (int i = 0; i < kTall; ++i) {
 #pragma GCC unroll 3
     for (int j = 0; j < kWide; ++j) {
-      store(d, p, sum[i][j], p.c.at(i, j * lanes), width - j * lanes);
+      store(d, p, sum[i][j], p.c.at(i, j * lanes), p.n - j * lanes);
     }
   }
 }
 
 template <int kTall, typename T>
-void tile_of(int64_t vectors, const Product<T>& p, const T* b, int64_t width) {
-  if (vectors == 3) return tile<kTall, 3>(p, b, width);
-  if (vectors == 2) return tile<kTall, 2>(p, b, width);
-  tile<kTall, 1>(p, b, width);
+void tile_of(int64_t vectors, const Product<T>& p, const T* b, int64_t strip) {
+  if (vectors >= 3) return tile<kTall, 3>(p, b, strip);
+  if (vectors == 2) return tile<kTall, 2>(p, b, strip);
+  if (vectors == 1) return tile<kTall, 1>(p, b, strip);
 }
 
-// A strip of c.
+// A strip of c, whose first column crosses the diagonal `above` rows below the first one.
 template <typename T>
-void strip_product(Product<T> p, const T* b, int64_t strip) {
-  const auto vectors = strip / static_cast<int64_t>(hn::Lanes(hn::ScalableTag<T>()));
-  const auto step = [&p](int64_t rows) {
+void strip_product(Product<T> p, const T* b, int64_t strip, int64_t above) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<T>()));
+  const auto vectors = [&](int64_t rows) {
+    if (!p.lower) return strip / lanes;
+    return std::min(strip, std::max(rows - above, int64_t{0}) + lanes - 1) / lanes;
+  };
+  const auto step = [&](int64_t rows) {
     p.a.data += rows * p.a.row;
     p.c.data += rows * p.c.row;
     p.m -= rows;
+    above -= rows;
   };
-  for (; p.m >= kRows; step(kRows)) tile_of<kRows>(vectors, p, b, p.n);
-  for (; p.m >= 1; step(1)) tile_of<1>(vectors, p, b, p.n);
+  for (; p.m >= kRows; step(kRows)) tile_of<kRows>(vectors(kRows), p, b, strip);
+  for (; p.m >= 1; step(1)) tile_of<1>(vectors(1), p, b, strip);
 }
 
 template <typename T>
@@ -131,10 +189,25 @@ void multiply(const Product<T>& p) {
                           {p.a.at(i, k), p.a.row, p.a.column},
                           {},
                           beta,
-                          {p.c.at(i, j), p.c.row, p.c.column}},
-                         packed.data() + j * depth, strip);
+                          {p.c.at(i, j), p.c.row, p.c.column},
+                          p.lower},
+                         packed.data() + j * depth, strip, j - i);
       }
     }
+  }
+}
+
+// Rows begin..end of the upper triangle of c [n, n] from the lower one.
+template <typename T>
+void mirror(const Matrix<T>& c, int64_t begin, int64_t end, int64_t n) {
+  for (int64_t i = begin; i < end; ++i) {
+    for (int64_t j = begin; j < i; ++j) *c.at(j, i) = *c.at(i, j);
+  }
+  if (end == n) return;
+  T* out = c.at(begin, end);
+  const auto done = transpose_blocks<T>(c.at(end, begin), c.row, end - begin, n - end, out, c.row);
+  for (int64_t j = begin; j < end; ++j) {
+    for (int64_t i = end + done; i < n; ++i) *c.at(j, i) = *c.at(i, j);
   }
 }
 
@@ -145,6 +218,12 @@ void multiply_f32(const Product<float>& p) {
 void multiply_f64(const Product<double>& p) {
   multiply(p);
 }
+void mirror_f32(const Matrix<float>& c, int64_t begin, int64_t end, int64_t n) {
+  mirror(c, begin, end, n);
+}
+void mirror_f64(const Matrix<double>& c, int64_t begin, int64_t end, int64_t n) {
+  mirror(c, begin, end, n);
+}
 
 }  // namespace pcxx::nn::gemm::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -154,6 +233,51 @@ namespace pcxx::nn::gemm {
 
 HWY_EXPORT(multiply_f32);
 HWY_EXPORT(multiply_f64);
+HWY_EXPORT(mirror_f32);
+HWY_EXPORT(mirror_f64);
+
+namespace {
+
+void copy_transposed(const Matrix<float>& c, int64_t begin, int64_t end, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(mirror_f32)(c, begin, end, n);
+}
+void copy_transposed(const Matrix<double>& c, int64_t begin, int64_t end, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(mirror_f64)(c, begin, end, n);
+}
+
+// Columns j.. of the lower triangle, and the rows of the upper one that they are.
+template <typename T>
+void symmetric_strip(const Product<T>& p, int64_t j, int64_t width) {
+  run(Product<T>{p.m - j,
+                 width,
+                 p.k,
+                 p.alpha,
+                 {p.a.at(j, 0), p.a.row, p.a.column},
+                 {p.b.at(0, j), p.b.row, p.b.column},
+                 p.beta,
+                 {p.c.at(j, j), p.c.row, p.c.column},
+                 true});
+  copy_transposed(p.c, j, j + width, p.m);
+}
+
+template <typename T>
+void symmetric(const Product<T>& p) {
+  constexpr int64_t kStrip = 48;
+  const auto strips = (p.m + kStrip - 1) / kStrip;
+  const auto strip = [&](int64_t s) {
+    symmetric_strip(p, s * kStrip, std::min(kStrip, p.m - s * kStrip));
+  };
+  // A long one and a short one at a time.
+  at::parallel_for(0, (strips + 1) / 2, 1 + kGrain / (p.m * p.k * kStrip),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t s = begin; s < end; ++s) {
+                       strip(s);
+                       if (s != strips - 1 - s) strip(strips - 1 - s);
+                     }
+                   });
+}
+
+}  // namespace
 
 bool preferred() {
 #if HWY_ARCH_X86
@@ -169,6 +293,12 @@ void run(const Product<float>& product) {
 }
 void run(const Product<double>& product) {
   HWY_DYNAMIC_DISPATCH(multiply_f64)(product);
+}
+void run_symmetric(const Product<float>& product) {
+  symmetric(product);
+}
+void run_symmetric(const Product<double>& product) {
+  symmetric(product);
 }
 
 }  // namespace pcxx::nn::gemm

@@ -61,9 +61,6 @@ gemm::Matrix<T> matrix(const at::Tensor& t, int64_t r) {
   return {data<T>(t) + offset, t.stride(-2), t.stride(-1)};
 }
 
-// Multiplications that a thread should have at least.
-constexpr int64_t kGrain = int64_t{1} << 20;
-
 template <typename T>
 void run_gemm(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double alpha,
               double beta) {
@@ -82,36 +79,31 @@ void run_gemm(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double 
     gemm::run(p);
   };
   if (out.dim() == 2) {
-    at::parallel_for(0, n, 1 + kGrain / (m * k),
+    at::parallel_for(0, n, 1 + gemm::kGrain / (m * k),
                      [&](int64_t begin, int64_t end) { columns(0, begin, end); });
     return;
   }
-  at::parallel_for(0, out.size(0), 1 + kGrain / (m * n * k), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, out.size(0), 1 + gemm::kGrain / (m * n * k), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) columns(r, 0, n);
   });
 }
 
-// The lower triangle of a a^T, and what lies beside it in the same strips.
 template <typename T>
-void run_lower(at::Tensor& out, const at::Tensor& a) {
-  constexpr int64_t kStrip = 48;
+void run_gram(at::Tensor& out, const at::Tensor& a, double alpha, double beta) {
   const auto m = a.size(-2), k = a.size(-1);
   const auto member = [&](int64_t r) {
     const auto left = matrix<const T>(a, r);
-    const auto to = matrix<T>(out, r);
-    for (int64_t j = 0; j < m; j += kStrip) {
-      gemm::run(gemm::Product<T>{m - j,
-                                 std::min(kStrip, m - j),
-                                 k,
-                                 T{1},
-                                 {left.at(j, 0), left.row, left.column},
-                                 {left.at(j, 0), left.column, left.row},
-                                 T{0},
-                                 {to.at(j, j), to.row, to.column}});
-    }
+    gemm::run_symmetric(gemm::Product<T>{m,
+                                         m,
+                                         k,
+                                         static_cast<T>(alpha),
+                                         left,
+                                         {left.data, left.column, left.row},
+                                         static_cast<T>(beta),
+                                         matrix<T>(out, r)});
   };
   if (out.dim() == 2) return member(0);
-  at::parallel_for(0, out.size(0), 1 + kGrain / (m * m * k), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, out.size(0), 1 + gemm::kGrain / (m * m * k), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) member(r);
   });
 }
@@ -162,16 +154,21 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
   return out;
 }
 
+void gram_out(at::Tensor& out, const at::Tensor& a, double alpha, double beta) {
+  if (!gemm_applies(out, a, a.mT())) {
+    product_out(out, a, a.mT(), alpha, beta);
+  } else if (out.scalar_type() == at::kFloat) {
+    run_gram<float>(out, a, alpha, beta);
+  } else {
+    run_gram<double>(out, a, alpha, beta);
+  }
+}
+
 at::Tensor gram(const at::Tensor& a) {
   if (a.dim() > 3) return gram(a.flatten(0, -3)).unflatten(0, in_front(a));
   auto out = empty_product(a, a.size(-2));
-  if (!gemm_applies(out, a, a.mT())) {
-    product_out(out, a, a.mT());
-  } else if (out.scalar_type() == at::kFloat) {
-    run_lower<float>(out, a);
-  } else {
-    run_lower<double>(out, a);
-  }
+  gram_out(out, a);
+  if (gemm_applies(out, a, a.mT())) return out;
   out.tril_();
   return out.add_(out.tril(-1).mT());
 }

@@ -18,6 +18,10 @@ void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, doub
 /// a b as a new tensor; with any number of dimensions in front, the same for both.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b);
 
+/// out <- beta out + alpha a a^T, at half the cost of a product where the loops apply. a [m, k] and
+/// a symmetric out [m, m], or each with R in front.
+void gram_out(at::Tensor& out, const at::Tensor& a, double alpha = 1, double beta = 0);
+
 /// a a^T of a [.., m, k], symmetric to the last bit.
 at::Tensor gram(const at::Tensor& a);
 
