@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Models beside each other, each at its best learning rate for every number of samples: a table, --csv,
 and a figure. Runs of one task, with other rates or of other lengths, make one table. A table that was kept
-stands for its runs; what the runs beside it measured after the same number of samples replaces its rows."""
+stands for its runs; a row of it gives way to one of as many seeds and rates from the runs beside it."""
 
 import argparse
 import csv
@@ -85,14 +85,19 @@ def after_training(rows):
     return rows.rows(rows["step"] > 0)
 
 
-def tasks(folders, metric):
-    """{what tells the task apart: rows of each run}"""
+def tasks(folders, metric, differ=None):
+    """{what tells the task apart: rows of each run}, where `differ` has the names of that, if they are
+    known."""
     found = [read(folder, metric) for folder in folders]
-    names = {"dataset"}.union(*(run.identity for run, _ in found))
+    names = {"dataset"}.union(differ or (), *(run.identity for run, _ in found))
     runs = [with_columns(run, config, sorted(names)) for run, config in found]
     shared = set.intersection(*(set(run.identity) for run in runs))
-    differ = [c for c in runs[0].identity if c in shared and _differs(runs, c)]
-    differ.sort(key=lambda column: column != "dataset")
+    if differ is None:
+        differ = [c for c in runs[0].identity if c in shared and _differs(runs, c)]
+        differ.sort(key=lambda column: column != "dataset")
+    for name in differ:
+        if name not in shared:
+            raise FigureError(f"the table's tasks differ in {name}, which {folders[0]} does not tell")
     found = {}
     for run in runs:
         for values, rows in run.split(differ):
@@ -152,12 +157,13 @@ def number_or_text(text):
         return text
 
 
-def replace(entries, newer):
-    """The newer entries, and of the others those after other numbers of samples."""
-    samples = {samples for _, samples in newer}
-    older = {key: best for key, best in entries.items() if key[1] not in samples}
-    entries.clear()
-    entries |= older | newer
+def take(entries, newer):
+    """Of one model after one number of samples, the Best of more seeds counts, and of as many seeds the one
+    of more rates; of equals the newer."""
+    for key, best in newer.items():
+        old = entries.get(key)
+        if old is None or (best.seeds, best.rates) >= (old.seeds, old.rates):
+            entries[key] = best
 
 
 # ---- the best of each model
@@ -322,21 +328,14 @@ def measured(arguments):
     found = {}
     for name in tables:
         for task, entries in kept(Path(name)).items():
-            replace(found.setdefault(task, {}), entries)
+            take(found.setdefault(task, {}), entries)
     reference = parse_reference(arguments.reference)
-    of_runs = tasks(runs, arguments.metric) if runs else {}
+    differ = [name for name, _ in next(iter(found))] if found else None
+    of_runs = tasks(runs, arguments.metric, differ) if runs else {}
     for task, rows in of_runs.items():
-        if found and names_of(task) != names_of(next(iter(found))):
-            raise FigureError(
-                f"the table's tasks differ in {names_of(next(iter(found)))}, the runs' in {names_of(task)}"
-            )
         entries = bests(rows, arguments.metric in RISING, reference)
-        replace(found.setdefault(task, {}), entries)
+        take(found.setdefault(task, {}), entries)
     return found
-
-
-def names_of(task):
-    return ", ".join(name for name, _ in task) or "nothing"
 
 
 def act(arguments):

@@ -265,9 +265,10 @@ TEST(Rivals, AreComparedAtTheirBestRates) {
             "pc,none,sgd,6,1,1,1,0.95,0,,\n");
   EXPECT_NE(read_file(picture).find("training samples"), std::string::npos);
 
-  // The kept table stands for the runs; where a run beside it has as many samples, the run counts.
+  // The kept table stands for the runs; a row of as many seeds and rates replaces its own.
   const auto longer = (out / "longer.csv").string();
-  write_file(out / "b/metrics.csv", header + row("pc", "3", 0, 3, "0.97"));
+  write_file(out / "b/metrics.csv",
+             header + row("pc", "3", 0, 2, "0.99") + row("pc", "3", 0, 3, "0.97"));
   ASSERT_EQ(
       run({interpreter, script, table, (out / "b").string(), "--csv", longer, "--out", picture},
           text),
