@@ -56,8 +56,8 @@ inline nn::Network member(const nn::NetworkImpl& ensemble, std::int64_t r) {
 
 /// ||a - b|| / ||b|| (or ||a - b|| where b is zero).
 inline double relative_difference(const torch::Tensor& a, const torch::Tensor& b) {
-  const double scale = b.norm().item<double>();
-  const double distance = (a - b).norm().item<double>();
+  const auto scale = b.norm().item<double>();
+  const auto distance = (a - b).norm().item<double>();
   return scale > 0 ? distance / scale : distance;
 }
 
