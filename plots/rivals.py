@@ -321,9 +321,13 @@ def parse_reference(text):
     return rule, rescaling or "none"
 
 
+def tables_of(arguments):
+    return [name for name in arguments.run if name.endswith(".csv")]
+
+
 def measured(arguments):
     """Bests of all runs and kept tables, by task."""
-    tables = [name for name in arguments.run if name.endswith(".csv")]
+    tables = tables_of(arguments)
     runs = [name for name in arguments.run if name not in tables]
     found = {}
     for name in tables:
@@ -339,6 +343,10 @@ def measured(arguments):
 
 
 def act(arguments):
+    if arguments.metric is None:
+        for name in tables_of(arguments):
+            raise FigureError(f"{name} does not tell what was measured: --metric test_accuracy, say")
+        arguments.metric = "test_accuracy"
     found = measured(arguments)
     if arguments.samples:
         found = {task: only(entries, arguments.samples) for task, entries in found.items()}
@@ -353,7 +361,7 @@ def act(arguments):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="+", help="run folder, with metrics.csv, or table.csv of --csv")
-    parser.add_argument("--metric", default="test_accuracy", help="default %(default)s")
+    parser.add_argument("--metric", help="default test_accuracy; to be named where a table is given")
     parser.add_argument("--reference", default="kpc", metavar="RULE[,RESCALING]",
                         help="model that the others are paired with, by seed (default %(default)s)")
     parser.add_argument("--samples", type=int, nargs="+", help="only after these numbers of samples")

@@ -4,6 +4,7 @@ save(network, path) writes one that --load of the programs takes. Needs torch al
 
 import argparse
 import copy
+import ctypes
 import json
 import struct
 import sys
@@ -174,7 +175,7 @@ def from_sequential(module):
         elif layers and layers[-1].activation_name == "identity" and not layers[-1].residual:
             layers[-1].activation_name = _activation_name(child)
             layers[-1].activation = ACTIVATIONS[layers[-1].activation_name]()
-        else:
+        elif _activation_name(child):
             raise WeightsError(f"no Linear layer stands before the {type(child).__name__}")
     if not layers:
         raise WeightsError("the network has no Linear layer")
@@ -239,7 +240,8 @@ def write_safetensors(path, tensors, metadata):
 
 
 def _bytes(tensor):
-    return tensor.detach().cpu().contiguous().numpy().tobytes()
+    dense = tensor.detach().cpu().contiguous()
+    return ctypes.string_at(dense.data_ptr(), dense.nbytes)
 
 
 def _checksum(network):
@@ -253,6 +255,8 @@ def _checksum(network):
 def _write(path, write):
     """Whole or not at all."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise WeightsError(f"there is no folder {path.parent}")
     temporary = path.with_name(f".{path.name}")
     try:
         write(temporary)
@@ -275,6 +279,11 @@ def difference_from_run(network, weights, folder):
         if name not in predictions:
             raise WeightsError(f"{path} has no {name}")
     given, wanted = (predictions[name] for name in names)
+    widths = [entry["in_features"] for entry in network.description()[:1]]
+    widths += [entry["out_features"] for entry in network.description()[-1:]]
+    for name, values, width in zip(names, (given, wanted), widths):
+        if values.shape[-1] != width:
+            raise WeightsError(f"{path} is of another network: {name} has {values.shape[-1]} numbers, not {width}")
     with torch.no_grad():
         found = network(given)
     return float((found - wanted).abs().max()), float(wanted.abs().max())
@@ -297,7 +306,7 @@ def compute(network, arguments):
         inputs = torch.from_numpy(np.load(arguments.inputs)).to(next(network.parameters()).dtype)
         with torch.no_grad():
             outputs = network(inputs).numpy()
-    except (ValueError, TypeError, RuntimeError):
+    except (ValueError, TypeError, RuntimeError, EOFError):
         wanted = network.description()[0]["in_features"]
         raise WeightsError(f"{arguments.inputs} holds no [batch, {wanted}] of numbers") from None
 

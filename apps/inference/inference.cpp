@@ -377,7 +377,7 @@ train::Schema schema() {
             .choices = {"images", "labels", "teacher"}});
   keys.choices("rule", {"pc"});
   keys.choices("rescaling", {"none"});
-  keys.choices("inference", {"lbfgs", "error_descent", "state_descent", "closed_form"});
+  keys.without("inference", "auto");
   keys.initial("rule", "\"pc\"");
   keys.initial("architecture", "\"autoencoder\"");
   keys.initial("widths", "[784, 128, 32, 128, 784]");

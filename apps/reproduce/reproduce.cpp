@@ -118,6 +118,9 @@ CommandLine read(const cxxopts::ParseResult& parsed) {
   line.setting.quiet = parsed.count("quiet") > 0;
   line.setting.out =
       value_of(parsed, "out").value_or(fmt::format("runs/paper-{}", name(line.profile)));
+  if (fs::exists(line.setting.out) && !fs::is_directory(line.setting.out)) {
+    user_error("--out: '{}' is no folder", line.setting.out.string());
+  }
   if (const auto shard = value_of(parsed, "shard")) {
     line.setting.shard = train::parse_shard(*shard);
   } else {

@@ -252,6 +252,37 @@ TEST_F(Extend, WhatDoesNotGoTogetherIsSaid) {
   refused({"layer=gatd"}, "gated");
 }
 
+// Oracle: the closed form under its own name in the program that compares methods.
+TEST_F(Extend, InferencesAreCompared) {
+  const test::TemporaryFolder folder;
+  const auto ended =
+      test::run_program(programs::inference(),
+                        {"--quiet", "--out", (folder / "run").string(), "--set", "task=teacher",
+                         "--set", "architecture=dln", "--set", "widths=[]", "--set", "width=6",
+                         "--set", "dtype=float64", "--set", "inference=[closed_form,solved]",
+                         "--set", "inference_step_size=0", "--set", "inference_steps=3"});
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  const auto solvers = nlohmann::json::parse(read_file(folder / "run/summary.json")).at("solvers");
+  ASSERT_EQ(solvers.size(), 2U);
+  EXPECT_EQ(solvers[1].at("solver"), "solved");
+  EXPECT_NEAR(solvers[1].at("final_energy_gap").get<double>(),
+              solvers[0].at("final_energy_gap").get<double>(), 1e-12);
+}
+
+// Contract: what a program cannot use is no value of its keys, and brings it no keys.
+TEST_F(Extend, ProgramsTakeWhatTheyUse) {
+  const auto expect_refused = [](const Program& program, const std::string& setting,
+                                 const std::string& part) {
+    const auto ended = test::run_program(program, {"--set", setting});
+    EXPECT_EQ(ended.code, 2) << setting;
+    EXPECT_NE(ended.errors.find(part), std::string::npos) << ended.errors;
+  };
+  expect_refused(programs::inference(), "rule=gradient", "rule");
+  expect_refused(programs::inference(), "rescaling=scaled", "rescaling");
+  expect_refused(programs::inference(), "factor=2", "factor");
+  expect_refused(programs::trajectory(), "rule=gradient", "rule");
+}
+
 // Oracle: the help names every part and key with its documentation.
 TEST_F(Extend, PartsAreInTheHelp) {
   const auto wrapped = test::run_program(programs::regression(), {"--help"}).out;

@@ -174,6 +174,7 @@ TEST_F(Apps, RefuseBadInput) {
       {"pcxx-inference",
        {"--set", "task=labels", "--set", "dataset=idx", "--set", "train_images=images"},
        "train_labels"},
+      {"pcxx-reproduce", {"--figure", "1B", "--out", "text.pt"}, "'text.pt' is no folder"},
       {"pcxx-trajectory", {"--set", "target=[1]"}, "2 outputs"},
       {"pcxx-trajectory", {"--set", "widths=[2]"}, "widths"},
       {"pcxx-autoencoder", {"--set", "dataset=idx"}, "train_images"},

@@ -269,10 +269,10 @@ TEST(Rivals, AreComparedAtTheirBestRates) {
   const auto longer = (out / "longer.csv").string();
   write_file(out / "b/metrics.csv",
              header + row("pc", "3", 0, 2, "0.99") + row("pc", "3", 0, 3, "0.97"));
-  ASSERT_EQ(
-      run({interpreter, script, table, (out / "b").string(), "--csv", longer, "--out", picture},
-          text),
-      0)
+  ASSERT_EQ(run({interpreter, script, table, (out / "b").string(), "--metric", "test_accuracy",
+                 "--csv", longer, "--out", picture},
+                text),
+            0)
       << text;
   EXPECT_EQ(read_file(longer),
             "rule,rescaling,optimizer,samples,rates,learning_rate,seeds,mean,sd,difference,"
@@ -282,7 +282,12 @@ TEST(Rivals, AreComparedAtTheirBestRates) {
             "pc,none,sgd,4,2,0.1,2,0.85,0.071,,\n"
             "pc,none,sgd,6,1,3,1,0.97,0,,\n");
   write_file(out / "bad.csv", "rule,samples\nbp,3\n");
-  EXPECT_EQ(run({interpreter, script, (out / "bad.csv").string(), "--out", picture}, text), 2);
+  EXPECT_EQ(run({interpreter, script, table, "--out", picture}, text), 2);
+  EXPECT_NE(text.find("table.csv does not tell what was measured"), std::string::npos) << text;
+  EXPECT_EQ(run({interpreter, script, (out / "bad.csv").string(), "--metric", "test_accuracy",
+                 "--out", picture},
+                text),
+            2);
   EXPECT_NE(text.find("bad.csv is no table of this program"), std::string::npos) << text;
 
   // What one run varies and the other has in its config alone: three tasks.

@@ -149,14 +149,16 @@ TEST_F(PyTorch, RefusesModulesThatPcxxHasNot) {
       "L = nn.Linear\n"
       "for net in (nn.Sequential(L(2, 2), nn.Softmax(-1)), nn.Sequential(L(2, 2), "
       "nn.LeakyReLU(0.2)), nn.Sequential(L(2, 2), nn.ReLU(), nn.ReLU()), nn.Sequential(nn.ReLU()), "
-      "nn.Sequential(), nn.Sequential(L(2, 2).half()), nn.Sequential(L(2, 2), L(2, 2).double())):\n"
+      "nn.Sequential(), nn.Sequential(L(2, 2).half()), nn.Sequential(L(2, 2), L(2, 2).double()), "
+      "nn.Sequential(L(2, 2), nn.ReLU(), nn.Dropout(0.5), L(2, 2))):\n"
       "    try:\n"
       "        pcxx_weights.save(net, sys.argv[1])\n"
       "    except pcxx_weights.WeightsError as error:\n"
       "        print(error)\n";
   std::string text;
   ASSERT_EQ(run_python(program, {(folder / "w.safetensors").string()}, text), 0) << text;
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 7) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 8) << text;
+  EXPECT_NE(text.find("pcxx has no layer Dropout"), std::string::npos) << text;
   EXPECT_EQ(folder.size(), 0U);
 }
 

@@ -100,6 +100,19 @@ TEST(Records, ACellKnowsItsFields) {
   EXPECT_EQ(cell.field("seeds"), "");
 }
 
+// By hand: a list of all widths leaves nothing to one width and a number of layers.
+TEST(Records, ListedWidthsReplaceTheOthers) {
+  const Schema schema({"hidden_layers", "width", "inputs", "outputs", "widths"});
+  const auto cell = [&](const std::string& widths) {
+    const auto read = Config::read(schema, std::nullopt, {"widths=" + widths, "width=7"});
+    return Cell(read, columns(read));
+  };
+  EXPECT_EQ(cell("[]").field("width"), "7");
+  EXPECT_EQ(cell("[]").field("hidden_layers"), "1");
+  EXPECT_EQ(cell("[3,4]").field("width"), "");
+  EXPECT_EQ(cell("[3,4]").field("hidden_layers"), "");
+}
+
 // By hand: measurements that belong to no step are not told of.
 TEST(Records, TellOfEveryStep) {
   std::ostringstream stream;

@@ -141,6 +141,13 @@ TEST_F(WorkTest, WithoutAConfigItGoesOnWithItsOwn) {
   EXPECT_EQ(read_file("b/metrics.csv"), read_file("a/metrics.csv"));
 }
 
+TEST_F(WorkTest, AFinishedRunIsNotGoneOnWith) {
+  expect_one_line(run({"--resume", "--out", "whole"}), 2, "'whole' holds no run to go on with");
+  expect_one_line(run({"--resume", "--out", "nowhere"}), 2, "'nowhere' holds no run to go on with");
+  EXPECT_EQ(read_file("whole/metrics.csv"), whole_);
+  EXPECT_FALSE(fs::exists("nowhere"));
+}
+
 TEST_F(WorkTest, AnInterruptedRunLeavesAWholeOneAlone) {
   expect_one_line(run_interrupted({"--out", "whole", "--set", "width=3"}), 130,
                   "no results were written; go on with");

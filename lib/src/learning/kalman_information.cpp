@@ -84,8 +84,8 @@ at::Tensor by_sample(const at::Tensor& transposed, const at::Tensor& units,
   const auto of_member = transposed.dim() == 3 ? units.size(-2) : samples;
   for (int64_t b = 0; b < samples; ++b) {
     one_sample(transposed.const_data_ptr<T>() + b / of_member * member,
-               units.const_data_ptr<int64_t>() + b * a, roots.const_data_ptr<T>() + b * m, a,
-               m, out.mutable_data_ptr<T>() + b * a * a);
+               units.const_data_ptr<int64_t>() + b * a, roots.const_data_ptr<T>() + b * m, a, m,
+               out.mutable_data_ptr<T>() + b * a * a);
   }
   return out;
 }

@@ -278,7 +278,10 @@ int run_program(const Program& program, int argc, const char* const* argv) {
   } catch (const UserError& error) {
     return failed(error.what(), 2);
   } catch (const c10::Error& error) {
-    return failed(error.what_without_backtrace(), 1);
+    const std::string text = error.what_without_backtrace();
+    // LibTorch's allocator says it with the line of its source.
+    const bool memory = text.find("can't allocate memory") != std::string::npos;
+    return failed(memory ? "out of memory" : text, 1);
   } catch (const std::bad_alloc&) {
     return failed("out of memory", 1);
   } catch (const std::exception& error) {

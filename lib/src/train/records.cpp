@@ -24,10 +24,18 @@ Columns columns(const Config& config) {
   return result;
 }
 
+bool applies(const Config& config, std::string_view column) {
+  constexpr std::array<std::string_view, 4> kReplaced{"hidden_layers", "width", "inputs",
+                                                      "outputs"};
+  if (!config.has(column)) return false;
+  return std::find(kReplaced.begin(), kReplaced.end(), column) == kReplaced.end() ||
+         !config.has("widths") || config.integers("widths").empty();
+}
+
 Cell::Cell(const Config& config, const Columns& columns)
     : columns_(std::make_shared<const Columns>(columns)), fields_(columns.size()) {
   for (std::size_t c = 0; c < columns.size(); ++c) {
-    if (!config.has(columns[c])) continue;
+    if (!applies(config, columns[c])) continue;
     const auto& values = config.values(columns[c]);
     if (values.size() == 1) fields_[c] = to_string(values.front());
   }

@@ -43,7 +43,7 @@ void Run::resolve(std::string_view key, const Value& value) {
 nlohmann::json Run::identity(const Config& model) const {
   nlohmann::json json{{"model", model_name(model)}};
   for (const auto& column : columns(config_)) {
-    if (column == "learning_rate" || !model.has(column)) continue;
+    if (column == "learning_rate" || !applies(model, column)) continue;
     std::visit([&](const auto& value) { json[column] = value; }, model.values(column).front());
   }
   return json;

@@ -204,6 +204,10 @@ Config read_config(const Program& program, const CommandLine& command_line) {
       check_equal(folder, "the program", text_of(*run, "program"), program.name);
       return saved_config(program, *run, folder / "run.json", command_line.assignments);
     }
+    if (command_line.resume) {
+      user_error("'{}' holds no run to go on with; --config says which to begin",
+                 command_line.out->string());
+    }
   }
   return Config::read(program.schema, command_line.config, command_line.assignments);
 }

@@ -128,7 +128,21 @@ Schema& Schema::one(const std::vector<std::string>& names) {
 }
 
 Schema& Schema::choices(std::string_view name, std::vector<std::string> choices) {
-  at(name).choices = std::move(choices);
+  const auto& known = vocabulary();
+  auto& key = at(name);
+  key.doc =
+      std::find_if(known.begin(), known.end(), [&](const Key& k) { return k.name == name; })->doc;
+  key.choices = std::move(choices);
+  for (const auto& extension : extensions_of(name)) {
+    for (const auto& own : extension.keys) {
+      std::erase_if(keys_, [&](const Key& k) { return k.name == own.name; });
+    }
+  }
+  return *this;
+}
+
+Schema& Schema::without(std::string_view name, std::string_view choice) {
+  std::erase(at(name).choices, choice);
   return *this;
 }
 

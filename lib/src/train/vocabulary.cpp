@@ -165,7 +165,8 @@ std::vector<Key> network_keys() {
       {.name = "widths",
        .kind = Kind::kInteger,
        .initial = "[]",
-       .doc = "units of all layers from inputs to outputs",
+       .doc = "units of all layers from inputs to outputs; where hidden_layers, width, inputs and "
+              "outputs are keys too, [] leaves it to them",
        .shape = Shape::kList,
        .minimum = 1,
        .maximum = kMostUnits},

@@ -27,7 +27,8 @@ namespace pcxx::train {
 
 /// How a part is called, and what --help says of it. `keys` are its options, which the programs
 /// that have the part then take; make them per_model, and of Shape::kSweep, where models may differ
-/// in them. Throws c10::Error where a name is taken.
+/// in them. pcxx-inference, which learns nothing, takes inference methods and data sets;
+/// pcxx-trajectory rescalings. Throws c10::Error where a name is taken.
 struct Extension {
   std::string name;
   std::string doc;

@@ -38,10 +38,14 @@ using Columns = std::vector<std::string>;
 /// `noise = [0, 0.1]` gives a column `noise`.
 Columns columns(const Config& config);
 
+/// Whether a column says something of the config: it holds the key, and, of a width or a number of
+/// layers, `widths` does not list them all.
+bool applies(const Config& config, std::string_view column);
+
 /// One cell of a sweep: the values of the identity columns, rendered once for all of its rows.
 class Cell {
  public:
-  /// Every column that the config holds one value of; the others stay empty.
+  /// Every column that applies and that the config holds one value of; the others stay empty.
   Cell(const Config& config, const Columns& columns);
 
   /// The same cell with another value in one column. Throws c10::Error when there is no such

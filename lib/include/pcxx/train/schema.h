@@ -68,8 +68,10 @@ class Schema {
   Schema& initial(std::string_view name, std::string toml);
   /// Makes keys hold one value each: the program does not sweep them.
   Schema& one(const std::vector<std::string>& names);
-  /// Leaves these choices to a text key.
+  /// Leaves these choices to a text key, and no parts of the user's own.
   Schema& choices(std::string_view name, std::vector<std::string> choices);
+  /// Takes a choice from a text key.
+  Schema& without(std::string_view name, std::string_view choice);
 
   const std::vector<Key>& keys() const { return keys_; }
   /// nullptr when there is no such key.
