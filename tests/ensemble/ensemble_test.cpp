@@ -236,18 +236,18 @@ std::pair<Problem, Draw> random_case(std::mt19937_64& random) {
   Problem problem;
   problem.widths = kShapes[static_cast<std::size_t>(pick(static_cast<int>(kShapes.size())))];
   if (pick(4) == 0) {
-    problem.widths.assign(static_cast<std::size_t>(2 + pick(4)), 1 + pick(12));
+    problem.widths.assign(std::size_t{2} + static_cast<std::size_t>(pick(4)), 1 + pick(12));
     problem.residual = true;
   }
-  problem.rule = pick(2) ? Rule::kPredictiveCoding : Rule::kBackpropagation;
+  problem.rule = pick(2) != 0 ? Rule::kPredictiveCoding : Rule::kBackpropagation;
   problem.rescaling = static_cast<Rescaling>(pick(5));
   problem.presynaptic_denominator = pick(3) == 0;
   if (pick(3) == 0) problem.floor = 0.5;
   problem.as_printed = pick(3) == 0;
-  problem.forgetting = pick(3) ? 0.95 : 1;
-  problem.delta = pick(2) ? 1 : 0.1;
-  problem.alignment = pick(2);
-  problem.error = pick(3) ? Error::kMap : Error::kTraining;
+  problem.forgetting = pick(3) != 0 ? 0.95 : 1;
+  problem.delta = pick(2) != 0 ? 1 : 0.1;
+  problem.alignment = pick(2) != 0;
+  problem.error = pick(3) != 0 ? Error::kMap : Error::kTraining;
   Draw d;
   d.batch = std::vector<int>{1, 2, 3, 8, 30, 64}[static_cast<std::size_t>(pick(6))];
   d.teacher = pick(3) > 0;

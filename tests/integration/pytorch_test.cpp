@@ -30,9 +30,9 @@ class PyTorch : public testing::Test {
   // Runs a program in Python that can import pcxx_weights; `words` are its sys.argv[1:].
   static int run_python(const std::string& program, std::vector<std::string> words,
                         std::string& text) {
-    const auto start = "import sys; sys.path.insert(0, '" PCXX_SOURCE_DIR
-                       "/python')\n"
-                       "import torch, pcxx_weights\n";
+    const auto* start = "import sys; sys.path.insert(0, '" PCXX_SOURCE_DIR
+                        "/python')\n"
+                        "import torch, pcxx_weights\n";
     words.insert(words.begin(), {interpreter_, "-c", start + program});
     return run_command(words, text);
   }

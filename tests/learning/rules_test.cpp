@@ -114,7 +114,7 @@ TEST(PredictiveCoding, DescendsTheEquilibratedEnergy) {
     auto flat = network->layer(l).weight.view(-1);
     const auto direction = weight_direction(step.layers[l - 1]).view(-1);
     for (std::int64_t i = 0; i < flat.numel(); ++i) {
-      const double w = flat[i].item<double>();
+      const auto w = flat[i].item<double>();
       flat[i].fill_(w + h);
       const double above = energy();
       flat[i].fill_(w - h);

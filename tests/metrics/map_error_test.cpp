@@ -155,7 +155,7 @@ TEST(LeastMapError, IsNotBeatenByOthersOfThatRank) {
   const auto [u, s, v] = at::linalg_svd(teacher, false);
   const auto left = u.slice(-1, 0, 2) * s.slice(-1, 0, 2);
   const auto right = v.slice(-2, 0, 2);
-  const double least = least_map_error(teacher, 2).item<double>();
+  const auto least = least_map_error(teacher, 2).item<double>();
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const auto other = at::matmul(left + 0.05 * random({5, 2}, 2 * seed + 10),
                                   right + 0.05 * random({2, 4}, 2 * seed + 11));

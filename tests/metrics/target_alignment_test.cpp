@@ -33,8 +33,8 @@ double cosine(const at::Tensor& r, const at::Tensor& d) {
   double a_square = 0;
   double b_square = 0;
   for (std::int64_t i = 0; i < a.numel(); ++i) {
-    const double x = a[i].item<double>();
-    const double y = b[i].item<double>();
+    const auto x = a[i].item<double>();
+    const auto y = b[i].item<double>();
     product += x * y;
     a_square += x * x;
     b_square += y * y;

@@ -63,7 +63,7 @@ TEST(Activation, SlopeIsTheDerivative) {
     const auto z = at::linspace(-6, 6, 50, at::kDouble);  // even: 0 is not among them
     const auto found = slope(activate(z, activation), activation);
     for (std::int64_t i = 0; i < z.numel(); ++i) {
-      const double at = z[i].item<double>();
+      const auto at = z[i].item<double>();
       const double difference =
           (activation_of(activation, at + h) - activation_of(activation, at - h)) / (2 * h);
       EXPECT_NEAR(found[i].item<double>(), difference, 1e-9) << "at " << at;

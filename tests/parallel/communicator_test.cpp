@@ -101,11 +101,11 @@ TEST(Exchange, TakesTheCheaperOne) {
   EXPECT_EQ(cheaper(50, 0, 158), Exchange::kGather);
   EXPECT_EQ(cheaper(0, 1000, 160), Exchange::kGather) << "there are no sums that would do";
   // The autoencoder's last layer: D is 784 x 128 numbers, E and U = Xhat 912 a sample.
-  constexpr std::int64_t kDirection = 784 * 128;
+  constexpr std::int64_t kDirection = std::int64_t{784} * 128;
   EXPECT_EQ(cheaper(kDirection, std::int64_t{64} * 912, 64), Exchange::kGather);
   EXPECT_EQ(cheaper(kDirection, std::int64_t{1024} * 912, 1024), Exchange::kSum);
   // Its first layer, the inputs of which all ranks have, with second moments.
-  constexpr std::int64_t kMoments = 784 * 784;
+  constexpr std::int64_t kMoments = std::int64_t{784} * 784;
   EXPECT_EQ(cheaper(kDirection + kMoments, std::int64_t{1024} * 128, 1024), Exchange::kSum);
 }
 

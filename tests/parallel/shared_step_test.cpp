@@ -252,9 +252,9 @@ TEST(SharedStep, SendsNoMoreThanItMust) {
   };
   const auto sum = [&](std::int64_t numbers) { return 2 * (n - 1) * 8 * numbers / n; };
   const auto gathered = [&](std::int64_t numbers) { return (n - 1) * 8 * numbers / n; };
-  EXPECT_EQ(sent({.name = "none"}, 60), sum(6 * 5) + sum(4 * 6));
-  EXPECT_EQ(sent({.name = "none"}, 4), gathered(4 * 6) + gathered(4 * (4 + 6)))
-      << "all ranks have the inputs";
+  // D_1 is 6 x 5, D_2 4 x 6; of 4 samples, E_1 is 4 x 6, E_2 4 x 4 and Xhat_1 4 x 6.
+  EXPECT_EQ(sent({.name = "none"}, 60), sum(30) + sum(24));
+  EXPECT_EQ(sent({.name = "none"}, 4), gathered(24) + gathered(40)) << "all ranks have the inputs";
   EXPECT_EQ(sent({.name = "projection", .regularisation = 0.1}, 60),
             sum(6 * 5 + 5 * 5) + sum(4 * 6 + 6 * 6));
 }

@@ -490,7 +490,7 @@ TEST(Assignment, RefusesOtherKinds) {
   refuses("bias=1", {"bias = 1 is not true or false"});
   refuses("bias=True", {"bias = \"True\" is not true or false"});
   refuses("width=1#2", {"width = \"1#2\" is not a whole number"});
-  refuses("rule=\"b\\\"p\"", {"rule = \"b\\\"p\" is not one of bp, pc"});
+  refuses(R"(rule="b\"p")", {R"(rule = "b\"p" is not one of bp, pc)"});
   refuses("rule=3", {"rule = 3 is not one of bp, pc"});
   refuses("rule=pcc", {"rule = \"pcc\" is not one of bp, pc"});
   refuses("measure=[loss]",

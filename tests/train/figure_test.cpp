@@ -81,7 +81,7 @@ TEST_F(Figure, SaysHowToDrawItLater) {
 
 TEST_F(Figure, SaysWhyTheScriptFailed) {
   install_python(
-      "printf half > \"$4\"; printf 'Traceback\\n  in line 1\\nKeyError: x\\n\\n' >&2; exit 1");
+      R"(printf half > "$4"; printf 'Traceback\n  in line 1\nKeyError: x\n\n' >&2; exit 1)");
   expect_not_drawn("no figure: KeyError: x;");
   install_python("exit 3");
   expect_not_drawn("a python failed");

@@ -181,7 +181,7 @@ TEST_F(JobCheckpointTest, WhatIsNotItsStateIsRefused) {
     refused("is damaged");
   }
   auto flipped = good;
-  flipped[good.find("\"job\":\"j1\"") + 7] = 'k';
+  flipped[good.find(R"("job":"j1")") + 7] = 'k';
   write_file(kCheckpoint, flipped);
   refused("is damaged: its checksum is wrong");
 

@@ -16,7 +16,7 @@ Part some_part() {
           {"with.dots and spaces/\"", at::tensor({1, 2, 3}, at::kLong)},
           {"nan", at::full({2, 2}, std::numeric_limits<double>::quiet_NaN(), at::kDouble)},
           {"none", at::empty({0}, at::kDouble)},
-          {"scalar", at::scalar_tensor(0.1f, at::kFloat)}};
+          {"scalar", at::scalar_tensor(0.1F, at::kFloat)}};
 }
 
 // Invariant: what is read is what was written, bit by bit.

@@ -1,11 +1,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pcxx/train/progress.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <thread>
 
 namespace pcxx::train {
@@ -52,7 +52,7 @@ class Terminal {
   Terminal& operator=(const Terminal&) = delete;
 
   // What was shown since the last call.
-  std::string text() {
+  std::string text() {  // NOLINT(readability-make-member-function-const)
     std::array<char, 4096> buffer{};
     const auto count = ::read(master_, buffer.data(), buffer.size());
     return {buffer.data(), count > 0 ? static_cast<std::size_t>(count) : 0};

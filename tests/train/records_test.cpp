@@ -1,4 +1,5 @@
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/train/records.h>
 
