@@ -1,7 +1,9 @@
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 #include <pcxx/train/run_folder.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <set>
 
 #include "support/environment.h"

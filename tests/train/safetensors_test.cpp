@@ -134,7 +134,7 @@ TEST(Safetensors, WritesWhatTheFormatSays) {
               entry("v", "F64", "[2]", 24, 40)}));
   EXPECT_EQ(nlohmann::json::parse(header), expected);
   std::string data;
-  for (const char value : {0, 3, 1, 4, 2, 5}) data += value + "\0\0\0"s;
+  for (const char value : {'\0', '\3', '\1', '\4', '\2', '\5'}) data += value + "\0\0\0"s;
   data += "\0\0\0\0\0\0\x1c\x40\0\0\0\0\0\0\x20\x40"s;  // 7 and 8
   EXPECT_EQ(bytes.substr(8 + length), data);
 }

@@ -4,6 +4,7 @@
 #include <pcxx/train/tensorboard.h>
 #include <zlib.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -42,7 +43,7 @@ std::uint32_t slow_masked_crc(std::string_view bytes) {
     }
   }
   crc = ~crc;
-  return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
+  return std::rotr(crc, 15) + 0xa282ead8U;
 }
 
 std::vector<std::string> records_of(std::string_view file) {

@@ -100,7 +100,7 @@ TEST_F(WorkTest, ThreadsDoNotMatter) {
     std::set<std::thread::id> workers;
     ASSERT_EQ(run({"--out", "a", "--threads", threads},
                   [&](std::size_t) {
-                    const std::lock_guard lock(mutex);
+                    const std::scoped_lock lock(mutex);
                     ++calls;
                     workers.insert(std::this_thread::get_id());
                   })
@@ -207,7 +207,7 @@ TEST_F(WorkTest, ShardsShareOneFolderOrHaveOneEach) {
     std::set<std::size_t> jobs;
     std::mutex mutex;
     const auto outcome = run({"--shard", shard, "--out", "shared"}, [&](std::size_t job) {
-      const std::lock_guard lock(mutex);
+      const std::scoped_lock lock(mutex);
       jobs.insert(job);
     });
     ASSERT_EQ(outcome.code, 0) << outcome.errors;
