@@ -10,7 +10,9 @@
 #include <pcxx/pcxx.h>
 #include <torch/optim/sgd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 
 namespace {
 
@@ -54,18 +56,16 @@ void train(const std::string& folder, at::ScalarType dtype, std::int64_t batch_s
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const std::string dtype = argc == 4 ? argv[2] : "";
-  const auto batch_size = argc == 4 ? std::atoi(argv[3]) : 0;
+  const auto batch_size = argc == 4 ? std::strtoll(argv[3], nullptr, 10) : 0;
   if ((dtype != "float32" && dtype != "float64") || batch_size < 1) {
     fmt::print(stderr, "usage: kalman_drift_benchmark DATA_FOLDER float32|float64 BATCH_SIZE\n");
     return 2;
   }
   at::set_num_threads(1);
-  try {
-    train(argv[1], dtype == "float32" ? at::kFloat : at::kDouble, batch_size);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "kalman_drift_benchmark: {}\n", error.what());
-    return 2;
-  }
+  train(argv[1], dtype == "float32" ? at::kFloat : at::kDouble, batch_size);
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "kalman_drift_benchmark: %s\n", error.what());
+  return 2;
 }
