@@ -220,6 +220,17 @@ TEST(Plots, RefuseWhatIsNoReproduction) {
   expect_refused({folder}, "not JSON");
 }
 
+// Contract: what names its interpreter can be called.
+TEST(Scripts, AreExecutable) {
+  for (const std::string folder : {"plots", "python", "scripts", "benchmarks", "docker", "data"}) {
+    for (const auto& file : fs::directory_iterator(fs::path(PCXX_SOURCE_DIR) / folder)) {
+      if (!file.is_regular_file() || !read_file(file.path()).starts_with("#!")) continue;
+      EXPECT_NE(file.status().permissions() & fs::perms::owner_exec, fs::perms::none)
+          << file.path();
+    }
+  }
+}
+
 // By hand: 2 seeds, B = 2; the best of BP's rates is 0.1 after 2 samples and 1 after 4. PC has
 // diverged at one rate, and in the longer run, which has one seed, stands alone.
 TEST(Rivals, AreComparedAtTheirBestRates) {
