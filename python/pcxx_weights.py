@@ -279,8 +279,8 @@ def difference_from_run(network, weights, folder):
         if name not in predictions:
             raise WeightsError(f"{path} has no {name}")
     given, wanted = (predictions[name] for name in names)
-    widths = [entry["in_features"] for entry in network.description()[:1]]
-    widths += [entry["out_features"] for entry in network.description()[-1:]]
+    layers = network.description()
+    widths = layers[0]["in_features"], layers[-1]["out_features"]
     for name, values, width in zip(names, (given, wanted), widths):
         if values.shape[-1] != width:
             raise WeightsError(f"{path} is of another network: {name} has {values.shape[-1]} numbers, not {width}")

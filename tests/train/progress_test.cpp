@@ -51,7 +51,7 @@ class Terminal {
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
 
-  // What was shown since the last call.
+  // What was shown since the last call. Not const, as it takes that away.
   std::string text() {  // NOLINT(readability-make-member-function-const)
     std::array<char, 4096> buffer{};
     const auto count = ::read(master_, buffer.data(), buffer.size());
