@@ -263,6 +263,7 @@ train::Schema schema() {
                       "inference_energy_tolerance",
                       "unstable_inference",
                       "rho",
+                      "narrowing",
                       "regularisation",
                       "spectrum",
                       "as_printed",

@@ -258,6 +258,7 @@ train::Schema schema() {
                       "inference_energy_tolerance",
                       "unstable_inference",
                       "rho",
+                      "narrowing",
                       "regularisation",
                       "spectrum",
                       "as_printed",

@@ -44,26 +44,29 @@ void expect_same(const KalmanPredictiveCoding& found, const KalmanPredictiveCodi
 
 // Oracle: one process with all samples, over several batches, so that the memory counts too.
 TEST(KalmanPeers, MakeTheStepOfOneProcess) {
-  for (const auto& options : {nn::mlp({5, 6, 4}, Activation::kTanh).with_bias(),
-                              nn::mlp({9, 5, 4, 8}, Activation::kReLU, Activation::kSigmoid),
-                              nn::mlp({5, 4, 6}, Activation::kTanh).with_bias().ensemble(2)}) {
-    const auto network = random_network(options);
-    std::vector<KalmanPredictiveCoding> rules(kPeers);
-    KalmanPredictiveCoding alone;
-    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
-      const auto batch = random_batch(*network, kSamples, seed);
-      std::vector<Step> steps(kPeers);
-      test::ThreadPeers(kPeers).run([&](int place, Peers& peers) {
-        const auto i = static_cast<std::size_t>(place);
-        steps[i] = rules[i].shared_factors(*network, slice(batch, place), peers);
-      });
-      const auto expected = alone.factors(*network, batch);
-      for (std::size_t i = 0; i < steps.size(); ++i) {
-        expect_same(steps[i], expected);
-        expect_same(rules[i], alone);
-        const auto rows = steps[i].prediction;
-        EXPECT_EQ(rows.size(-2), slice(batch, static_cast<int>(i)).input.size(-2));
-        EXPECT_EQ(rules[i].report().change.sizes(), rows.sizes()) << "of its own samples";
+  for (const auto narrowing : {Narrowing::kCertainty, Narrowing::kConstancy}) {
+    for (const auto& options : {nn::mlp({5, 6, 4}, Activation::kTanh).with_bias(),
+                                nn::mlp({9, 5, 4, 8}, Activation::kReLU, Activation::kSigmoid),
+                                nn::mlp({5, 4, 6}, Activation::kTanh).with_bias().ensemble(2)}) {
+      const auto network = random_network(options);
+      const KalmanOptions same{.narrowing = narrowing};
+      std::vector<KalmanPredictiveCoding> rules(kPeers, KalmanPredictiveCoding(same));
+      KalmanPredictiveCoding alone(same);
+      for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+        const auto batch = random_batch(*network, kSamples, seed);
+        std::vector<Step> steps(kPeers);
+        test::ThreadPeers(kPeers).run([&](int place, Peers& peers) {
+          const auto i = static_cast<std::size_t>(place);
+          steps[i] = rules[i].shared_factors(*network, slice(batch, place), peers);
+        });
+        const auto expected = alone.factors(*network, batch);
+        for (std::size_t i = 0; i < steps.size(); ++i) {
+          expect_same(steps[i], expected);
+          expect_same(rules[i], alone);
+          const auto rows = steps[i].prediction;
+          EXPECT_EQ(rows.size(-2), slice(batch, static_cast<int>(i)).input.size(-2));
+          EXPECT_EQ(rules[i].report().change.sizes(), rows.sizes()) << "of its own samples";
+        }
       }
     }
   }

@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
+#include <pcxx/core/random.h>
+#include <pcxx/data/linear_teacher.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/metrics/prediction_change.h>
+#include <pcxx/nn/init.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/optim/sgd.h>
@@ -74,8 +77,9 @@ struct Reference {
   std::vector<at::Tensor> certainties;  // mean of c s
 };
 
+// `constancy`: o of Narrowing::kConstancy; 0 is Narrowing::kCertainty.
 Reference reference(const nn::NetworkImpl& network, const data::Batch& batch,
-                    const std::vector<at::Tensor>& before, double noise) {
+                    const std::vector<at::Tensor>& before, double noise, double constancy = 0) {
   const auto count = batch.input.size(0);
   const auto residual = batch.target - network.forward(batch.input).detach();
   std::vector<std::vector<at::Tensor>> g(network.size());
@@ -123,7 +127,11 @@ Reference reference(const nn::NetworkImpl& network, const data::Batch& batch,
     const auto share = static_cast<double>(rank[i]) /
                        static_cast<double>(network.layer(i + 1).options.out_features());
     result.steps.push_back(at::matmul((at::stack(g[i]) / certainty.unsqueeze(-1)).mT(), m));
-    result.covariances.push_back(before[i] - share * at::matmul(p.mT(), m));
+    const auto left = (certainty.reciprocal() - leverage).pow(1 - constancy);
+    const auto narrowing = at::matmul(p, x.mT()) + at::diag(left * std::pow(noise, constancy));
+    result.covariances.push_back(before[i] -
+                                 std::pow(share, 1 - constancy) *
+                                     at::matmul(p.mT(), at::matmul(at::linalg_inv(narrowing), p)));
     result.certainties.push_back((certainty * leverage).mean());
     for (std::int64_t b = 0; b < count; ++b) {
       change[b] += at::matmul(samples[static_cast<std::size_t>(b)].jacobians[i],
@@ -181,6 +189,118 @@ TEST(Kalman, IsItsDefinition) {
       }
     }
   }
+}
+
+// Product over the layers of ||E f'||^2 / E ||f'||^2 to the power 8, E running over `batches`, f'
+// by autograd.
+class Constancy {
+ public:
+  double observe(const nn::NetworkImpl& network, const at::Tensor& input) {
+    means_.resize(network.size());
+    squares_.resize(network.size());
+    const double newest = std::max(1.0 / ++batches_, 0.02);
+    double product = 1;
+    auto x = input;
+    for (std::size_t l = 1; l <= network.size(); ++l) {
+      const auto& layer = network.layer(l);
+      auto z = at::matmul(x, layer.weight.mT()).detach();
+      if (layer.bias.defined()) z = (z + layer.bias).detach();
+      z.requires_grad_();
+      const auto a = nn::activate(z, layer.options.activation());
+      const bool linear = layer.options.activation() == Activation::kIdentity;
+      const auto f = linear ? at::ones_like(z) : torch::autograd::grad({a.sum()}, {z})[0];
+      x = (layer.options.residual() ? x + a : a).detach();
+      const auto mean = f.mean(0);
+      const auto square = f.square().sum(-1).mean().item<double>();
+      auto& kept = means_[l - 1];
+      kept = kept.defined() ? kept + newest * (mean - kept) : mean;
+      squares_[l - 1] += newest * (square - squares_[l - 1]);
+      if (squares_[l - 1] > 0) product *= kept.square().sum().item<double>() / squares_[l - 1];
+    }
+    return std::pow(product, 8);
+  }
+
+ private:
+  std::vector<at::Tensor> means_;
+  std::vector<double> squares_;
+  int batches_ = 0;
+};
+
+// Oracle: the definition, with explicit inverses and autograd's slopes.
+TEST(Kalman, NarrowsByConstancyAsDefined) {
+  for (const auto& options :
+       {nn::mlp({5, 4, 6, 3}), nn::linear_residual(5, 3).with_bias(),
+        nn::mlp({5, 6, 4}, Activation::kTanh), nn::mlp({5, 9, 4, 3}, Activation::kReLU).with_bias(),
+        nn::mlp({9, 5, 4, 6, 9}, Activation::kTanh)}) {
+    for (const std::int64_t batch_size : {1, 2, 7}) {
+      const auto network = random_network(options);
+      SCOPED_TRACE(c10::str(network, ", ", batch_size));
+      KalmanPredictiveCoding rule({.narrowing = Narrowing::kConstancy});
+      auto optimizer = make_optimizer(*network);
+      Constancy constancy;
+      std::vector<at::Tensor> before;
+      for (const auto& layer : options.layers()) {
+        const auto n = layer.in_features();
+        before.push_back(eye(n + (layer.bias() ? 1 : 0)) / static_cast<double>(n));
+      }
+      for (std::uint64_t t = 0; t < 4; ++t) {
+        const auto batch = random_batch(*network, batch_size, t);
+        const double o = constancy.observe(*network, batch.input);
+        const auto step = rule.factors(*network, batch);
+        const auto expected =
+            reference(*network, batch, before, rule.report().noise.item<double>(), o);
+        for (std::size_t i = 0; i < network->size(); ++i) {
+          EXPECT_LT(relative_difference(step_of(step, i), expected.steps[i]), 1e-10);
+          EXPECT_LT(relative_difference(rule.covariances()[i], expected.covariances[i]), 1e-10);
+          before[i] = rule.covariances()[i].clone();
+        }
+        optimizer.step(step);
+      }
+    }
+  }
+}
+
+// Oracle: recursive least squares of each layer, Q^-1 += Xhat^T Xhat / R, in linear networks.
+TEST(Kalman, NarrowsLinearNetworksAsLeastSquaresDo) {
+  for (const std::int64_t batch_size : {1, 5}) {
+    const auto network = random_network(nn::mlp({6, 5, 7, 4}));
+    KalmanPredictiveCoding rule({.narrowing = Narrowing::kConstancy});
+    auto optimizer = make_optimizer(*network);
+    std::vector<at::Tensor> information(network->size());
+    for (std::uint64_t t = 0; t < 5; ++t) {
+      const auto batch = random_batch(*network, batch_size, t);
+      const auto pass = nn::feedforward(*network, batch.input);
+      const auto step = rule.factors(*network, batch);
+      for (std::size_t i = 0; i < network->size(); ++i) {
+        const auto x = pass.activities[i].detach();
+        const auto n = x.size(-1);
+        if (t == 0) information[i] = eye(n) * n;
+        information[i] = information[i] + at::matmul(x.mT(), x) / rule.report().noise;
+        EXPECT_LT(relative_difference(rule.covariances()[i], at::linalg_inv(information[i])),
+                  1e-10);
+      }
+      optimizer.step(step);
+    }
+  }
+}
+
+// Oracle: the same samples learnt by certainty, a part of whose error is left.
+TEST(Kalman, LearnsDeepLinearNetworksByConstancy) {
+  const auto options = nn::mlp({20, 20, 20, 20, 20, 20});
+  data::LinearTeacher teacher(data::LinearTeacherOptions(20, 20), 3);
+  std::vector<data::Batch> batches;
+  for (int t = 0; t < 1000; ++t) batches.push_back(teacher.next(1));
+  const auto test = teacher.held_out(100);
+  const auto error = [&](Narrowing narrowing) {
+    nn::Network network(options);
+    network->to(at::kDouble);
+    nn::init::norm_preserving_(*network, make_generator(3, Purpose::kWeights));
+    KalmanPredictiveCoding rule({.narrowing = narrowing});
+    auto optimizer = make_optimizer(*network);
+    for (const auto& batch : batches) optimizer.step(rule.factors(*network, batch));
+    return (test.target - network->forward(test.input)).square().mean().item<double>();
+  };
+  EXPECT_LT(error(Narrowing::kConstancy), 1e-3 * error(Narrowing::kCertainty));
 }
 
 // Oracle: Bayesian linear regression in information form, with the noise that the rule estimates.
@@ -364,10 +484,14 @@ TEST(Kalman, SettlesAlikeAtTheOutputAndBelow) {
 }
 
 // Invariants: symmetric, no negative eigenvalue, over many steps.
-TEST(Kalman, CovariancesStayPositive) {
+class KalmanNarrowing : public ::testing::TestWithParam<Narrowing> {};
+INSTANTIATE_TEST_SUITE_P(Both, KalmanNarrowing,
+                         ::testing::Values(Narrowing::kCertainty, Narrowing::kConstancy));
+
+TEST_P(KalmanNarrowing, CovariancesStayPositive) {
   for (const std::int64_t batch_size : {1, 4}) {
     const auto network = random_network(nn::mlp({6, 8, 3}, Activation::kReLU).with_bias());
-    KalmanPredictiveCoding rule;
+    KalmanPredictiveCoding rule({.narrowing = GetParam()});
     auto optimizer = make_optimizer(*network);
     for (std::uint64_t t = 0; t < 10000; ++t) {
       optimizer.step(rule.factors(*network, random_batch(*network, batch_size, t)));
@@ -382,16 +506,16 @@ TEST(Kalman, CovariancesStayPositive) {
 }
 
 // Oracle: each member by itself.
-TEST(Kalman, MembersOfAnEnsembleDoNotMix) {
+TEST_P(KalmanNarrowing, MembersOfAnEnsembleDoNotMix) {
   for (const auto& options : networks()) {
     for (const std::int64_t batch_size : {1, 3}) {
       const auto network = random_network(options.ensemble(2));
       SCOPED_TRACE(c10::str(network, ", ", batch_size));
       const auto batch = random_batch(*network, batch_size);
-      KalmanPredictiveCoding together;
+      KalmanPredictiveCoding together({.narrowing = GetParam()});
       const auto step = together.factors(*network, batch);
       for (std::int64_t r = 0; r < 2; ++r) {
-        KalmanPredictiveCoding rule;
+        KalmanPredictiveCoding rule({.narrowing = GetParam()});
         const auto alone =
             rule.factors(*test::member(*network, r), data::Batch(batch.input[r], batch.target[r]));
         for (std::size_t i = 0; i < network->size(); ++i) {
@@ -405,10 +529,10 @@ TEST(Kalman, MembersOfAnEnsembleDoNotMix) {
 }
 
 // Oracle: a run that was not interrupted, to the last bit.
-TEST(Kalman, GoesOnFromItsState) {
-  const auto options = nn::mlp({5, 6, 3}, Activation::kReLU).with_bias();
+TEST_P(KalmanNarrowing, GoesOnFromItsState) {
+  const auto options = nn::mlp({5, 6, 3}, Activation::kTanh).with_bias();
   const auto whole = random_network(options);
-  KalmanPredictiveCoding rule;
+  KalmanPredictiveCoding rule({.narrowing = GetParam()});
   auto optimizer = make_optimizer(*whole);
   for (std::uint64_t t = 0; t < 3; ++t) {
     optimizer.step(rule.factors(*whole, random_batch(*whole, 4, t)));
@@ -418,7 +542,7 @@ TEST(Kalman, GoesOnFromItsState) {
   rule.save(out);
   out.save_to(text);
   const auto copy = std::dynamic_pointer_cast<nn::NetworkImpl>(whole->clone());
-  KalmanPredictiveCoding other;
+  KalmanPredictiveCoding other({.narrowing = GetParam()});
   torch::serialize::InputArchive in;
   in.load_from(text);
   other.load(in);

@@ -51,6 +51,7 @@ Config config(const std::vector<std::string>& assignments, const std::string& to
                        "forgetting",
                        "delta",
                        "rho",
+                       "narrowing",
                        "optimizer",
                        "engine"});
   std::vector<std::string> all{"width=6", "batch_size=16", "init=norm_preserving",
@@ -379,8 +380,9 @@ TEST(Collapsed, ProjectionFollowsTheNaturalGradient) {
 TEST(KalmanSweep, TrainsAsByHand) {
   for (const auto* batch_size : {"batch_size=1", "batch_size=16"}) {
     SCOPED_TRACE(batch_size);
-    const auto models = all_models(config({"rule=[bp,kpc]", batch_size, "hidden_layers=2",
-                                           "learning_rate=[0.01,0.1]", "seeds=[5,7]", "rho=0.4"}));
+    const auto models = all_models(
+        config({"rule=[bp,kpc]", batch_size, "hidden_layers=2", "learning_rate=[0.01,0.1]",
+                "seeds=[5,7]", "rho=0.4", "narrowing=constancy"}));
     ASSERT_EQ(models.size(), 2U);
     EXPECT_EQ(models[0].reals("learning_rate").size(), 2U);
     const auto& model = models[1];
@@ -391,7 +393,8 @@ TEST(KalmanSweep, TrainsAsByHand) {
       const std::int64_t seed = s == 0 ? 5 : 7;
       const auto network = draw_network(model, seed, at::kCPU);
       auto teacher = make_teacher(model, seed, at::kCPU);
-      learning::KalmanPredictiveCoding rule({.rho = 0.4});
+      learning::KalmanPredictiveCoding rule(
+          {.rho = 0.4, .narrowing = learning::Narrowing::kConstancy});
       for (std::int64_t t = 0; t < 12; ++t) {
         const auto batch = teacher.next(model.integer("batch_size"));
         const auto step = rule.factors(*network, batch);

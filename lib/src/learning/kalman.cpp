@@ -12,6 +12,7 @@
 
 #include "learning/kalman_equilibrium.h"
 #include "learning/kalman_gain.h"
+#include "learning/kalman_narrowing.h"
 #include "nn/bias_unit.h"
 
 namespace pcxx::learning {
@@ -56,6 +57,25 @@ struct SharedBatch {
     return sum / static_cast<double>(samples * residual.size(-1));
   }
 };
+
+// Of each layer, sums over all samples of f' and, last, ||f'||^2, [.., n_l + 1]; undefined where it
+// is linear.
+Peers::Tensors sums_of_slopes(const SharedBatch& batch) {
+  Peers::Tensors sums(batch.network.size());
+  Peers::Tensors sent;
+  std::vector<std::size_t> of_layers;
+  for (std::size_t l = 1; l <= batch.network.size(); ++l) {
+    const auto slope =
+        nn::slope(batch.pass.outputs[l], batch.network.layer(l).options.activation());
+    if (!slope.defined()) continue;
+    sent.push_back(at::cat({slope.sum(-2), slope.square().sum({-2, -1}).unsqueeze(-1)}, -1));
+    of_layers.push_back(l - 1);
+  }
+  if (sent.empty()) return sums;
+  const auto all = batch.peers.sums(sent);
+  for (std::size_t i = 0; i < all.size(); ++i) sums[of_layers[i]] = all[i];
+  return sums;
+}
 
 // The slice at its equilibrium.
 struct Settled {
@@ -181,6 +201,10 @@ std::string key(std::size_t layer) {
   return fmt::format("covariance{}", layer);
 }
 
+std::string slope_key(std::size_t layer) {
+  return fmt::format("slopes{}", layer);
+}
+
 }  // namespace
 
 KalmanPredictiveCoding::KalmanPredictiveCoding(KalmanOptions options) : options_(options) {
@@ -225,6 +249,16 @@ void KalmanPredictiveCoding::observe(const at::Tensor& mean_square) {
   }
 }
 
+void KalmanPredictiveCoding::observe_slopes(const std::vector<at::Tensor>& sums,
+                                            std::int64_t samples) {
+  slopes_.resize(sums.size());
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    if (!sums[i].defined()) continue;
+    const auto mean = samples == 1 ? sums[i] : sums[i] / static_cast<double>(samples);
+    slopes_[i] = slopes_[i].defined() ? at::lerp(slopes_[i], mean, newest()) : mean;
+  }
+}
+
 void KalmanPredictiveCoding::learn_noise(const at::Tensor& found) {
   noise_ = at::maximum(at::lerp(noise_, found, newest()), mean_square_ * kLeastNoise);
 }
@@ -250,11 +284,23 @@ Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
   auto samples = settled(batch, covariances_, noise_);
 
   const auto shares = rank_shares(network);
+  const bool by_constancy = options_.narrowing == Narrowing::kConstancy;
+  Constancy constancy;
+  if (by_constancy) {
+    observe_slopes(sums_of_slopes(batch), slice.samples);
+    constancy = constancy_of(slopes_, noise_);
+  }
   std::vector<KalmanGain> gains;
   for (std::size_t i = 0; i < network.size(); ++i) {
     auto& evidence = samples.evidence[i];
+    at::Tensor rows;
+    if (by_constancy) rows = rows_by_constancy(evidence, shares[i], constancy);
     gains.push_back(kalman_gain(evidence));
-    narrow_(covariances_[i], gains.back().right, shares[i]);
+    if (by_constancy) {
+      narrow_(covariances_[i], rows, 1);
+    } else {
+      narrow_(covariances_[i], gains.back().right, shares[i]);
+    }
     report_.leverages.push_back(evidence.leverage.mean({-2, -1}));
     report_.certainties.push_back((evidence.certainty * evidence.leverage).mean({-2, -1}));
   }
@@ -302,6 +348,9 @@ void KalmanPredictiveCoding::save(torch::serialize::OutputArchive& archive) cons
     archive.write("noise", noise_);
   }
   for (std::size_t i = 0; i < covariances_.size(); ++i) archive.write(key(i), covariances_[i]);
+  for (std::size_t i = 0; i < slopes_.size(); ++i) {
+    if (slopes_[i].defined()) archive.write(slope_key(i), slopes_[i]);
+  }
 }
 
 void KalmanPredictiveCoding::load(torch::serialize::InputArchive& archive) {
@@ -326,6 +375,8 @@ void KalmanPredictiveCoding::load(torch::serialize::InputArchive& archive) {
     archive.read("mean_square", mean_square);
     archive.read("noise", noise);
   }
+  slopes_.assign(loaded.size(), {});
+  for (std::size_t i = 0; i < loaded.size(); ++i) archive.try_read(slope_key(i), slopes_[i]);
   covariances_ = std::move(loaded);
   mean_square_ = std::move(mean_square);
   noise_ = std::move(noise);

@@ -241,6 +241,9 @@ std::unique_ptr<learning::LearningRule> make_kalman(const Config& config) {
   }
   learning::KalmanOptions options;
   if (config.has("rho")) options.rho = config.real("rho");
+  if (config.has("narrowing") && config.text("narrowing") == "constancy") {
+    options.narrowing = learning::Narrowing::kConstancy;
+  }
   return std::make_unique<learning::KalmanPredictiveCoding>(options);
 }
 

@@ -665,6 +665,7 @@ Schema image_schema(const std::vector<std::string>& more) {
                                  "inference_energy_tolerance",
                                  "unstable_inference",
                                  "rho",
+                                 "narrowing",
                                  "regularisation",
                                  "spectrum",
                                  "as_printed",

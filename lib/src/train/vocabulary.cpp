@@ -53,6 +53,15 @@ std::vector<Key> rescaling_keys() {
        .shape = Shape::kSweep,
        .minimum = 0,
        .per_model = true},
+      {.name = "narrowing",
+       .kind = Kind::kText,
+       .initial = R"("certainty")",
+       .doc = "kpc: how fast its uncertainty narrows: by what each sample makes certain, or the "
+              "nearer to recursive least squares the less the slopes of the units change from "
+              "sample to sample, which suits linear networks as well",
+       .shape = Shape::kSweep,
+       .choices = {"certainty", "constancy"},
+       .per_model = true},
       {.name = "regularisation",
        .kind = Kind::kReal,
        .initial = "0",

@@ -8,11 +8,20 @@
 
 namespace pcxx::learning {
 
+/// How fast the uncertainty of KalmanPredictiveCoding narrows.
+///
+///   kCertainty  by what each sample makes certain of the layer, c m / n
+///   kConstancy  between that, where the slopes f' change from sample to sample, and recursive
+///               least squares, 1 / (R + s), where they do not: what one sample tells of a linear
+///               network holds for all others
+enum class Narrowing { kCertainty, kConstancy };
+
 /// Of KalmanPredictiveCoding.
 struct KalmanOptions {
   /// The part of the mean squared residual that counts as noise of the targets, R = rho mean(r^2);
   /// 0: R is found from what the steps achieve.
   double rho = 0;
+  Narrowing narrowing = Narrowing::kCertainty;
 };
 
 /// What the last batch taught, and what it was expected to change. Means over the batch have the
@@ -62,6 +71,14 @@ struct KalmanReport {
 /// decoupled by layers, whose gain is the equilibrium of predictive coding with the precisions
 /// 1/s_l and 1/R, linearised.
 ///
+/// With Narrowing::kConstancy, Q narrows otherwise, and W_l as before. Let o be the product over
+/// the layers of ||E f'||^2 / E ||f'||^2, to the power 8, with running means E over samples: 1 in a
+/// linear network. Then, with N = 1/c - s of each sample,
+///
+///   Q -= (m_l / n_l)^(1 - o) (Xhat Q)^T (Xhat Q Xhat^T + diag(N^(1 - o) R^o))^-1 Xhat Q
+///
+/// which is the rule above for o = 0 and recursive least squares of each layer for o = 1.
+///
 /// Works in networks of Dense layers, and in ensembles of them. Costs O(n^2) a sample and layer
 /// and, where the output is wider than the layer below, a solve of that layer's width a sample.
 /// Where several processes share a batch, each settles its slice; of a layer they exchange Xhat Q,
@@ -96,12 +113,15 @@ class KalmanPredictiveCoding final : public LearningRule {
   /// What the newest batch counts in a running mean.
   double newest() const;
   void observe(const at::Tensor& mean_square);
+  void observe_slopes(const std::vector<at::Tensor>& sums, std::int64_t samples);
   void learn_noise(const at::Tensor& found);
 
   KalmanOptions options_;
   std::vector<at::Tensor> covariances_;
   at::Tensor mean_square_;  // of the residual, running: [] or [R]
   at::Tensor noise_;        // R of the next batch
+  // Of each layer that is not linear, running: f' and, last, ||f'||^2; [n_l + 1] or [R, n_l + 1].
+  std::vector<at::Tensor> slopes_;
   std::int64_t batches_ = 0;
   KalmanReport report_;
 };
