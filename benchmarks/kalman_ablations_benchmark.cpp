@@ -328,20 +328,21 @@ std::vector<Task> tasks(const std::string& folder) {
   const auto relu = data::LinearTeacherOptions(20, 20).targets(data::Targets::kReluTeacher);
   const std::vector<std::int64_t> deep(10, 20);
   const auto relu_network = nn::mlp({20, 100, 20}, nn::Activation::kReLU);
-  return {
-      classification(folder, "mnist", 500),
-      classification(folder, "mnist", 2000),
-      classification(folder, "fashion-mnist", 2000),
-      regression("ReLU teacher, 1 x 100", relu_network, relu, 2000),
-      regression("the same, noise 0.1", relu_network, data::LinearTeacherOptions(relu).noise(0.1),
-                 2000),
-      regression("4 x 50", nn::mlp({20, 50, 50, 50, 50, 20}, nn::Activation::kReLU), relu, 2000),
-      regression("8 x 50", nn::mlp({20, 50, 50, 50, 50, 50, 50, 50, 50, 20}, nn::Activation::kReLU),
-                 relu, 2000),
-      regression("linear, 4 x 20", nn::mlp({20, 20, 20, 20, 20, 20}), linear, 1000),
-      regression("linear, 8 x 20", nn::mlp(deep), linear, 1000),
-      regression("the same, noise 0.1", nn::mlp(deep),
-                 data::LinearTeacherOptions(linear).noise(0.1), 1000)};
+  return {classification(folder, "mnist", 500),
+          classification(folder, "mnist", 2000),
+          classification(folder, "fashion-mnist", 2000),
+          regression("ReLU teacher, 1 x 100", relu_network, relu, 2000),
+          regression("the same, noise 0.1", relu_network,
+                     data::LinearTeacherOptions(relu).noise(0.1), 2000),
+          regression("ReLU, 4 x 50", nn::mlp({20, 50, 50, 50, 50, 20}, nn::Activation::kReLU), relu,
+                     2000),
+          regression("ReLU, 8 x 50",
+                     nn::mlp({20, 50, 50, 50, 50, 50, 50, 50, 50, 20}, nn::Activation::kReLU), relu,
+                     2000),
+          regression("linear, 4 x 20", nn::mlp({20, 20, 20, 20, 20, 20}), linear, 1000),
+          regression("linear, 8 x 20", nn::mlp(deep), linear, 1000),
+          regression("the same, noise 0.1", nn::mlp(deep),
+                     data::LinearTeacherOptions(linear).noise(0.1), 1000)};
 }
 
 void compare(const std::string& folder, std::int64_t seeds, const std::string& wanted) {

@@ -71,6 +71,15 @@ at::Tensor eye(std::int64_t n) {
   return at::eye(n, at::kDouble);
 }
 
+std::vector<at::Tensor> first_covariances(const nn::NetworkOptions& options) {
+  std::vector<at::Tensor> found;
+  for (const auto& layer : options.layers()) {
+    const auto n = layer.in_features();
+    found.push_back(eye(n + (layer.bias() ? 1 : 0)) / static_cast<double>(n));
+  }
+  return found;
+}
+
 struct Reference {
   std::vector<at::Tensor> steps;        // of [W b]
   std::vector<at::Tensor> covariances;  // afterwards
@@ -162,11 +171,7 @@ TEST(Kalman, IsItsDefinition) {
                            network->out_features() == 9;
       KalmanPredictiveCoding rule;
       auto optimizer = make_optimizer(*network);
-      std::vector<at::Tensor> before;
-      for (const auto& layer : options.layers()) {
-        const auto n = layer.in_features();
-        before.push_back(eye(n + (layer.bias() ? 1 : 0)) / static_cast<double>(n));
-      }
+      auto before = first_covariances(options);
       for (std::uint64_t t = 0; t < 3; ++t) {
         const auto batch = random_batch(*network, batch_size, t);
         const auto step = rule.factors(*network, batch);
@@ -203,9 +208,7 @@ class Constancy {
     auto x = input;
     for (std::size_t l = 1; l <= network.size(); ++l) {
       const auto& layer = network.layer(l);
-      auto z = at::matmul(x, layer.weight.mT()).detach();
-      if (layer.bias.defined()) z = (z + layer.bias).detach();
-      z.requires_grad_();
+      const auto z = nn::preactivation(layer, x).detach().requires_grad_();
       const auto a = nn::activate(z, layer.options.activation());
       const bool linear = layer.options.activation() == Activation::kIdentity;
       const auto f = linear ? at::ones_like(z) : torch::autograd::grad({a.sum()}, {z})[0];
@@ -238,11 +241,7 @@ TEST(Kalman, NarrowsByConstancyAsDefined) {
       KalmanPredictiveCoding rule({.narrowing = Narrowing::kConstancy});
       auto optimizer = make_optimizer(*network);
       Constancy constancy;
-      std::vector<at::Tensor> before;
-      for (const auto& layer : options.layers()) {
-        const auto n = layer.in_features();
-        before.push_back(eye(n + (layer.bias() ? 1 : 0)) / static_cast<double>(n));
-      }
+      auto before = first_covariances(options);
       for (std::uint64_t t = 0; t < 4; ++t) {
         const auto batch = random_batch(*network, batch_size, t);
         const double o = constancy.observe(*network, batch.input);
@@ -483,11 +482,11 @@ TEST(Kalman, SettlesAlikeAtTheOutputAndBelow) {
   }
 }
 
-// Invariants: symmetric, no negative eigenvalue, over many steps.
 class KalmanNarrowing : public ::testing::TestWithParam<Narrowing> {};
 INSTANTIATE_TEST_SUITE_P(Both, KalmanNarrowing,
                          ::testing::Values(Narrowing::kCertainty, Narrowing::kConstancy));
 
+// Invariants: symmetric, no negative eigenvalue, over many steps.
 TEST_P(KalmanNarrowing, CovariancesStayPositive) {
   for (const std::int64_t batch_size : {1, 4}) {
     const auto network = random_network(nn::mlp({6, 8, 3}, Activation::kReLU).with_bias());
@@ -501,6 +500,25 @@ TEST_P(KalmanNarrowing, CovariancesStayPositive) {
       const auto eigenvalues = at::linalg_eigvalsh(q);
       EXPECT_GE(eigenvalues.min().item<double>(), -1e-12 * eigenvalues.max().item<double>());
       EXPECT_TRUE(eigenvalues.isfinite().all().item<bool>());
+    }
+  }
+}
+
+// Contract: a prediction that is right from the start teaches nothing and breaks nothing, even
+// where one of the samples reaches no hidden unit.
+TEST_P(KalmanNarrowing, StaysFiniteWithNothingToLearn) {
+  const auto network = random_network(nn::mlp({3, 4, 2}, Activation::kReLU).with_bias());
+  network->layer(1).weight.data().fill_(1);
+  network->layer(1).bias.data().zero_();
+  const auto one = at::ones({1, 3}, at::kDouble);
+  const auto input = at::cat({one, -one});
+  const data::Batch batch(input, nn::feedforward(*network, input).prediction().detach());
+  KalmanPredictiveCoding rule({.narrowing = GetParam()});
+  for (int t = 0; t < 3; ++t) {
+    const auto step = rule.factors(*network, batch);
+    for (std::size_t i = 0; i < network->size(); ++i) {
+      EXPECT_EQ(step_of(step, i).abs().max().item<double>(), 0);
+      EXPECT_TRUE(rule.covariances()[i].isfinite().all().item<bool>());
     }
   }
 }

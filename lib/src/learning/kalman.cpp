@@ -58,23 +58,22 @@ struct SharedBatch {
   }
 };
 
-// Of each layer, sums over all samples of f' and, last, ||f'||^2, [.., n_l + 1]; undefined where it
-// is linear.
-Peers::Tensors sums_of_slopes(const SharedBatch& batch) {
-  Peers::Tensors sums(batch.network.size());
-  Peers::Tensors sent;
-  std::vector<std::size_t> of_layers;
+// Of each layer that is not linear, means over all samples of f' and, last, ||f'||^2, [.., n_l +
+// 1].
+Peers::Tensors mean_slopes(const SharedBatch& batch) {
+  Peers::Tensors sums;
   for (std::size_t l = 1; l <= batch.network.size(); ++l) {
     const auto slope =
         nn::slope(batch.pass.outputs[l], batch.network.layer(l).options.activation());
     if (!slope.defined()) continue;
-    sent.push_back(at::cat({slope.sum(-2), slope.square().sum({-2, -1}).unsqueeze(-1)}, -1));
-    of_layers.push_back(l - 1);
+    sums.push_back(at::cat({slope.sum(-2), slope.square().sum({-2, -1}).unsqueeze(-1)}, -1));
   }
-  if (sent.empty()) return sums;
-  const auto all = batch.peers.sums(sent);
-  for (std::size_t i = 0; i < all.size(); ++i) sums[of_layers[i]] = all[i];
-  return sums;
+  if (sums.empty()) return sums;
+  auto means = batch.peers.sums(std::move(sums));
+  if (!batch.is_one()) {
+    for (auto& mean : means) mean = mean / static_cast<double>(batch.samples);
+  }
+  return means;
 }
 
 // The slice at its equilibrium.
@@ -201,8 +200,8 @@ std::string key(std::size_t layer) {
   return fmt::format("covariance{}", layer);
 }
 
-std::string slope_key(std::size_t layer) {
-  return fmt::format("slopes{}", layer);
+std::string slope_key(std::size_t i) {
+  return fmt::format("slopes{}", i);
 }
 
 }  // namespace
@@ -249,14 +248,11 @@ void KalmanPredictiveCoding::observe(const at::Tensor& mean_square) {
   }
 }
 
-void KalmanPredictiveCoding::observe_slopes(const std::vector<at::Tensor>& sums,
-                                            std::int64_t samples) {
-  slopes_.resize(sums.size());
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    if (!sums[i].defined()) continue;
-    const auto mean = samples == 1 ? sums[i] : sums[i] / static_cast<double>(samples);
-    slopes_[i] = slopes_[i].defined() ? at::lerp(slopes_[i], mean, newest()) : mean;
+void KalmanPredictiveCoding::observe_slopes(std::vector<at::Tensor> means) {
+  for (std::size_t i = 0; i < slopes_.size(); ++i) {
+    means[i] = at::lerp(slopes_[i], means[i], newest());
   }
+  slopes_ = std::move(means);
 }
 
 void KalmanPredictiveCoding::learn_noise(const at::Tensor& found) {
@@ -287,7 +283,7 @@ Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
   const bool by_constancy = options_.narrowing == Narrowing::kConstancy;
   Constancy constancy;
   if (by_constancy) {
-    observe_slopes(sums_of_slopes(batch), slice.samples);
+    observe_slopes(mean_slopes(batch));
     constancy = constancy_of(slopes_, noise_);
   }
   std::vector<KalmanGain> gains;
@@ -348,9 +344,7 @@ void KalmanPredictiveCoding::save(torch::serialize::OutputArchive& archive) cons
     archive.write("noise", noise_);
   }
   for (std::size_t i = 0; i < covariances_.size(); ++i) archive.write(key(i), covariances_[i]);
-  for (std::size_t i = 0; i < slopes_.size(); ++i) {
-    if (slopes_[i].defined()) archive.write(slope_key(i), slopes_[i]);
-  }
+  for (std::size_t i = 0; i < slopes_.size(); ++i) archive.write(slope_key(i), slopes_[i]);
 }
 
 void KalmanPredictiveCoding::load(torch::serialize::InputArchive& archive) {
@@ -375,8 +369,11 @@ void KalmanPredictiveCoding::load(torch::serialize::InputArchive& archive) {
     archive.read("mean_square", mean_square);
     archive.read("noise", noise);
   }
-  slopes_.assign(loaded.size(), {});
-  for (std::size_t i = 0; i < loaded.size(); ++i) archive.try_read(slope_key(i), slopes_[i]);
+  slopes_.clear();
+  for (at::Tensor slopes; archive.try_read(slope_key(slopes_.size()), slopes);
+       slopes = at::Tensor()) {
+    slopes_.push_back(slopes);
+  }
   covariances_ = std::move(loaded);
   mean_square_ = std::move(mean_square);
   noise_ = std::move(noise);

@@ -31,4 +31,7 @@ struct KalmanGain {
 /// Overwrites the gram.
 KalmanGain kalman_gain(KalmanEvidence& evidence);
 
+/// The gain's `right` alone. Overwrites the gram.
+at::Tensor kalman_rows(KalmanEvidence& evidence);
+
 }  // namespace pcxx::learning

@@ -17,8 +17,8 @@ struct Constancy {
   at::Tensor noise;
 };
 
-/// Slopes: E f' and, last, E ||f'||^2 of each layer, [.., n_l + 1]; undefined where it is linear.
-/// Noise: R, [..].
+/// Slopes: E f' and, last, E ||f'||^2 of each layer that is not linear, [.., n_l + 1]. Noise: R,
+/// [..].
 Constancy constancy_of(const std::vector<at::Tensor>& slopes, const at::Tensor& noise);
 
 /// Rows V [.., B, n] of Q -= V^T V, where N = 1/c - s:

@@ -113,7 +113,7 @@ class KalmanPredictiveCoding final : public LearningRule {
   /// What the newest batch counts in a running mean.
   double newest() const;
   void observe(const at::Tensor& mean_square);
-  void observe_slopes(const std::vector<at::Tensor>& sums, std::int64_t samples);
+  void observe_slopes(std::vector<at::Tensor> means);
   void learn_noise(const at::Tensor& found);
 
   KalmanOptions options_;
