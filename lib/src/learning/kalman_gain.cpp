@@ -26,7 +26,7 @@ at::Tensor inverse_factor(KalmanEvidence& evidence, const at::Tensor& root) {
 KalmanGain kalman_gain(KalmanEvidence& evidence) {
   const auto root = evidence.certainty.sqrt();
   const auto inverse = at::where(root.gt(0), root.reciprocal(), at::zeros_like(root));
-  const KalmanGain of_one{evidence.signal * inverse, evidence.spread * root};
+  KalmanGain of_one{evidence.signal * inverse, evidence.spread * root};
   if (!evidence.gram.defined()) return of_one;
   const auto factor = inverse_factor(evidence, root);
   return {nn::product(factor, of_one.left), nn::product(factor, of_one.right)};
