@@ -1,82 +1,12 @@
 #!/usr/bin/env python3
-"""Training of autoencoders: test error at each model's best learning rate, the sweep over rates, and
-test images with their reconstructions."""
+"""Runs pcxx_plots/autoencoder.py, which says what it does; --help too."""
 
+import os
 import sys
-from pathlib import Path
 
-import numpy as np
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-import records
-import style
-import training
-
-METRIC = "test_error"
-PICTURE_WIDTH = 5.0  # inches
-
-
-def read_pgm(path):
-    """A binary PGM picture as [rows, columns]."""
-    data = path.read_bytes()
-    fields = data.split(maxsplit=3)
-    if len(fields) < 4 or fields[0] != b"P5":
-        raise records.FigureError(f"{path} is no binary PGM picture")
-    columns, rows = int(fields[1]), int(fields[2])
-    pixels = np.frombuffer(data[-rows * columns :], dtype=np.uint8)
-    if len(pixels) != rows * columns:
-        raise records.FigureError(f"{path} is cut short")
-    return pixels.reshape(rows, columns)
-
-
-def read_picture(folder):
-    """The pictures and the names of their rows; None when the run left none."""
-    path = Path(folder) / "reconstructions.pgm"
-    names = records.read_summary(folder).get("picture_rows", [])
-    return (read_pgm(path), names) if path.is_file() and names else None
-
-
-def row_label(name):
-    rule, _, rescaling = name.partition(" + ")
-    return name if name == "original" else style.label((rule, rescaling or "none"))
-
-
-def draw_picture(ax, picture):
-    pixels, names = picture
-    ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    ax.set_axis_off()
-    ax.set_anchor("E")
-    pitch = pixels.shape[0] / len(names)
-    for i, text in enumerate(names):
-        place = (-0.015 * pixels.shape[1], (i + 0.5) * pitch - 0.5)
-        # Out of the layout, or it would make as much room beside the panels above.
-        ax.text(*place, row_label(text), ha="right", va="center", in_layout=False)
-
-
-def draw(folders):
-    everything = records.read(folders)
-    summaries = [records.read_summary(folder) for folder in folders]
-    tasks = [
-        (values, training.trained_models(cell, summaries))
-        for values, cell in training.cells(everything, METRIC)
-    ]
-    picture = read_picture(folders[0])
-    heights = [2.6] * len(tasks)
-    if picture:
-        rows, columns = picture[0].shape
-        heights.append(PICTURE_WIDTH * rows / columns)
-    fig = style.figure(0.9 + sum(heights))
-    grid = fig.add_gridspec(len(heights), 2, height_ratios=heights)
-    for row, (values, models) in enumerate(tasks):
-        curves, sweep = (fig.add_subplot(grid[row, column]) for column in (0, 1))
-        training.draw_curves(curves, models, METRIC)
-        training.draw_sweep(sweep, models, METRIC)
-        curves.set_title(style.describe(values))
-    if picture:
-        draw_picture(fig.add_subplot(grid[-1, :]), picture)
-    note = training.NOTE.format(seeds=style.seeds_text(everything)) + training.SWEEP_NOTE
-    style.legend(fig, everything.models(), note)
-    return fig
-
+from pcxx_plots import command
 
 if __name__ == "__main__":
-    sys.exit(style.run(__doc__, draw))
+    sys.exit(command.run(__file__))

@@ -182,7 +182,7 @@ TEST(Plots, NoteThePanelsThatWereNotRun) {
   const test::TemporaryFolder out;
   write_reproduction(out.path());
   const std::string script =
-      "import sys; sys.path.insert(0, sys.argv[1]); import paper\n"
+      "import sys; sys.path.insert(0, sys.argv[1]); from pcxx_plots import paper\n"
       "figure = paper.read_description(sys.argv[2])['figures'][1]\n"
       "for ax in paper.draw(sys.argv[2], figure, '').axes:\n"
       "    print(ax.get_title('left'), [t.get_text() for t in ax.texts], len(ax.lines))\n";
@@ -409,7 +409,7 @@ TEST(Redraw, RefusesWhatIsNoStyle) {
   }
 
   const std::string script =
-      "import json, sys; sys.path.insert(0, sys.argv[1]); import redraw\n"
+      "import json, sys; sys.path.insert(0, sys.argv[1]); from pcxx_plots import redraw\n"
       "print(*[redraw.main(words) for words in json.loads(sys.argv[2])])\n";
   std::string text;
   ASSERT_EQ(run({interpreter, "-c", script, PCXX_SOURCE_DIR "/plots", commands.dump()}, text), 0)

@@ -12,7 +12,8 @@ if(SHARED)
 endif()
 foreach(file IN ITEMS include/pcxx/pcxx.h include/pcxx/version.h include/pcxx/programs.h ${library}
                       ${LIBDIR}/libpcxx_programs.a bin/pcxx-regression bin/pcxx-reproduce
-                      share/pcxx/plots/regression.py share/pcxx/configs/paper/figure2.toml)
+                      share/pcxx/plots/regression.py share/pcxx/plots/pcxx_plots/__init__.py
+                      share/pcxx/configs/paper/figure2.toml)
   expect_file(${PREFIX}/${file})
 endforeach()
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import records
-import style
+from . import records, style
 
 BOX = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}  # behind words on curves
 FLOOR = 1e-32  # errors below are rounding: they count as this much under the logarithm

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from records import FigureError
+from .records import FigureError
 
 WIDTH = 7.2  # inches: two columns of a paper
 MOST_POINTS = 200  # of a line: more are not seen, and make large files

@@ -1,24 +1,20 @@
-"""The figures of runs, from Python. With this folder on sys.path:
-
-    import pcxx_plots
-    records = pcxx_plots.load("runs/a")            # metrics.csv as columns, numpy arrays
-    fig = pcxx_plots.figure("runs/a", size=(3.3, 2.5), settings={"colour.pc": "teal"})
-
-`using` in style.py says what a style and settings may be."""
+"""The figures of runs, from Python: what the package gives."""
 
 import json
 from pathlib import Path
 
-import alignment
-import autoencoder
-import classifier
-import inference
-import paper
-import records
-import regression
-import style as house
-import trajectory
-from records import FigureError
+from . import (
+    alignment,
+    autoencoder,
+    classifier,
+    inference,
+    paper,
+    records,
+    regression,
+    trajectory,
+)
+from . import style as house
+from .records import FigureError
 
 DRAW = {
     "pcxx-alignment": alignment.draw,

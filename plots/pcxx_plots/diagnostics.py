@@ -3,10 +3,7 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-import alignment
-import records
-import style
-import training
+from . import alignment, records, style, training
 
 MEASURES = {"target_alignment": "on the batch", "held_out_alignment": "on held-out samples"}
 LAYERS = {  # metric of a layer: words, whether on a log axis

@@ -1,0 +1,76 @@
+"""Training of classifiers: test accuracy and squared test error at each model's best learning rate, and
+the final accuracy at every rate."""
+
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from . import records, style, training
+
+ERROR = "test_error"
+ACCURACY = "test_accuracy"
+WRONG = "wrong_answers"  # 1 - accuracy: the logarithm tells 98 % from 99 % as well as 80 % from 90 %
+FEWEST = 1e-4  # one of 10,000
+NOTE = (
+    "Curves: mean of the logarithm (of the error, and of the part of wrong answers) and one standard"
+    "\ndeviation over {seeds}, at each model's best rate."
+)
+
+
+def with_wrong_answers(everything):
+    """The records with the accuracies as parts of wrong answers."""
+    mask = everything["metric"] == ACCURACY
+    columns = dict(everything.columns)
+    columns["metric"] = np.where(mask, WRONG, everything["metric"])
+    columns["value"] = np.where(
+        mask, np.maximum(1 - everything["value"], FEWEST), everything["value"]
+    )
+    return records.Records(columns)
+
+
+def show_as_accuracy(ax):
+    """The axis of wrong answers, upside down and in the accuracies that they leave."""
+    low, high = ax.get_ylim()
+    ax.invert_yaxis()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high > 5 * low else range(1, 10)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda wrong, _: f"{100 * (1 - wrong):g} %"))
+
+
+def draw_sweep(ax, models):
+    training.draw_sweep(ax, models, WRONG)
+    final = np.concatenate([model.final[np.isfinite(model.final)] for model in models])
+    if len(final):
+        ax.set_ylim(final.min() / 1.2, max(final.max(), 2 * final.min()) * 1.2)
+    rates = np.concatenate([model.rates for model in models])
+    style.log_axis(ax.xaxis, rates.min(), rates.max())
+    show_as_accuracy(ax)
+
+
+def draw(folders):
+    everything = records.read(folders)
+    everything.measured(ACCURACY)
+    everything = with_wrong_answers(everything)
+    summaries = [records.read_summary(folder) for folder in folders]
+    tasks = training.cells(everything, WRONG)
+    errors = training.cells(everything, ERROR)
+    fig = style.figure(0.9 + 2.6 * len(tasks))
+    grid = fig.add_gridspec(len(tasks), 3)
+    for row, ((values, cell), (_, error_cell)) in enumerate(zip(tasks, errors)):
+        accuracy, error, sweep = (fig.add_subplot(grid[row, column]) for column in range(3))
+        by_error = training.trained_models(error_cell, summaries)
+        models = training.trained_models(cell, summaries)
+        for model, same in zip(models, by_error):
+            model.final[~np.isfinite(same.final)] = np.inf
+        training.draw_curves(accuracy, models, WRONG)
+        training.draw_curves(error, by_error, ERROR)
+        show_as_accuracy(accuracy)
+        draw_sweep(sweep, models)
+        accuracy.set_title(style.describe(values))
+    note = NOTE.format(seeds=style.seeds_text(everything)) + training.SWEEP_NOTE
+    style.legend(fig, everything.models(), note)
+    return fig
+
+
+def main(argv=None):
+    return style.run(__doc__, draw, argv=argv)
