@@ -1,6 +1,7 @@
 """Training of autoencoders: test error at each model's best learning rate, the sweep over rates, and
 test images with their reconstructions."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ PICTURE_WIDTH = 5.0  # inches
 def read_pgm(path):
     """A binary PGM picture as [rows, columns]."""
     data = path.read_bytes()
-    fields = data.split(maxsplit=3)
-    if len(fields) < 4 or fields[0] != b"P5":
+    header = re.match(rb"P5\s+([1-9]\d{0,6})\s+([1-9]\d{0,6})\s", data)
+    if not header:
         raise records.FigureError(f"{path} is no binary PGM picture")
-    columns, rows = int(fields[1]), int(fields[2])
+    columns, rows = int(header[1]), int(header[2])
     pixels = np.frombuffer(data[-rows * columns :], dtype=np.uint8)
     if len(pixels) != rows * columns:
         raise records.FigureError(f"{path} is cut short")
@@ -69,8 +70,9 @@ def draw(folders):
         curves.set_title(style.describe(values))
     if picture:
         draw_picture(fig.add_subplot(grid[-1, :]), picture)
-    note = training.NOTE.format(seeds=style.seeds_text(everything)) + training.SWEEP_NOTE
-    style.legend(fig, everything.models(), note)
+    models = [model for _, models in tasks for model in models]
+    note = training.note(style.seeds_text(everything), models, summaries, swept=True)
+    style.legend(fig, everything.models(), note, keys=training.keys(models))
     return fig
 
 

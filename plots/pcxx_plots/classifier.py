@@ -11,10 +11,6 @@ ERROR = "test_error"
 ACCURACY = "test_accuracy"
 WRONG = "wrong_answers"  # 1 - accuracy: the logarithm tells 98 % from 99 % as well as 80 % from 90 %
 FEWEST = 1e-4  # one of 10,000
-NOTE = (
-    "Curves: mean of the logarithm (of the error, and of the part of wrong answers) and one standard"
-    "\ndeviation over {seeds}, at each model's best rate."
-)
 
 
 def with_wrong_answers(everything):
@@ -56,19 +52,21 @@ def draw(folders):
     errors = training.cells(everything, ERROR)
     fig = style.figure(0.9 + 2.6 * len(tasks))
     grid = fig.add_gridspec(len(tasks), 3)
+    drawn = []
     for row, ((values, cell), (_, error_cell)) in enumerate(zip(tasks, errors)):
         accuracy, error, sweep = (fig.add_subplot(grid[row, column]) for column in range(3))
         by_error = training.trained_models(error_cell, summaries)
         models = training.trained_models(cell, summaries)
         for model, same in zip(models, by_error):
             model.final[~np.isfinite(same.final)] = np.inf
+        drawn += models
         training.draw_curves(accuracy, models, WRONG)
         training.draw_curves(error, by_error, ERROR)
         show_as_accuracy(accuracy)
         draw_sweep(sweep, models)
         accuracy.set_title(style.describe(values))
-    note = NOTE.format(seeds=style.seeds_text(everything)) + training.SWEEP_NOTE
-    style.legend(fig, everything.models(), note)
+    note = training.note(style.seeds_text(everything), drawn, summaries, swept=True)
+    style.legend(fig, everything.models(), note, keys=training.keys(drawn))
     return fig
 
 

@@ -12,8 +12,11 @@ LAYERS = {  # metric of a layer: words, whether on a log axis
     "presynaptic_norm": ("|x*|", True),
     "interference": ("interference", False),
 }
-NOTE = "Alignment: mean over {seeds} at each model's best rate, smoothed over 5 % of the steps."
-LAYERS_NOTE = "Layers: mean and one standard deviation over {seeds}."
+ROUNDING = 1e-28  # an error below, and what is aligned with it, is rounding
+NOTE = (
+    "Alignment: mean over {seeds} at each model's best rate while the error is above 1e-28, smoothed over "
+    "5 % of the steps."
+)
 
 
 def smoothed(values, width):
@@ -22,6 +25,15 @@ def smoothed(values, width):
     sums = np.convolve(np.where(known, values, 0), np.ones(width), "same")
     counts = np.convolve(known, np.ones(width), "same")
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def without_rounding(values, steps, trained):
+    """Alignments of [steps, seeds], NaN once the seed's error is nothing but rounding."""
+    place = np.searchsorted(trained.steps, steps).clip(max=len(trained.steps) - 1)
+    if trained.curves.shape[1] != values.shape[1]:
+        return values
+    least = np.minimum.accumulate(np.nan_to_num(trained.curves, nan=np.inf), axis=0)
+    return np.where(least[place] > ROUNDING, values, np.nan)
 
 
 def draw_alignments(ax, cell, summary, metric, measure):
@@ -35,7 +47,7 @@ def draw_alignments(ax, cell, summary, metric, measure):
         if not len(chosen):
             continue
         steps, values = chosen.over_seeds("step")
-        mean, _ = alignment.mean_and_spread(values)
+        mean, _ = alignment.mean_and_spread(without_rounding(values, steps, trained))
         shown = style.thinned(len(steps))
         mean = smoothed(mean, max(1, len(steps) // 20))
         look = style.line(trained.model)
@@ -56,8 +68,9 @@ def draw_layers(ax, cell, quantity):
             if not len(values):
                 break
             layers.append(layer)
-            means.append(values.mean())
-            spreads.append(values.std(ddof=1) if len(values) > 1 else 0)
+            known = values[records.drawable(values)]
+            means.append(known.mean() if len(known) else np.nan)
+            spreads.append(known.std(ddof=1) if len(known) > 1 else 0)
         if not layers:
             raise records.FigureError("metrics.csv has no diagnostics of layers")
         mean, spread = np.array(means), np.array(spreads)
@@ -68,6 +81,7 @@ def draw_layers(ax, cell, quantity):
         ax.plot(layers, mean, **style.line(model))
     if logarithmic:
         ax.set_yscale("log")
+        style.log_axis(ax.yaxis, *ax.get_ylim())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("layer")
     ax.set_ylabel(words)

@@ -42,13 +42,10 @@ def draw(folders):
         ax.set_title(title(drawn[-1]))
     for ax, text in zip(axes, "ABCD"):
         style.letter(ax, text)
-    seeds = ", ".join(f"{len(part.distinct('seed'))}" for part in drawn)
-    style.legend(
-        fig,
-        [model for part in drawn for model in part.models()],
-        f"Mean and one standard deviation over seeds ({seeds}). A: thin dashes are predicted by the "
-        "theory.\nB to D: of the logarithm, at each model's best learning rate.",
-    )
+    seeds = style.seeds_by_panel("ABCD", [len(part.distinct("seed")) for part in drawn])
+    note = f"{style.averages(seeds).capitalize()}. B to D: each model at its best learning rate."
+    models = [model for part in drawn for model in part.models()]
+    style.legend(fig, models, note, keys=alignment.keys(drawn[:1]))
     return fig
 
 

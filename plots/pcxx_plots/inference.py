@@ -42,7 +42,7 @@ def draw_panel(ax, everything, metric):
         dash = DASHES[seen.setdefault(solver[0], 0) % len(DASHES)]
         seen[solver[0]] += 1
         passes, values = rows_of(measured, solver).over_seeds("step")
-        values = np.where(np.isfinite(values), np.maximum(values, LEAST), np.nan)
+        values = np.where(records.drawable(values), np.maximum(values, LEAST), np.nan)
         with np.errstate(all="ignore"):
             low, middle, high = (quantile(values, q) for q in (0.25, 0.5, 0.75))
         line = {"color": style.colour_of_solver(solver[0]), "linestyle": dash}

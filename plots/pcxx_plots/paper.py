@@ -1,14 +1,16 @@
 """The figures of the paper, from the folder of a reproduction: OUT/paper.json says which panels they
-have and where the runs lie. Writes OUT/figures/figure<id>.png and .pdf, and prints a line for each."""
+have and where the runs lie. Writes OUT/figures/figure<id>.png and .pdf, and prints a line for each. The
+paper's figures have the paper's models; --ours draws those that have ours as well, with ours in them, as
+figure<id>-ours."""
 
 import argparse
 import io
-import json
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from PIL import Image
 
 from . import alignment, diagnostics, records, style, training, trajectory
@@ -18,9 +20,8 @@ DPI = 150
 COLOURS = 128
 WIDE = 12.0  # inches: four axes or more beside each other
 NARROW = 4.8  # only one
-MOST_ACROSS = 4  # cells of a panel beside each other
-IDEAL = {"color": "0.7", "linestyle": "--", "linewidth": 1, "zorder": 3.5}
-TRAJECTORY_NOTE = "From the dot to the star, the target. Grey dashes: the straight way."
+MOST_ACROSS = 5  # cells of a panel beside each other
+PANEL = ("id", "title", "program", "folder")
 
 
 @dataclass
@@ -33,6 +34,10 @@ class Unit:
     axes_count: int = 1
     kind: str = "missing"
     everything: records.Records | None = None
+    models: list = field(default_factory=list)  # what was trained
+    summary: dict = field(default_factory=dict)
+    square: int | None = None
+    letter: str = ""
     axes: tuple = ()
 
     @property
@@ -51,19 +56,28 @@ def read_description(out):
     path = Path(out) / "paper.json"
     if not path.is_file():
         raise FigureError(f"{out} has no paper.json: is it the folder of a reproduction?")
-    try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
-        for figure in figures["figures"]:
-            for key in ("id", "title", "panels"):
-                figure[key]
-            for panel in figure["panels"]:
-                for key in ("id", "title", "program", "folder"):
-                    panel[key]
-    except ValueError as error:
-        raise FigureError(f"{path} is not JSON: {error}") from None
-    except (KeyError, TypeError):
-        raise FigureError(f"{path} does not describe figures and their panels") from None
-    return figures
+    description = records.read_object(path)
+    if not describes_figures(description):
+        raise FigureError(f"{path} does not describe figures and their panels")
+    return description
+
+
+def describes_figures(description):
+    figures = description.get("figures")
+    return (
+        isinstance(description.get("profile", ""), str)
+        and has_objects(figures, ("id", "title"))
+        and all(has_objects(figure.get("panels"), PANEL) for figure in figures)
+        and all(type(figure.get("columns", 1)) is int for figure in figures)
+    )
+
+
+def has_objects(values, texts):
+    """Whether it is a list of objects that have these texts."""
+    return isinstance(values, list) and all(
+        isinstance(value, dict) and all(isinstance(value.get(key), str) for key in texts)
+        for value in values
+    )
 
 
 def selected(figures, names):
@@ -74,10 +88,15 @@ def selected(figures, names):
     return [figure for figure in figures if not names or figure["id"] in names]
 
 
-def units_of(out, figure, panel):
+def units_of(out, figure, panel, ours):
     """A unit for every cell of the panel's experiment."""
     folder = Path(out) / panel["folder"]
     if not (folder / "metrics.csv").is_file():
+        return [Unit(panel, [panel["title"]])]
+    everything = records.read([folder])
+    if not (ours or beyond(figure)):
+        everything = of_the_paper(everything)
+    if not len(everything):
         return [Unit(panel, [panel["title"]])]
     make = {
         "pcxx-alignment": alignment_units,
@@ -89,7 +108,24 @@ def units_of(out, figure, panel):
         raise FigureError(f"panel {panel['id']} is of {panel['program']}, which has no figure here")
     several = len(figure["panels"]) > 1
     make = {"alignments": alignments_units, "layers": layers_units}.get(figure.get("plot"), make)
-    return make(folder, panel, several, figure.get("plot", "curves") == "curves_and_sweeps")
+    sweeps = figure.get("plot", "curves") == "curves_and_sweeps"
+    return make(folder, everything, panel, several, sweeps)
+
+
+def of_the_paper(everything):
+    """The rows of its models."""
+    papers = {model for model in everything.models() if style.is_papers(model)}
+    models = zip(everything["rule"], everything["rescaling"])
+    return everything.rows(np.array([model in papers for model in models]))
+
+
+def has_ours(out, figure):
+    """Whether figures of the paper have more models than the paper's."""
+    folders = [Path(out) / panel["folder"] for panel in figure["panels"]]
+    read = [folder for folder in folders if (folder / "metrics.csv").is_file()]
+    return not beyond(figure) and any(
+        not style.is_papers(model) for folder in read for model in records.read([folder]).models()
+    )
 
 
 def title(panel, values, several):
@@ -97,52 +133,47 @@ def title(panel, values, several):
     return words + ([style.describe(values)] if values else [])
 
 
-def alignment_units(folder, panel, several, _):
-    everything = records.read([folder])
+def alignment_units(folder, everything, panel, several, _):
     axis, _, cells = alignment.cells(everything)
+    square = alignment.square_width(folder)
 
     def drawer(cell):
         def draw(axes):
-            alignment.draw_panel(axes[0], cell, axis)
+            alignment.draw_panel(axes[0], cell, axis, square)
             axes[0].set_ylabel("target alignment")
 
         return draw
 
     return [
-        Unit(panel, title(panel, values, several), drawer(cell), 1, "alignment", everything)
+        Unit(panel, title(panel, values, several), drawer(cell), 1, "alignment", everything, square=square)
         for values, cell in cells
     ]
 
 
-def training_units(folder, panel, several, sweeps):
-    everything = records.read([folder])
+def training_units(folder, everything, panel, several, sweeps):
     summary = records.read_summary(folder)
     metric = training.error_metric(everything)
-
-    def drawer(cell):
-        def draw(axes):
-            draw_training(axes, cell, summary, metric)
-
-        return draw
-
-    return [
-        Unit(
-            panel,
-            title(panel, values, several),
-            drawer(cell),
-            2 if sweeps else 1,
-            "training",
-            everything,
+    units = []
+    for values, cell in training.cells(everything, metric):
+        models = training.trained_models(cell, [summary])
+        steps = "samples (= steps)" if cell["batch_size"][0] == 1 else "steps"
+        units.append(
+            Unit(
+                panel,
+                title(panel, values, several),
+                lambda axes, models=models, steps=steps: draw_training(axes, models, metric, steps),
+                2 if sweeps else 1,
+                "training",
+                everything,
+                models,
+                summary,
+            )
         )
-        for values, cell in training.cells(everything, metric)
-    ]
+    return units
 
 
-def draw_training(axes, cell, summary, metric):
-    models = training.trained_models(cell, [summary])
-    training.draw_curves(axes[0], models, metric)
-    if cell["batch_size"][0] == 1:
-        axes[0].set_xlabel("samples (= steps)")
+def draw_training(axes, models, metric, steps):
+    training.draw_curves(axes[0], models, metric, steps)
     if len(axes) > 1:
         low, high = axes[0].get_ylim()
         training.draw_sweep(axes[1], models, metric)
@@ -152,12 +183,13 @@ def draw_training(axes, cell, summary, metric):
         axes[1].set_ylabel("")
 
 
-def alignments_units(folder, panel, several, _):
+def alignments_units(folder, everything, panel, several, _):
     """On the batch, and beside it on held-out samples."""
-    everything = records.read([folder])
     summary = records.read_summary(folder)
     metric = training.error_metric(everything)
     leave_out = (*records.MODEL, "learning_rate", "seed")
+    targets = everything["targets"][0]
+    task = {"targets": targets} if targets == "relu_teacher" else {}  # other panels' titles tell theirs
 
     def drawer(cell, measure):
         def draw(axes):
@@ -166,14 +198,13 @@ def alignments_units(folder, panel, several, _):
         return draw
 
     return [
-        Unit(panel, title(panel, values, several), drawer(cell, measure), 1, "alignments", everything)
+        Unit(panel, title(panel, task | values, several), drawer(cell, measure), 1, "alignments", everything)
         for values, cell in everything.split(everything.varied(leave_out))
         for measure in diagnostics.MEASURES
     ]
 
 
-def layers_units(folder, panel, several, _):
-    everything = records.read([folder])
+def layers_units(folder, everything, panel, several, _):
     leave_out = (*records.MODEL, "learning_rate", "seed")
 
     def drawer(cell, quantity):
@@ -189,8 +220,7 @@ def layers_units(folder, panel, several, _):
     ]
 
 
-def trajectory_units(folder, panel, several, _):
-    everything = records.read([folder])
+def trajectory_units(folder, everything, panel, several, _):
     target = trajectory.target_of(folder)
 
     def draw(axes):
@@ -202,39 +232,52 @@ def trajectory_units(folder, panel, several, _):
 # ---- where it is drawn
 
 
+@dataclass
+class Band:
+    """Columns beside each other, each a list of units below each other, in `across` places."""
+
+    columns: list
+    across: int
+
+    @property
+    def height(self):
+        return max(map(len, self.columns))
+
+    @property
+    def units(self):
+        return [unit for column in self.columns for unit in column]
+
+
 def arrange(panels, columns):
-    """The figure as bands below each other; a band is a list of columns, a column a list of units
-    below each other. Panels with many cells have bands of their own; others lie beside each other."""
+    """The figure as bands below each other. Panels with many cells have bands of their own; others lie
+    beside each other."""
     most = max(len(units) for units in panels)
     if most < columns:
-        return chunks(panels, columns)
+        return bands_of(panels, columns)
     across = columns if len(panels) == 1 else max(columns, min(most, MOST_ACROSS))
-    return [[[unit] for unit in row] for units in panels for row in chunks(units, across)]
+    return [band for units in panels for band in bands_of([[unit] for unit in units], across)]
+
+
+def bands_of(columns, across):
+    """Of more columns than fit beside each other, those of the last band are no wider than the others."""
+    across = min(across, len(columns))
+    return [Band(row, across) for row in chunks(columns, across)]
 
 
 def chunks(values, size):
     return [values[i : i + size] for i in range(0, len(values), size)]
 
 
-def height_of(band):
-    return max(len(column) for column in band)
-
-
 def add_axes(fig, bands):
     """One or two axes for every unit; a column of fewer units than its neighbours has larger ones."""
-    outer = fig.add_gridspec(len(bands), 1, height_ratios=[height_of(band) for band in bands])
-    split = axes_of_units(bands)
+    outer = fig.add_gridspec(len(bands), 1, height_ratios=[band.height for band in bands])
+    split = max(unit.axes_count for band in bands for unit in band.units)
     for place, band in zip(outer, bands):
-        height = height_of(band)
-        grid = place.subgridspec(height, len(band) * split)
-        for j, column in enumerate(band):
+        grid = place.subgridspec(band.height, band.across * split)
+        for j, column in enumerate(band.columns):
             for i, unit in enumerate(column):
-                rows = slice(height * i // len(column), height * (i + 1) // len(column))
+                rows = slice(band.height * i // len(column), band.height * (i + 1) // len(column))
                 add_unit(fig, grid, rows, j * split, unit, split)
-
-
-def axes_of_units(bands):
-    return max(unit.axes_count for band in bands for column in band for unit in column)
 
 
 def add_unit(fig, grid, rows, left, unit, split):
@@ -256,11 +299,12 @@ def note_missing(ax):
 
 def tidy_labels(bands):
     """Words that a neighbour says as well are left out."""
-    before = {id(u): u.labels for band in bands for column in band for u in column}
-    for band, following in zip(bands, bands[1:] + [[]]):
-        for j, column in enumerate(band):
-            beneath = following[j][0] if len(following) == len(band) else None
-            left = band[j - 1] if j else []
+    before = {id(unit): unit.labels for band in bands for unit in band.units}
+    for band, following in zip(bands, [*bands[1:], Band([], 0)]):
+        for j, column in enumerate(band.columns):
+            aligned = following.across == band.across and j < len(following.columns)
+            beneath = following.columns[j][0] if aligned else None
+            left = band.columns[j - 1] if j else []
             for i, unit in enumerate(column):
                 x, y = before[id(unit)]
                 below = column[i + 1] if i + 1 < len(column) else beneath
@@ -270,17 +314,17 @@ def tidy_labels(bands):
                     unit.axes[0].set_ylabel("")
 
 
-def same_ranges(bands):
-    """One range of alignment for the cells of a panel that stand in one band."""
-    for band in bands:
-        panels = {}
-        for unit in (unit for column in band for unit in column if unit.kind == "alignment"):
-            panels.setdefault(unit.panel["id"], []).append(unit.axes[0])
-        for axes in panels.values():
-            bottom = min(ax.get_ylim()[0] for ax in axes)
-            for ax in axes:
-                ax.set_ylim(bottom=bottom)
-                alignment.frame(ax)
+def same_ranges(figure, units):
+    """One range of alignment for the cells of a panel and its readings, such as 6 and 6-presynaptic."""
+    panels = {}
+    for unit in (unit for unit in units if unit.kind == "alignment"):
+        name = unit.panel["id"] if beyond(figure) else unit.panel["id"].partition("-")[0]
+        panels.setdefault(name, []).append(unit.axes[0])
+    for axes in panels.values():
+        bottom = min(ax.get_ylim()[0] for ax in axes)
+        for ax in axes:
+            ax.set_ylim(bottom=bottom)
+            alignment.frame(ax)
 
 
 # ---- figures
@@ -292,32 +336,53 @@ def explanation(units, profile):
     for unit in units:
         of_kind.setdefault(unit.kind, []).append(unit)
     lines = []
-    if "alignment" in of_kind:
-        lines.append(alignment.note([unit.everything for unit in of_kind["alignment"]]))
-    if "training" in of_kind:
-        seeds = style.seeds_text(*(unit.everything for unit in of_kind["training"]))
-        lines.append(training.NOTE.format(seeds=seeds))
-        if axes_of_units([[of_kind["training"]]]) > 1:
-            lines.append(training.SWEEP_NOTE.strip())
-    for kind, note in (("alignments", diagnostics.NOTE), ("layers", diagnostics.LAYERS_NOTE)):
-        if kind in of_kind:
-            seeds = style.seeds_text(*(unit.everything for unit in of_kind[kind]))
-            lines.append(note.format(seeds=seeds))
-    if "trajectory" in of_kind:
-        lines.append(TRAJECTORY_NOTE)
+    for kind, of_this in of_kind.items():
+        if kind == "alignment":
+            lines.append(alignment.note(seeds_of(of_this)))
+        elif kind == "training":
+            models = [model for unit in of_this for model in unit.models]
+            summaries = [unit.summary for unit in of_this]
+            lines.append(training.note(seeds_of(of_this), models, summaries, has_sweeps(of_this)))
+        elif kind == "alignments":
+            lines.append(diagnostics.NOTE.format(seeds=seeds_of(of_this)))
+        elif kind == "layers":
+            lines.append(f"Layers: {style.averages(seeds_of(of_this))}.")
+        elif kind == "trajectory":
+            lines.append(trajectory.NOTE)
     if profile:
         lines.append(f"Profile: {profile}.")
     return "\n".join(lines)
 
 
-def draw(out, figure, profile):
-    panels = [units_of(out, figure, panel) for panel in figure["panels"]]
+def seeds_of(units):
+    counts = [len(unit.everything.distinct("seed")) for unit in units]
+    return style.seeds_by_panel([unit.letter or unit.panel["id"] for unit in units], counts)
+
+
+def has_sweeps(units):
+    return any(unit.axes_count > 1 for unit in units)
+
+
+def keys_of(units):
+    """What the legend has beside the models."""
+    found = []
+    for unit in units:
+        if unit.kind == "alignment":
+            found += alignment.keys([unit.everything], unit.square)
+        elif unit.kind == "training" and unit.axes_count > 1:
+            found += training.keys(unit.models)
+    return [key for i, key in enumerate(found) if key not in found[:i]]
+
+
+def draw(out, figure, profile, ours=False):
+    panels = [units_of(out, figure, panel, ours) for panel in figure["panels"]]
     if not panels:
         raise FigureError(f"figure {figure['id']} of paper.json has no panels")
     units = [unit for of_panel in panels for unit in of_panel]
-    bands = arrange(panels, max(1, int(figure.get("columns", 2))))
-    across = max(len(band) for band in bands)
-    count = across * axes_of_units(bands)
+    set_letters(figure, panels)
+    bands = arrange(panels, max(1, figure.get("columns", 2)))
+    across = max(band.across for band in bands)
+    count = across * max(unit.axes_count for unit in units)
     width = WIDE if count > 3 else style.WIDTH if count > 1 else NARROW
     note = explanation(units, profile)
     fig = style.figure(height_of_figure(bands, count, note), width)
@@ -326,23 +391,24 @@ def draw(out, figure, profile):
     add_axes(fig, bands)
     for unit in units:
         draw_unit(unit)
+    for of_panel in panels:
+        style.letter(of_panel[0].axes[0], of_panel[0].letter)
     for band in bands:
-        set_titles([unit for column in band for unit in column], int(14.5 * width / len(band)))
-    set_letters(figure, panels)
-    same_ranges(bands)
+        set_titles(band.units, int(14.5 * width / band.across))
+    same_ranges(figure, units)
     tidy_labels(bands)
     for band in bands:
-        fig.align_xlabels([ax for column in band for ax in column[-1].axes])
+        fig.align_xlabels([ax for column in band.columns for ax in column[-1].axes])
     models = [model for unit in units if unit.everything for model in unit.everything.models()]
     if models:
-        style.legend(fig, models, note)
+        style.legend(fig, models, note, keys=keys_of(units))
     return fig
 
 
 def height_of_figure(bands, count, note):
-    rows = sum(height_of(band) for band in bands)
-    kinds = {unit.kind for band in bands for column in band for unit in column}
-    height = 3.4 if kinds == {"trajectory"} else 2.6 if count < 3 else 2.15
+    rows = sum(band.height for band in bands)
+    kinds = {unit.kind for band in bands for unit in band.units}
+    height = 2.4 if kinds == {"trajectory"} else 2.6 if count < 3 else 2.15
     return height * rows + 1.25 + 0.13 * note.count("\n")
 
 
@@ -374,18 +440,17 @@ def set_titles(units, characters):
 
 
 def set_letters(figure, panels):
-    """Beside each panel's title: "A" for 2A in figure 2, "3D" in another; none for a panel "7"."""
+    """For beside each panel's title: "A" for 2A in figure 2, "3D" in another; none for a panel "7"."""
     seen = set()
     for k, units in enumerate(panels):
-        if beyond(figure):
-            style.letter(units[0].axes[0], chr(ord("A") + k) if len(panels) > 1 else "")
-            continue
         text = units[0].panel["id"].removeprefix(figure["id"]).partition("-")[0]
-        while text in seen:
+        if beyond(figure):
+            text = chr(ord("A") + k) if len(panels) > 1 else ""
+        while text and text in seen:
             text += "′"
-        if text:
-            seen.add(text)
-            style.letter(units[0].axes[0], text)
+        seen.add(text)
+        for unit in units:
+            unit.letter = text
 
 
 # ---- command line
@@ -406,20 +471,23 @@ def write(fig, folder, name):
         temporary.replace(folder / f"{name}{suffix}")
 
 
-def draw_all(out, names):
+def draw_all(out, names, ours):
     description = read_description(out)
     folder = Path(out) / "figures"
     folder.mkdir(exist_ok=True)
     for figure in selected(description["figures"], names):
+        if ours and not has_ours(out, figure):
+            continue
+        name = f"figure{figure['id']}" + ("-ours" if ours else "")
         with style.using():
-            fig = draw(out, figure, description.get("profile", ""))
-            write(fig, folder, f"figure{figure['id']}")
-        print(f"figure {figure['id']}: {folder / ('figure' + figure['id'])}.png and .pdf", flush=True)
+            write(draw(out, figure, description.get("profile", ""), ours), folder, name)
+        print(f"figure {figure['id']}: {folder / name}.png and .pdf", flush=True)
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", help="folder of a reproduction, with paper.json")
     parser.add_argument("--figure", nargs="+", default=[], help="only these, by id (default all)")
+    parser.add_argument("--ours", action="store_true", help="with the models that are not the paper's")
     arguments = parser.parse_args(argv)
-    return style.attempt(parser.prog, lambda: draw_all(arguments.out, arguments.figure))
+    return style.attempt(parser.prog, lambda: draw_all(arguments.out, arguments.figure, arguments.ours))

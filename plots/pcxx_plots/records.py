@@ -1,7 +1,9 @@
 """What a program left in its run folder: metrics.csv as columns, and summary.json."""
 
 import csv
+import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,12 @@ TEXT = {"rule", "rescaling", "architecture", "init", "targets", "dtype"}
 MODEL = ("rule", "rescaling")
 VARIANTS = {"optimizer": "sgd", "collapsed": "false"}  # part of the model where a run has several
 DIVERGENCE = 1e6  # an error this many times the initial one is a diverged run, as in the library
+
+CEILING = 1e150  # what is not below has no place in a figure: its square is no number
+
+
+def drawable(values):
+    return np.abs(values) < CEILING
 
 
 class FigureError(Exception):
@@ -153,15 +161,79 @@ def read(folders):
     return Records(table.columns())
 
 
+def read_text(path):
+    """A text of UTF-8 or UTF-16, as spreadsheets save it, with or without a byte order mark."""
+    content = Path(path).read_bytes()
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        raise FigureError(f"{path} is no text of UTF-8 or UTF-16") from None
+
+
+def read_object(path):
+    """What a file of JSON holds, an object."""
+    try:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise FigureError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise FigureError(f"{path} is no object of JSON")
+    return found
+
+
+def read_config(folder):
+    """config.toml; empty when there is none, or no reader of TOML, which came with Python 3.11."""
+    path = Path(folder) / "config.toml"
+    try:
+        import tomllib
+    except ImportError:
+        return {}
+    try:
+        return tomllib.loads(read_text(path)) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise FigureError(f"{path} is not TOML: {error}") from None
+
+
 def read_summary(folder):
-    """summary.json; empty when there is none."""
+    """summary.json, of which the figures use what SUMMARY names; empty when there is none."""
     path = Path(folder) / "summary.json"
     if not path.is_file():
         return {}
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise FigureError(f"{path} is not JSON: {error}") from None
+    found = read_object(path)
+    for key, (fits, words) in SUMMARY.items():
+        if not _fits_all(found.get(key, []), fits):
+            raise FigureError(f"{path}: {key} is no list of {words}")
+    for model in found.get("models", []):
+        rate = model.get("best_rate")
+        if rate is not None and not (_is_real(rate) and rate > 0):
+            raise FigureError(f"{path}: the best_rate of a model is no number above 0")
+    if not isinstance(found.get("best_by", ""), str):
+        raise FigureError(f"{path}: best_by is no text")
+    return found
+
+
+def _fits_all(values, fits):
+    return isinstance(values, list) and all(map(fits, values))
+
+
+def _is_object(value):
+    return isinstance(value, dict)
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _is_real(value):
+    return isinstance(value, (int, float)) and abs(value) < CEILING
+
+
+SUMMARY = {
+    "models": (_is_object, "objects"),
+    "picture_rows": (_is_text, "texts"),
+    "target": (_is_real, "numbers"),
+}
 
 
 def _file(folder, name):
@@ -182,26 +254,31 @@ class _Table:
         self.identity, self.step, self.metric, self.value = [], [], [], []
 
     def read(self, path):
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            for name in (*IDENTITY, *MEASURED):
-                if name not in header:
-                    raise FigureError(f"{path} has no column {name}")
-            place = {name: i for i, name in enumerate(header)}
-            identity = [(name, i) for name, i in place.items() if name not in MEASURED]
-            self.names += [name for name, _ in identity if name not in self.names]
-            for row in rows:
-                where = f"{path}:{rows.line_num}"
-                if len(row) != len(header):
-                    raise FigureError(f"{where}: {len(row)} fields instead of {len(header)}")
-                key = tuple((name, row[i]) for name, i in identity)
-                if key not in self.identities:
-                    _check_numbers(key, where)
-                self.identity.append(self.identities.setdefault(key, len(self.identities)))
-                self.step.append(_number(row[place["step"]], "step", where))
-                self.metric.append(row[place["metric"]])
-                self.value.append(_number(row[place["value"]], "value", where))
+        rows = csv.reader(io.StringIO(read_text(path), newline=""))
+        try:
+            self.read_rows(path, rows)
+        except csv.Error as error:
+            raise FigureError(f"{path}:{rows.line_num}: {error}") from None
+
+    def read_rows(self, path, rows):
+        header = next(rows, [])
+        for name in (*IDENTITY, *MEASURED):
+            if name not in header:
+                raise FigureError(f"{path} has no column {name}")
+        place = {name: i for i, name in enumerate(header)}
+        identity = [(name, i) for name, i in place.items() if name not in MEASURED]
+        self.names += [name for name, _ in identity if name not in self.names]
+        for row in rows:
+            where = f"{path}:{rows.line_num}"
+            if len(row) != len(header):
+                raise FigureError(f"{where}: {len(row)} fields instead of {len(header)}")
+            key = tuple((name, row[i]) for name, i in identity)
+            if key not in self.identities:
+                _check_numbers(key, where)
+            self.identity.append(self.identities.setdefault(key, len(self.identities)))
+            self.step.append(_step(row[place["step"]], where))
+            self.metric.append(row[place["metric"]])
+            self.value.append(_number(row[place["value"]], "value", where))
 
     def columns(self):
         cells = [dict(key) for key in self.identities]
@@ -234,6 +311,13 @@ def _is_number(text):
     except ValueError:
         return False
     return True
+
+
+def _step(text, where):
+    step = _number(text, "step", where)
+    if not math.isfinite(step):
+        raise FigureError(f"{where}: step '{text}' is no whole number")
+    return step
 
 
 def _number(text, column, where):

@@ -43,7 +43,8 @@ def redraw(arguments):
     run = arguments.run[0] if len(arguments.run) == 1 else arguments.run
     settings = parse_settings(arguments.set)
     out = picture(arguments)
-    api.save(run, out, arguments.style, size, arguments.font, settings, arguments.figure)
+    of, ours = arguments.figure, arguments.ours
+    api.save(run, out, arguments.style, size, arguments.font, settings, of, ours)
     print(out)
 
 
@@ -57,5 +58,6 @@ def main(argv=None):
     parser.add_argument("--font", metavar="POINTS", help="of most text; the rest follows")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
     parser.add_argument("--figure", metavar="ID", help="of a reproduction, such as 4")
+    parser.add_argument("--ours", action="store_true", help="there, with the models that are not the paper's")
     arguments = parser.parse_args(argv)
     return style.attempt(parser.prog, lambda: redraw(arguments))

@@ -30,8 +30,9 @@ def draw(folders):
             training.draw_sweep(axes[row, column + 1], models, metric)
     for ax in axes.flat:
         ax.set_visible(ax.has_data())
-    note = training.NOTE.format(seeds=style.seeds_text(everything))
-    style.legend(fig, everything.models(), note + (training.SWEEP_NOTE if swept else ""))
+    models = [model for _, models in tasks for model in models]
+    note = training.note(style.seeds_text(everything), models, summaries, swept)
+    style.legend(fig, everything.models(), note, keys=training.keys(models) if swept else ())
     return fig
 
 

@@ -4,7 +4,7 @@ stands for its runs; a row of it gives way to one of as many seeds and rates fro
 
 import argparse
 import csv
-import tomllib
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,9 +59,7 @@ class Best:
 
 def read(folder, metric):
     """The records of a run after its first update, and its config."""
-    path = Path(folder) / "config.toml"
-    config = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return after_training(records.read([folder]).measured(metric)), config
+    return after_training(records.read([folder]).measured(metric)), records.read_config(folder)
 
 
 def with_columns(run, config, names):
@@ -113,8 +111,10 @@ def _differs(runs, column):
 
 def kept(path):
     """{task: its Bests} of a table that --csv left."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        rows = list(csv.DictReader(io.StringIO(records.read_text(path), newline="")))
+    except csv.Error as error:
+        raise FigureError(f"{path}: {error}") from None
     if not rows or not set(FIELDS) <= rows[0].keys():
         raise FigureError(f"{path} is no table of this program: it has not the columns {', '.join(FIELDS)}")
     names = [name for name in rows[0] if name not in FIELDS]

@@ -15,7 +15,13 @@ import numpy as np
 from matplotlib.colors import is_color_like
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from .records import FigureError
 
@@ -54,6 +60,8 @@ PARAMETERS = {
 
 OURS_NOTE = "(ours): not in the paper."
 OURS = {"projection", "recursive_projection"}
+PAPERS = {"none", "alpha", "decorrelation"}
+NOT_PAPERS = {"adam", "collapsed"}
 COLOURS = {  # plain, rescaled as in the paper, rescaled by projection
     "bp": ("#E69F00", "#D55E00", "#CC79A7"),
     "pc": ("#0072B2", "#56B4E9", "#00543D"),
@@ -74,6 +82,9 @@ MARKERS = {
     "recursive_projection": "v",
 }
 RULES = {"bp": "BP", "pc": "PC", "kpc": "Kalman PC"}
+CUSTOM_COLOURS = ("#117733", "#AA3377", "#882255", "#999933", "#4B4B8F", "#B15928", "#44AA99", "#555555")
+CUSTOM_DASHES = (":", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1)))
+CUSTOM_MARKERS = ("P", "X", "p", "h", "<", ">", "d", "8")
 OTHERS = {  # rivals that are neither the paper's nor ours
     "adam": {"linestyle": ":", "marker": "x"},
     "collapsed": {"color": "black", "markeredgecolor": "black", "linestyle": ":", "marker": "*"},
@@ -99,6 +110,12 @@ class Chosen:
     legend: bool = True
     note: bool = True
     looks: dict = field(default_factory=dict)
+    customs: dict = field(default_factory=dict)  # place of each custom rule and rescaling, as they appear
+
+    def place(self, kind, name):
+        """0 for the first custom name of its kind in this figure, 1 for the second, ..."""
+        of_kind = self.customs.setdefault(kind, {})
+        return of_kind.setdefault(name, len(of_kind))
 
     def look(self, kind, name, usual):
         return self.looks.get((kind, name), usual)
@@ -263,6 +280,11 @@ def family(rescaling):
     return 0 if rescaling == "none" else 2 if rescaling in OURS else 1
 
 
+def is_papers(model):
+    rule, rescaling, variant = parts(model)
+    return rule in ("bp", "pc") and rescaling in PAPERS and variant not in NOT_PAPERS
+
+
 def is_ours(model):
     rule, rescaling, variant = parts(model)
     return (rule == "kpc" or rescaling in OURS) and variant != "collapsed"
@@ -271,20 +293,36 @@ def is_ours(model):
 def line(model):
     """Line2D properties of a (rule, rescaling) pair."""
     rule, rescaling, variant = parts(model)
-    colour = COLOURS.get(rule, ("0.2", "0.4", "0.6"))[family(rescaling)]
+    colour = COLOURS[rule][family(rescaling)] if rule in COLOURS else _custom_colour(rule)
     ours = is_ours(model)  # lines that often coincide with the paper's: below and broader
     look = {
         "color": colour,
-        "linestyle": DASHES.get(rescaling, ":"),
+        "linestyle": DASHES[rescaling] if rescaling in DASHES else _custom(CUSTOM_DASHES, rescaling),
         "linewidth": (2 if ours else 1.4) * matplotlib.rcParams["lines.linewidth"] / 1.5,
         "zorder": 2 if ours else 2.5,
-        "marker": MARKERS.get(rescaling, "P"),
-        "markersize": (6 if ours else 4.5) * matplotlib.rcParams["lines.markersize"] / 6,
-        "markeredgewidth": 1.1,
+        "marker": _marker(rule, rescaling),
+        "markersize": (4.5 if ours else 3.4) * matplotlib.rcParams["lines.markersize"] / 6,
+        "markeredgewidth": 0.9,
         "markeredgecolor": colour,
         "markerfacecolor": "white" if rule == "bp" else colour,
     }
     return _as_chosen(look | OTHERS.get(variant, {}), rule, rescaling, variant)
+
+
+def _custom(values, rescaling):
+    return values[chosen.place("rescaling", rescaling) % len(values)]
+
+
+def _custom_colour(rule):
+    return CUSTOM_COLOURS[chosen.place("rule", rule) % len(CUSTOM_COLOURS)]
+
+
+def _marker(rule, rescaling):
+    """A rescaling's; of custom rules that share a colour a custom one each."""
+    turn = 0 if rule in COLOURS else chosen.place("rule", rule) // len(CUSTOM_COLOURS)
+    if turn:
+        return CUSTOM_MARKERS[(turn - 1) % len(CUSTOM_MARKERS)]
+    return MARKERS[rescaling] if rescaling in MARKERS else _custom(CUSTOM_MARKERS, rescaling)
 
 
 def _as_chosen(look, rule, rescaling, variant):
@@ -372,9 +410,30 @@ def seeds_text(*parts):
     """How many seeds the records have: "10 seeds", or "3 to 10 seeds"."""
     counts = [len(part.distinct("seed")) for part in parts]
     low, high = min(counts), max(counts)
-    if low < high:
-        return f"{low} to {high} seeds"
-    return f"{high} seeds" if high > 1 else "1 seed"
+    return f"{low} to {count_seeds(high)}" if low < high else count_seeds(high)
+
+
+def count_seeds(count):
+    return f"{count} seeds" if count > 1 else "1 seed"
+
+
+def seeds_by_panel(letters, counts):
+    """How many seeds panels have: "10 seeds", or "10 seeds in A, B, C and 3 in D"."""
+    panels = {}
+    for letter, count in zip(letters, counts):
+        panels.setdefault(count, []).append(letter)
+    if len(panels) == 1:
+        return count_seeds(counts[0])
+    first, *others = (
+        f"{count_seeds(count)} in {', '.join(dict.fromkeys(of_count))}"
+        for count, of_count in panels.items()
+    )
+    return " and ".join([first, *others])
+
+
+def averages(seeds):
+    """What a line and its band are."""
+    return "1 seed" if seeds == "1 seed" else f"mean and one standard deviation over {seeds}"
 
 
 # ---- axes
@@ -382,8 +441,12 @@ def seeds_text(*parts):
 
 def log_axis(axis, low, high, base=10):
     """Ticks and plain numbers for a log axis that shows low..high."""
-    decades = math.log(high / low, base)
-    if base == 10 and decades < 2.5:
+    decades = math.log(high, base) - math.log(low, base)
+    if base == 10 and decades < 0.5:
+        axis.set_major_locator(MaxNLocator(4))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    elif base == 10 and decades < 2.5:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1, 3)))
         axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -394,7 +457,11 @@ def log_axis(axis, low, high, base=10):
 
 
 def band(ax, x, low, high, model):
-    ax.fill_between(x, low, high, color=line(model)["color"], alpha=0.15, linewidth=0)
+    """Between low and high, with edges that are seen beside markers."""
+    colour = line(model)["color"]
+    ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    for edge in (low, high):
+        ax.plot(x, edge, color=colour, alpha=0.45, linewidth=0.5, zorder=1.5)
 
 
 def thinned(count):
@@ -424,36 +491,77 @@ def figure(height, width=WIDTH):
     return plt.figure(figsize=size, layout="constrained")
 
 
-def legend(fig, models, note, show=True):
-    """The models under the panels, one rule below the other, and a few lines of explanation."""
+def legend(fig, models, note, show=True, keys=()):
+    """Under the panels the models, one rule below the other, then what else lines and marks are, as
+    (words, look), then a few lines of explanation."""
     models = in_order(models)
-    width, height = fig.get_size_inches()
-    foot = _draw_note(fig, note, models) if chosen.note else 0.05
-    if not (show and chosen.legend):
-        fig.get_layout_engine().set(rect=(0, foot / height, 1, 1 - foot / height))
-        return
-    columns = columns_of_legend(models, width)
-    top = foot + points(0.1 + 0.19 * math.ceil(len(models) / columns))
-    handles = [Line2D([], [], label=label(model), **line(model)) for model in models]
+    width = fig.get_figwidth()
+    ours = any(map(is_ours, models))
+    note = fold_note(note, ours, int(19 * width / points(1))) if chosen.note else ""
+    foot = points(0.2 + 0.13 * note.count("\n")) if note else 0.05
+    entries = [(label(model), line(model)) for model in models]
+    blocks = [_Block(list(keys), width, 1), _Block(entries, width, 2)]
+    blocks = [block for block in blocks if block.entries and show and chosen.legend]
+    _make_room(fig, foot, blocks)
+    height = fig.get_figheight()
+    top = foot + (points(0.1) if blocks else 0)
+    for block in blocks:
+        _draw_block(fig, block, (top - points(0.1)) / height)
+        top += block.height
+    if note:
+        fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=points(7), color="0.3")
+    fig.get_layout_engine().set(rect=(0, top / height, 1, 1 - top / height))
+
+
+@dataclass
+class _Block:
+    """Entries of the legend, as (words, look), in `least` rows where they fit."""
+
+    entries: list
+    width: float
+    least: int
+
+    @property
+    def columns(self):
+        return columns_of_legend([words for words, _ in self.entries], self.width, self.least)
+
+    @property
+    def rows(self):
+        return math.ceil(len(self.entries) / self.columns)
+
+    @property
+    def height(self):
+        return points(0.19) * self.rows
+
+
+def _make_room(fig, foot, blocks):
+    """Half of the figure is for its panels: it becomes higher, or if its height was chosen, the last
+    entries of the legend are left out."""
+    height = fig.get_figheight()
+    wanted = foot + points(0.1) + sum(block.height for block in blocks)
+    if wanted > 0.5 * height and chosen.height is None:
+        fig.set_figheight(0.5 * height + wanted)
+    elif wanted > 0.7 * height:
+        fit = int((0.7 * height - foot) / points(0.19))
+        for block in reversed(blocks):
+            most = max(1, fit * block.columns)
+            if len(block.entries) > most:
+                left_out = len(block.entries) - most + 1
+                block.entries[most - 1 :] = [(f"and {left_out} more", {"linestyle": ""})]
+            fit -= block.rows
+
+
+def _draw_block(fig, block, bottom):
     fig.legend(
-        handles=handles,
+        handles=[Line2D([], [], label=words, **look) for words, look in block.entries],
         loc="lower center",
-        bbox_to_anchor=(0.5, foot / height),
-        ncol=columns,
+        bbox_to_anchor=(0.5, bottom),
+        ncol=block.columns,
         frameon=False,
         borderaxespad=0,
         handlelength=3.2,
         columnspacing=1.6,
     )
-    fig.get_layout_engine().set(rect=(0, top / height, 1, 1 - top / height))
-
-
-def _draw_note(fig, note, models):
-    """The inches that it takes."""
-    width, height = fig.get_size_inches()
-    note = fold_note(note, any(map(is_ours, models)), int(19 * width / points(1)))
-    fig.text(0.5, 0.05 / height, note, ha="center", va="bottom", fontsize=points(7), color="0.3")
-    return points(0.2 + 0.13 * note.count("\n"))
 
 
 def fold_note(note, ours, characters):
@@ -466,13 +574,11 @@ def fold_note(note, ours, characters):
     return "\n".join(lines)
 
 
-def columns_of_legend(models, width):
-    """One for each rescaling where they fit."""
-    longest = {}
-    for model in models:
-        longest[model[1]] = max(longest.get(model[1], 0), len(label(model)))
-    inches = sum(0.6 + points(0.062) * characters for characters in longest.values())
-    return len(longest) if inches < width else max(1, min(int(width / points(2.3)), len(longest)))
+def columns_of_legend(words, width, rows):
+    """Of so many rows where they fit; otherwise as many as fit."""
+    inches = [0.6 + points(0.062) * len(text) for text in words]
+    columns = [max(inches[i : i + rows]) for i in range(0, len(inches), rows)]
+    return len(columns) if sum(columns) < width else max(1, int(width / max(inches)))
 
 
 # ---- command line
@@ -494,7 +600,7 @@ def attempt(program, action):
     try:
         action()
     except (FigureError, OSError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {_one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

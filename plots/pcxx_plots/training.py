@@ -1,14 +1,19 @@
 """Two panels on a training experiment: curves at each model's best learning rate, and the sweep that
-found it."""
+found it. Both have the mean over seeds of the error itself, as the best rate is chosen by it."""
 
+import math
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import records, style
 
-BOX = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}  # behind words on curves
-FLOOR = 1e-32  # errors below are rounding: they count as this much under the logarithm
+FLOOR = 1e-32  # errors below are rounding, and are drawn as this much
+BEST_BY = {  # of summary.json
+    "final": ", the one with the lowest final error",
+    "area": ", the one with the lowest mean of the logarithm over the run",
+}
 METRICS = ("test_error", "map_error", "train_error")
 Y_LABELS = {
     "map_error": "map error",
@@ -22,7 +27,7 @@ Y_LABELS = {
 class Trained:
     """One model in one cell of an experiment.
 
-    rates, final   mean over seeds of the last error at each rate, infinite where a seed diverged
+    rates, final   mean over seeds of the last error at each rate, infinite where some seed diverged
     best           index of the chosen rate; None when every rate diverged
     steps, curves  its errors, [steps, seeds]
     initial        error before training
@@ -31,7 +36,7 @@ class Trained:
     model: tuple
     rates: np.ndarray
     final: np.ndarray
-    initial: float
+    initial: float  # not finite where no seed's is
     best: int | None = None
     steps: np.ndarray | None = None
     curves: np.ndarray | None = None
@@ -70,9 +75,11 @@ def trained_models(cell, summaries):
 def _trained(model, rows, summaries):
     first = rows.rows(rows["step"] == rows["step"].min()).over_seeds("learning_rate")[1]
     rates, last = rows.rows(rows["step"] == rows["step"].max()).over_seeds("learning_rate")
-    diverged = ~np.isfinite(last) | (last > records.DIVERGENCE * np.abs(first))
+    known = first[records.drawable(first)]
+    initial = np.where(records.drawable(first), np.abs(first), records.CEILING)
+    diverged = ~records.drawable(last) | (last > records.DIVERGENCE * initial)
     final = np.where(diverged.any(axis=1), np.inf, np.where(diverged, 0, last).mean(axis=1))
-    result = Trained(model, rates, final, float(np.nanmax(first)))
+    result = Trained(model, rates, final, float(known.max()) if len(known) else math.nan)
     result.best = _best(result, _chosen_rate(rows, summaries))
     if result.best is not None:
         chosen = rows.where(learning_rate=rates[result.best])
@@ -83,7 +90,7 @@ def _trained(model, rows, summaries):
 def _best(trained, chosen):
     """The rate the program chose; without its summary, the one with the lowest final error."""
     if chosen is not None:
-        return int(np.argmin(np.abs(np.log(trained.rates / chosen))))
+        return int(np.argmin(np.abs(trained.rates - chosen)))
     return int(np.argmin(trained.final)) if np.isfinite(trained.final).any() else None
 
 
@@ -102,36 +109,46 @@ def _describes(entry, rows):
     return all(records.same(rows[column][0], entry[column]) for column in shared)
 
 
-def draw_curves(ax, models, metric):
-    """Mean in the logarithm and one standard deviation of it."""
-    everywhere = []
+def draw_curves(ax, models, metric, steps="steps"):
+    """Mean, and one standard deviation as far as there are seeds."""
     for k, trained in enumerate(models):
         if trained.curves is None:
-            everywhere.append(f"{style.label(trained.model)}:\ndiverged at every rate")
             continue
         shown = style.thinned(len(trained.steps))
-        steps, logs = trained.steps[shown], np.log10(np.maximum(trained.curves[shown], FLOOR))
-        mean, spread = logs.mean(axis=1), logs.std(axis=1, ddof=1 if logs.shape[1] > 1 else 0)
-        style.band(ax, steps, 10 ** (mean - spread), 10 ** (mean + spread), trained.model)
-        every = max(1, len(mean) // 8)
+        mean, low, high = mean_and_range(trained.curves[shown])
+        style.band(ax, trained.steps[shown], low, high, trained.model)
+        every = max(1, len(mean) // 6)
         start = k * every // len(models)
-        ax.plot(steps, 10**mean, markevery=(start, every), **style.line(trained.model))
-    if everywhere:
-        text = "\n".join(everywhere)
-        look = {"fontsize": style.points(6.5), "color": "0.3", "zorder": 5, "bbox": BOX}
-        ax.text(0.03, 0.03, text, transform=ax.transAxes, **look)
+        ax.plot(
+            trained.steps[shown], mean, markevery=(start, every), **style.line(trained.model)
+        )
     ax.set_yscale("log")
     style.log_axis(ax.yaxis, *ax.get_ylim())
-    ax.set_xlabel("steps")
+    ax.set_xlabel("\n".join([steps, *_diverged_everywhere(models)]))
     ax.set_ylabel(Y_LABELS[metric])
+
+
+def mean_and_range(curves):
+    """Of [steps, seeds] the mean, and the ends of one standard deviation on both sides of it, cut to where
+    seeds are."""
+    errors = np.where(records.drawable(curves), np.maximum(curves, FLOOR), np.nan)
+    unit = errors.max(axis=1, keepdims=True)  # squares stay finite
+    mean = (errors / unit).mean(axis=1, keepdims=True) * unit
+    seeds = errors.shape[1]
+    spread = (errors / unit).std(axis=1, ddof=1, keepdims=True) * unit if seeds > 1 else 0 * mean
+    low = np.maximum(mean - spread, errors.min(axis=1, keepdims=True))
+    high = np.minimum(mean + spread, errors.max(axis=1, keepdims=True))
+    return mean[:, 0], low[:, 0], high[:, 0]
+
+
+def _diverged_everywhere(models):
+    names = [style.label(trained.model) for trained in models if trained.best is None]
+    return textwrap.wrap("diverged at every rate: " + ", ".join(names), 44) if names else []
 
 
 def draw_sweep(ax, models, metric):
     """Last error over the learning rate: chosen rates are marked, diverged ones crosses on top."""
-    least = max(FLOOR, min(min(trained.initial, trained.final.min()) for trained in models))
-    initial = max(trained.initial for trained in models)
-    decades = np.log10(initial / least) + 0.1
-    low, high = least * 10 ** (-0.06 * decades), initial * 10 ** (0.2 * decades)
+    low, high = _range_of_sweep(models)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_ylim(low, high)
@@ -147,6 +164,18 @@ def draw_sweep(ax, models, metric):
     ax.set_ylabel(f"final {Y_LABELS[metric]}")
 
 
+def _range_of_sweep(models):
+    """From below the lowest error to above the first one: what became worse is left out."""
+    initial = [trained.initial for trained in models if trained.initial > FLOOR]
+    final = np.concatenate([trained.final[np.isfinite(trained.final)] for trained in models])
+    if not initial and not len(final):
+        return 0.1, 1.0
+    top = max(initial) if initial else max(final.max(), FLOOR)
+    least = max(FLOOR, min([top, *final]))
+    decades = math.log10(top / least) + 0.1
+    return least * 10 ** (-0.06 * decades), top * 10 ** (0.2 * decades)
+
+
 def _draw_diverged(ax, trained, look, height):
     rates = trained.rates[~np.isfinite(trained.final)]
     if not len(rates):
@@ -154,13 +183,13 @@ def _draw_diverged(ax, trained, look, height):
     ax.plot(
         rates,
         np.full(len(rates), height),
-        "x",
-        color=look["color"],
-        markersize=3.5,
-        markeredgewidth=0.9,
+        **CROSS | {"color": look["color"]},
         transform=ax.get_xaxis_transform(),
         clip_on=False,
     )
+
+
+CROSS = {"marker": "x", "linestyle": "", "markersize": 3.5, "markeredgewidth": 0.9}
 
 
 def _draw_best(ax, trained, look, error):
@@ -179,13 +208,29 @@ def _draw_best(ax, trained, look, error):
         )
 
 
-NOTE = (
-    "Curves: mean of the logarithm and one standard deviation over {seeds}, at each model's best rate."
-)
-SWEEP_NOTE = (
-    "\nSweep: mean final error; large markers: best rate, with an arrow at an end of the range; "
-    "crosses on top: diverged in some seed."
-)
+# ---- what the legend and the note say
+
+
+def keys(models):
+    """What the legend of a sweep has beside the models."""
+    if any(has_diverged(trained) for trained in models):
+        return [("some seed diverged", CROSS | {"color": "0.3"})]
+    return []
+
+
+def has_diverged(trained):
+    return not np.isfinite(trained.final).all()
+
+
+def note(seeds, models, summaries, swept):
+    """What curves and sweeps of these models are."""
+    rules = {summary["best_by"] for summary in summaries if summary.get("best_by") in BEST_BY}
+    rule = BEST_BY[rules.pop()] if len(rules) == 1 else ""
+    lines = [f"Curves: {style.averages(seeds)}, each model at its best rate{rule}."]
+    if swept:
+        arrows = ", with an arrow at an end of the range" if any(m.at_edge for m in models) else ""
+        lines.append(f"Sweep: mean final error; large markers: best rate{arrows}.")
+    return "\n".join(lines)
 
 
 def has_sweep(models):

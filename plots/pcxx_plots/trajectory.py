@@ -7,7 +7,7 @@ import numpy as np
 from . import records, style
 
 IDEAL = {"color": "0.6", "linestyle": "--", "linewidth": 1, "zorder": 1}
-NOTE = "From the grey dot to the star, the target. Grey dashes: the straight way."
+NOTE = "From the grey dot to the star, the target. Grey dashes: the straight way. The axes have scales of their own."
 
 
 def target_of(folder):
@@ -24,7 +24,7 @@ def paths(everything):
     for values, rows in first.split(first.identity):
         if len(rows):
             points = np.stack([rows["value"], second.where(**values)["value"]], axis=1)
-            yield (values["rule"], values["rescaling"]), points[np.isfinite(points).all(axis=1)]
+            yield (values["rule"], values["rescaling"]), points[records.drawable(points).all(axis=1)]
 
 
 def evenly(points):
@@ -37,13 +37,14 @@ def evenly(points):
 def draw_paths(ax, everything, targets):
     """The second prediction over the first."""
     for model, points in paths(everything):
+        if not len(points):
+            continue
         ax.plot(*evenly(points).T, **style.line(model), markevery=(0.06, 0.12))
         for target in targets:
             ax.plot(*np.stack([points[0], target]).T, **IDEAL)
         ax.plot(*points[0], "o", color="0.3", markersize=6, zorder=4)
     for target in targets:
         ax.plot(*target, "*", color="0.3", markersize=12, zorder=4)
-    ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.1)
     ax.set_xlabel("prediction 1")
     ax.set_ylabel("prediction 2")
@@ -51,8 +52,9 @@ def draw_paths(ax, everything, targets):
 
 def draw(folders):
     everything = records.read(folders)
-    fig = style.figure(4.4, 4.8)
-    draw_paths(fig.subplots(), everything, [target_of(folder) for folder in folders])
+    targets = [target_of(folder) for folder in folders]
+    fig = style.figure(3.6, 4.8)
+    draw_paths(fig.subplots(), everything, targets)
     style.legend(fig, everything.models(), NOTE)
     return fig
 
