@@ -5,6 +5,7 @@ figure<id>-ours."""
 
 import argparse
 import io
+import math
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -254,7 +255,8 @@ def arrange(panels, columns):
     most = max(len(units) for units in panels)
     if most < columns:
         return bands_of(panels, columns)
-    across = columns if len(panels) == 1 else max(columns, min(most, MOST_ACROSS))
+    even = math.ceil(most / math.ceil(most / MOST_ACROSS))
+    across = columns if len(panels) == 1 else max(columns, even)
     return [band for units in panels for band in bands_of([[unit] for unit in units], across)]
 
 

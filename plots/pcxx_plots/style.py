@@ -194,7 +194,7 @@ def _apply(result, key, value):
         except ValueError as error:
             raise FigureError(f"{key}={value}: {_one_line(error)}") from None
     else:
-        raise FigureError(f"there is no style key {key}")
+        raise FigureError(f"there is no style key {key or repr(key)}")
 
 
 def _one_line(error):
@@ -457,7 +457,9 @@ def log_axis(axis, low, high, base=10):
 
 
 def band(ax, x, low, high, model):
-    """Between low and high, with edges that are seen beside markers."""
+    """Between low and high, with edges that are seen beside markers; none of a single seed."""
+    if np.array_equal(low, high, equal_nan=True):
+        return
     colour = line(model)["color"]
     ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
     for edge in (low, high):
