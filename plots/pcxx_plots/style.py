@@ -418,17 +418,13 @@ def count_seeds(count):
 
 
 def seeds_by_panel(letters, counts):
-    """How many seeds panels have: "10 seeds", or "10 seeds in A, B, C and 3 in D"."""
+    """How many seeds panels have: "10 seeds", or "10 seeds (3 in D)"."""
     panels = {}
     for letter, count in zip(letters, counts):
         panels.setdefault(count, []).append(letter)
-    if len(panels) == 1:
-        return count_seeds(counts[0])
-    first, *others = (
-        f"{count_seeds(count)} in {', '.join(dict.fromkeys(of_count))}"
-        for count, of_count in panels.items()
-    )
-    return " and ".join([first, *others])
+    (most, _), *others = sorted(panels.items(), key=lambda item: -len(item[1]))
+    words = [f"{count} in {', '.join(dict.fromkeys(of_count))}" for count, of_count in others]
+    return count_seeds(most) + (f" ({'; '.join(words)})" if words else "")
 
 
 def averages(seeds):

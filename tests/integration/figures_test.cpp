@@ -233,7 +233,7 @@ print(style.averages(style.seeds_by_panel("A", [1])))
 for rule in ("final", "area", None):
     print(training.note("2 seeds", [], [{"best_by": rule} if rule else {}], False))
 )"),
-      "mean and one standard deviation over 10 seeds in A, B and 3 seeds in D\n"
+      "mean and one standard deviation over 10 seeds (3 in D)\n"
       "1 seed\n"
       "Curves: mean and one standard deviation over 2 seeds, each model at its best rate, the "
       "one with the lowest final error.\n"
