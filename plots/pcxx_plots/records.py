@@ -314,8 +314,9 @@ def _is_number(text):
 
 
 def _step(text, where):
+    """NaN of what is measured once a run."""
     step = _number(text, "step", where)
-    if not math.isfinite(step):
+    if text and not math.isfinite(step):
         raise FigureError(f"{where}: step '{text}' is no whole number")
     return step
 

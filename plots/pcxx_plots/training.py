@@ -63,6 +63,9 @@ def error_metric(everything):
 def cells(everything, metric):
     """(values, rows) of every task that was trained on."""
     errors = everything.measured(metric)
+    errors = errors.rows(np.isfinite(errors["step"]))
+    if not len(errors):
+        raise records.FigureError(f"metrics.csv has no step of any {metric}")
     return errors.split(errors.varied(leave_out=(*records.MODEL, "learning_rate", "seed")))
 
 
