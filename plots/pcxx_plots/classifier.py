@@ -14,7 +14,7 @@ FEWEST = 1e-4  # one of 10,000
 
 
 def with_wrong_answers(everything):
-    """The records with the accuracies as parts of wrong answers."""
+    """The records with the accuracies as fractions of wrong answers."""
     mask = everything["metric"] == ACCURACY
     columns = dict(everything.columns)
     columns["metric"] = np.where(mask, WRONG, everything["metric"])
@@ -65,7 +65,8 @@ def draw(folders):
         show_as_accuracy(accuracy)
         draw_sweep(sweep, models)
         accuracy.set_title(style.describe(values))
-    note = training.note(style.seeds_text(everything), drawn, summaries, swept=True)
+    seeds = style.seeds_text(everything)
+    note = training.note(seeds, drawn, summaries, swept=True, measure="fraction of wrong answers")
     style.legend(fig, everything.models(), note, keys=training.keys(drawn))
     return fig
 

@@ -11,7 +11,7 @@ from . import records, style
 
 FLOOR = 1e-32  # errors below are rounding, and are drawn as this much
 BEST_BY = {  # of summary.json
-    "final": ", the one with the lowest final error",
+    "final": ", the one with the lowest final {measure}",
     "area": ", the one with the lowest mean of the logarithm over the run",
 }
 METRICS = ("test_error", "map_error", "train_error")
@@ -225,14 +225,14 @@ def has_diverged(trained):
     return not np.isfinite(trained.final).all()
 
 
-def note(seeds, models, summaries, swept):
-    """What curves and sweeps of these models are."""
+def note(seeds, models, summaries, swept, measure="error"):
+    """What curves and sweeps of these models are, of which the measure chose the best rates."""
     rules = {summary["best_by"] for summary in summaries if summary.get("best_by") in BEST_BY}
-    rule = BEST_BY[rules.pop()] if len(rules) == 1 else ""
+    rule = BEST_BY[rules.pop()].format(measure=measure) if len(rules) == 1 else ""
     lines = [f"Curves: {style.averages(seeds)}, each model at its best rate{rule}."]
     if swept:
         arrows = ", with an arrow at an end of the range" if any(m.at_edge for m in models) else ""
-        lines.append(f"Sweep: mean final error; large markers: best rate{arrows}.")
+        lines.append(f"Sweep: mean final {measure}; large markers: best rate{arrows}.")
     return "\n".join(lines)
 
 
