@@ -7,6 +7,7 @@ option(PCXX_BUNDLE_TORCH "Install LibTorch's shared libraries too" OFF)
 option(PCXX_WERROR "Treat warnings in our own targets as errors" ${PROJECT_IS_TOP_LEVEL})
 option(PCXX_COVERAGE "Count which lines of our own targets run" OFF)
 set(PCXX_MPI AUTO CACHE STRING "Train one network on several ranks of MPI: ON, OFF, or AUTO, where there is MPI")
+option(PCXX_FUZZ "Build the programs of libFuzzer (needs Clang)" OFF)
 set(PCXX_SANITIZE "" CACHE STRING "Sanitizers for our own targets, for example address,undefined")
 
 if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

@@ -279,7 +279,8 @@ train::Schema schema() {
             .kind = train::Kind::kInteger,
             .initial = "0",
             .doc = "fresh samples on which the same update's alignment is measured too",
-            .minimum = 0});
+            .minimum = 0,
+            .maximum = 1e7});
   keys.add({.name = "diagnostics",
             .kind = train::Kind::kBoolean,
             .initial = "false",

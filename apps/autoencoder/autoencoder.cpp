@@ -80,7 +80,6 @@ void run_autoencoders(Run& run) {
   const auto results = sweep.train();
   if (results.empty()) return;
   write_reconstructions(run, sweep, results);
-  run.print("dataset: {}", run.config().text("dataset"));
   run.print("{}", train::image_table(run, results, {{"test error", "final_error"}}).text());
 }
 

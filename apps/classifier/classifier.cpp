@@ -82,7 +82,6 @@ void run_classifiers(Run& run) {
   train::ImageSweep sweep(run, task);
   const auto results = sweep.train();
   if (results.empty()) return;
-  run.print("dataset: {}", run.config().text("dataset"));
   const auto table = train::image_table(
       run, results, {{"test accuracy", "final_accuracy"}, {"test error", "final_error"}});
   run.print("{}", table.text());

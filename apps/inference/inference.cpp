@@ -62,6 +62,15 @@ struct Subject {
   data::Batch batch;
 };
 
+// A teacher draws its samples.
+void refuse_images(const Config& config) {
+  for (const char* key : {"data", "train_images", "test_images", "train_labels", "test_labels"}) {
+    if (config.text(key).empty()) continue;
+    user_error("{} = '{}' says nothing to task = 'teacher', which draws its samples", key,
+               config.text(key));
+  }
+}
+
 // How one solver comes down, and what it reports with its own stopping rule.
 struct Descent {
   std::vector<std::int64_t> passes;
@@ -102,11 +111,12 @@ Descent descend(const Config& solver, const Subject& subject, train::JobContext&
 at::Tensor least_energy(const Config& config, const Subject& subject,
                         const std::vector<Descent>& descents) {
   const bool linear = subject.network->is_linear();
+  const auto steps = std::min<std::int64_t>(10 * config.integer("inference_steps"), 1'000'000'000);
   const auto reference = config.with("inference", {std::string(linear ? "closed_form" : "lbfgs")})
                              .with("inference_step_size", {0.0})
                              .with("inference_tolerance", {0.0})
                              .with("inference_energy_tolerance", {0.0})
-                             .with("inference_steps", {10 * config.integer("inference_steps")});
+                             .with("inference_steps", {steps});
   auto least =
       train::make_inference(reference)->infer(*subject.network, subject.batch).report.energy;
   if (linear) return least;
@@ -144,7 +154,11 @@ class InferenceRun {
  public:
   explicit InferenceRun(Run& run) : run_(run), config_(run.config()) {
     const auto& task = config_.text("task");
-    if (task != "teacher") sets_ = train::load_image_sets(run_, task == "labels");
+    if (task == "teacher") {
+      refuse_images(config_);
+    } else {
+      sets_ = train::load_image_sets(run_, task == "labels");
+    }
     config_ = run.config();
     for (const auto& solver : config_.models()) {
       if (!exists(solver)) continue;
@@ -161,6 +175,7 @@ class InferenceRun {
   }
 
   void operator()() {
+    if (config_.text("task") != "teacher") train::print_dataset(run_);
     const auto parts = run_.work(work()).read();
     run_.summary()["solvers"] = nlohmann::json::array();
     for (std::size_t s = 0; s < solvers_.size(); ++s) report(s, parts);

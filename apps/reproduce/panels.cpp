@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 
 namespace pcxx::reproduce {
 
@@ -78,11 +77,7 @@ void check_images(const Panel& panel, const train::Config& config) {
   if (!config.has("dataset")) return;
   const auto& dataset = config.text("dataset");
   if (dataset != "mnist" && dataset != "fashion-mnist") return;
-  const char* variable = std::getenv("PCXX_DATA_DIR");
-  std::optional<fs::path> folder;
-  if (variable != nullptr && *variable != '\0') folder = variable;
-  if (!config.text("data").empty()) folder = config.text("data");
-  if (data::find_data_folder(folder, dataset)) return;
+  if (data::find_data_folder(config.text("data"), dataset)) return;
   user_error(
       "panel {} needs {}, which is not there: data/get_data {} fetches it, --data names its "
       "folder, and --set dataset=digits takes drawn digits instead",

@@ -14,6 +14,7 @@
 #include "reproduce/claims.h"
 #include "reproduce/efficiency.h"
 #include "reproduce/misprints.h"
+#include "reproduce/results.h"
 
 namespace pcxx::reproduce {
 
@@ -75,7 +76,7 @@ void add_training(Document& document, const Json& models) {
   Rows rows;
   for (const auto& model : models) {
     std::vector<std::string> row{model.value("model", "")};
-    for (const auto& key : varied) row.push_back(value_text(model[key]));
+    for (const auto& key : varied) row.push_back(value_text(model.value(key, Json(""))));
     const auto edge = model.value("best_rate_at_edge", "none");
     const bool diverged = !model.contains("best_rate") || model["best_rate"].is_null();
     row.push_back(diverged ? "diverged at every rate"
@@ -102,7 +103,7 @@ void add_alignment(Document& document, const Json& cells) {
   header.insert(header.end(), {"target alignment", "standard error", "batch cosine"});
   for (const auto& cell : cells) {
     std::vector<std::string> row{cell.value("model", "")};
-    for (const auto& key : varied) row.push_back(value_text(cell[key]));
+    for (const auto& key : varied) row.push_back(value_text(cell.value(key, Json(""))));
     const auto alignment = cell.value("target_alignment", Json::object());
     row.push_back(number(alignment, "mean"));
     row.push_back(number(alignment, "standard_error"));
@@ -129,7 +130,8 @@ void add_panel(Document& document, const Panel& panel, const Setting& setting) {
   command[2] = "configs/" + panel.config.filename().string();
   document.code(fmt::format("{}", fmt::join(command, " ")));
   const auto folder = folder_of(panel, setting.out);
-  const auto summary = read_json(folder / "summary.json");
+  const auto results = Results(setting.out).panel(panel.id);
+  const auto summary = results ? results->summary() : Json::object();
   const auto seconds = number(read_json(folder / "environment.json"), "seconds");
   document.paragraph(fmt::format("{} s.", seconds));
   if (summary.contains("cells")) return add_alignment(document, summary["cells"]);
@@ -273,7 +275,8 @@ void add_rows(std::string& csv, const Panel& panel, const Json& entry, const cha
 std::string summary_csv(const std::vector<Figure>& figures, const Setting& setting) {
   auto csv = fmt::format("panel,model,{},learning_rate,seed,metric,value\n", fmt::join(kKeys, ","));
   for (const auto& panel : distinct_panels(figures)) {
-    const auto summary = read_json(folder_of(panel, setting.out) / "summary.json");
+    const auto results = Results(setting.out).panel(panel.id);
+    const auto summary = results ? results->summary() : Json::object();
     for (const auto& cell : summary.value("cells", Json::array())) {
       for (const char* metric : {"target_alignment", "batch_alignment", "held_out_alignment"}) {
         if (cell.contains(metric)) add_rows(csv, panel, cell, metric, cell[metric]["values"]);

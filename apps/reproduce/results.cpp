@@ -1,13 +1,50 @@
 #include "reproduce/results.h"
 
 #include <pcxx/core/error.h>
+#include <pcxx/core/files.h>
 
 #include <algorithm>
-#include <fstream>
+#include <array>
+#include <filesystem>
 #include <limits>
 #include <set>
 
 namespace pcxx::reproduce {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kDeepest = 64;
+
+// The key of an entry, if any, that is there with a value of another kind than it has.
+std::optional<std::string> wrong_key(const Json& entry) {
+  if (!entry.is_object()) return "keys";
+  const auto find = [&](const auto& names, const auto& is_right) -> std::optional<std::string> {
+    for (const char* name : names) {
+      const auto found = entry.find(name);
+      if (found != entry.end() && !is_right(*found)) return name;
+    }
+    return std::nullopt;
+  };
+  constexpr std::array texts{"model", "rule", "rescaling", "best_rate_at_edge"};
+  constexpr std::array lists{"final_errors", "log_areas", "mean_target_alignments",
+                             "mean_held_out_alignments"};
+  constexpr std::array alignments{"target_alignment", "batch_alignment", "held_out_alignment"};
+  auto wrong = find(texts, [](const Json& value) { return value.is_string(); });
+  if (!wrong) wrong = find(lists, [](const Json& value) { return value.is_array(); });
+  if (!wrong) {
+    wrong = find(std::array{"batch_size"}, [](const Json& value) { return value.is_number(); });
+  }
+  if (wrong) return wrong;
+  return find(alignments, [](const Json& value) {
+    return value.is_object() && value.contains("values") && value["values"].is_array();
+  });
+}
+
+}  // namespace
 
 Identity with(Identity identity, const Identity& more) {
   for (const auto& [key, value] : more) identity[key] = value;
@@ -60,6 +97,28 @@ std::optional<double> Entry::number(const std::string& key) const {
   return found->get<double>();
 }
 
+PanelResults PanelResults::read(const std::string& text, const std::string& path) {
+  const auto limit = [&](int depth, Json::parse_event_t, const Json&) {
+    if (depth > kDeepest) user_error("'{}' is nested more than {} deep", path, kDeepest);
+    return true;
+  };
+  auto summary = Json::parse(text, limit, false);
+  if (summary.is_discarded()) user_error("'{}' is not JSON", path);
+  if (!summary.is_object()) user_error("'{}' is no summary: it holds no object", path);
+  for (const char* list : {"cells", "models"}) {
+    const auto found = summary.find(list);
+    if (found == summary.end()) continue;
+    if (!found->is_array()) user_error("'{}' is no summary: its {} are no list", path, list);
+    for (const auto& entry : *found) {
+      if (const auto wrong = wrong_key(entry)) {
+        user_error("'{}' is no summary: one of its {} has no {} as the programs write it", path,
+                   list, *wrong);
+      }
+    }
+  }
+  return PanelResults(std::move(summary));
+}
+
 std::vector<Entry> PanelResults::entries() const {
   std::vector<Entry> result;
   for (const char* list : {"cells", "models"}) {
@@ -88,11 +147,9 @@ std::vector<double> PanelResults::values(const std::string& key, const Identity&
 
 std::optional<PanelResults> Results::panel(std::string_view id) const {
   const auto path = folder_ / "panels" / id / "summary.json";
-  std::ifstream file(path);
-  if (!file) return std::nullopt;
-  auto summary = nlohmann::json::parse(file, nullptr, false);
-  if (summary.is_discarded()) user_error("'{}' is not JSON", path.string());
-  return PanelResults(std::move(summary));
+  std::error_code error;
+  if (!fs::exists(path, error)) return std::nullopt;
+  return PanelResults::read(read_file(path), path.string());
 }
 
 }  // namespace pcxx::reproduce

@@ -53,6 +53,12 @@ class PanelResults {
  public:
   explicit PanelResults(nlohmann::json summary) : summary_(std::move(summary)) {}
 
+  /// From the text of a summary.json, which `path` stands for in messages. Throws UserError unless
+  /// it has the form that the programs write.
+  static PanelResults read(const std::string& text, const std::string& path);
+
+  const nlohmann::json& summary() const { return summary_; }
+
   /// The first that fits.
   std::optional<Entry> find(const Identity& identity) const;
 

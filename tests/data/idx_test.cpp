@@ -153,6 +153,49 @@ TEST_F(ReadIdx, RejectsWhatFollowsAGzipFile) {
   const auto good = gzip(idx_file({7, 28, 28}));
   expect_error(good + "x", "too long");
   expect_error(good + good, "too long");
+  expect_error(good + std::string(100, '\0') + "x", "too long");
+  expect_error(good + std::string(100, '\0') + good, "too long");
+  expect_error(good + gzip("") + "x", "too long");
+  expect_error(good + "\x1f\x8b", "truncated");
+  expect_error(good + gzip("").substr(0, 12), "truncated");
+}
+
+// Oracle: the same bytes in one member. As gzip -d reads them: members end where they like, also
+// within the header, and are empty; bgzip ends with an empty one; zeros fill up a block of a tape.
+TEST_F(ReadIdx, ReadsGzipFilesOfSeveralMembers) {
+  const auto file = idx_file({7, 28, 28});
+  const auto expected = read(file);
+  const std::string zeros(1000, '\0');
+  std::string many;
+  for (std::size_t i = 0; i < file.size(); i += 100) many += gzip(file.substr(i, 100));
+  for (const auto& content :
+       {gzip(file.substr(0, 1000)) + gzip(file.substr(1000)),
+        gzip(file.substr(0, 2)) + gzip(file.substr(2, 14)) + gzip(file.substr(16)),
+        gzip("") + gzip(file), gzip(file) + gzip(""), gzip(file) + gzip("") + zeros,
+        gzip(file) + zeros, gzip(file) + '\0', many, many + gzip("")}) {
+    EXPECT_TRUE(at::equal(read(content), expected));
+  }
+  expect_error(zeros + gzip(file), "magic number is 0");
+  expect_error(file + zeros, "too long");
+}
+
+// Oracle: the names. What people take for an IDX file is called what it is, compressed too.
+TEST_F(ReadIdx, NamesOtherFormats) {
+  const struct {
+    std::string start;
+    std::string name;
+  } formats[] = {{"\x89PNG\r\n\x1a\n", "a PNG file"},
+                 {"\xff\xd8\xff\xe0", "a JPEG file"},
+                 {"\x93NUMPY\x01", "a NumPy file"},
+                 {"PK\x03\x04", "a zip archive"},
+                 {"GIF89a", "a GIF file"},
+                 {"BM1234", "a BMP file"},
+                 {"<!DOCTYPE html>", "a web page"},
+                 {"<html>", "a web page"}};
+  for (const auto& [start, name] : formats) {
+    expect_error(start + some_bytes(100), name + ", not an IDX file");
+    expect_error(gzip(start + some_bytes(100)), name + ", not an IDX file");
+  }
 }
 
 TEST_F(ReadIdx, RejectsAMissingFileAndAFolder) {

@@ -127,6 +127,22 @@ TEST(FindDataFolder, NamedFolderThenVariableThenCurrentFolder) {
   }
 }
 
+// Oracle: the rules of the header, with who named the folder.
+TEST(DataRoot, SaysWhoNamedIt) {
+  const auto is = [](const DataRoot& root, const fs::path& path, const std::string& named_by) {
+    return root.path == path && root.named_by == named_by;
+  };
+  {
+    const Variable variable("PCXX_DATA_DIR", "variable");
+    EXPECT_TRUE(is(data_root("given"), "given", "--data"));
+    EXPECT_TRUE(is(data_root(std::nullopt), "variable", "PCXX_DATA_DIR"));
+    EXPECT_TRUE(is(data_root(""), "variable", "PCXX_DATA_DIR"));
+  }
+  const Variable variable("PCXX_DATA_DIR", "");
+  EXPECT_TRUE(is(data_root(std::nullopt), "data", ""));
+  EXPECT_TRUE(is(data_root("given"), "given", "--data"));
+}
+
 // Oracle: contract. A named folder is never replaced by another, although the others have the
 // data.
 TEST(FindDataFolder, NeverReplacesANamedFolder) {
@@ -195,6 +211,93 @@ TEST_F(LoadImages, ReadsAnyPairOfFiles) {
   EXPECT_FALSE(load_images(mnist() / "t10k-images-idx3-ubyte").labels.defined());
 }
 
+// Oracle: the same bytes. Dimensions of 1 do not count, and flat images are squares where they can
+// be, as converters of arrays write them.
+TEST_F(LoadImages, ReadsOtherShapes) {
+  const struct {
+    std::vector<std::uint32_t> sizes;
+    std::int64_t rows;
+    std::int64_t columns;
+  } shapes[] = {{{6, 1, 4, 3}, 4, 3}, {{6, 4, 3, 1}, 4, 3}, {{6, 1, 1, 4, 3, 1}, 4, 3},
+                {{6, 1, 3}, 1, 3},    {{6, 3, 1}, 3, 1},    {{1, 4, 3}, 4, 3},
+                {{6, 16}, 4, 4},      {{6, 12}, 1, 12},     {{6, 1}, 1, 1},
+                {{6, 1, 1, 1}, 1, 1}};
+  for (const auto& [sizes, rows, columns] : shapes) {
+    write_file(mnist() / "images", idx_file(sizes));
+    const auto images = load_images(mnist() / "images");
+    EXPECT_EQ(images.size(), sizes[0]);
+    EXPECT_EQ(images.rows, rows);
+    EXPECT_EQ(images.columns, columns);
+    const auto bytes = test::some_bytes(static_cast<std::size_t>(images.pixels.numel()));
+    for (std::int64_t i = 0; i < images.pixels.numel(); ++i) {
+      EXPECT_EQ(images.pixels.view(-1)[i].item<std::uint8_t>(),
+                static_cast<std::uint8_t>(bytes[static_cast<std::size_t>(i)]));
+    }
+  }
+  write_file(mnist() / "labels", idx_file({6, 1}));
+  write_file(mnist() / "images", idx_file({6, 16}));
+  EXPECT_EQ(load_images(mnist() / "images", mnist() / "labels").labels.sizes(),
+            (at::IntArrayRef{6}));
+}
+
+// Oracle: the bytes that the test wrote. Mirrors and archives have a dot for the hyphen.
+TEST_F(LoadImages, ReadsFilesWithADotInTheirNames) {
+  for (const std::string part : {"train-images", "train-labels"}) {
+    const std::string kind = part == "train-images" ? "idx3-ubyte" : "idx1-ubyte";
+    fs::rename(mnist() / (part + "-" + kind + ".gz"), mnist() / (part + "." + kind + ".gz"));
+  }
+  EXPECT_EQ(load_images("mnist", Split::kTrain, root()).size(), 6);
+  write_file(mnist() / "train-images.idx3-ubyte", idx_file({6, 4, 3}));
+  fs::remove(mnist() / "train-images.idx3-ubyte.gz");
+  EXPECT_EQ(load_images("mnist", Split::kTrain, root()).size(), 6);
+}
+
+// Oracle: contract. torchvision's folders are found, also where the names differ by their case
+// alone.
+TEST_F(LoadImages, ReadsTorchvisionsFolders) {
+  for (const auto& [dataset, folder] :
+       {std::pair("mnist", "MNIST"), std::pair("fashion-mnist", "FashionMNIST")}) {
+    const TemporaryFolder other;
+    fs::create_directories(other / folder);
+    fs::copy(mnist(), other / folder / "raw");
+    EXPECT_EQ(load_images(dataset, Split::kTrain, other.path()).size(), 6);
+    fs::create_directories(other / dataset);
+    EXPECT_EQ(find_data_folder(other.path(), dataset), other / folder / "raw")
+        << "a folder without images is no data set";
+  }
+}
+
+// Oracle: contract. The text says what was looked for, where, who named it, and what is there.
+TEST_F(LoadImages, NamesWhatWasLookedForAndWhatIsThere) {
+  const auto load = [](const fs::path& folder) {
+    return [folder] { load_images("mnist", Split::kTrain, folder); };
+  };
+  expect_user_error(load(root() / "nowhere"),
+                    "there is no folder " + quoted(root() / "nowhere") + " (--data)");
+  expect_user_error(load(mnist()),
+                    quoted(mnist()) + " (--data) holds the files of a data set itself");
+  const auto file = mnist() / "t10k-images-idx3-ubyte";
+  expect_user_error(load(file), quoted(file) + " (--data) is a file");
+  expect_user_error(load("~/data"), "whose ~ the shell has left as it is");
+  const TemporaryFolder pictures;
+  for (int i = 0; i < 20; ++i) write_file(pictures / fmt::format("{:02}.png", i), "");
+  write_file(pictures / "notes.txt", "");
+  expect_user_error(load(pictures.path()), "'mnist' or 'MNIST/raw' in " + quoted(pictures.path()));
+  expect_user_error(load(pictures.path()), "it holds '00.png', '01.png', '02.png' and 17 more");
+  fs::rename(mnist(), root() / "digits");
+  expect_user_error(load(root()), "it holds 'digits/t10k-images-idx3-ubyte', ");
+  {
+    const Variable variable("PCXX_DATA_DIR", pictures.path().string());
+    expect_user_error([] { load_images("mnist", Split::kTrain); }, "(PCXX_DATA_DIR)");
+  }
+  fs::create_directory(root() / "mnist");
+  write_file(root() / "mnist" / "train_images.ubyte", "");
+  expect_user_error(load(root()),
+                    "'train-images-idx3-ubyte.gz' or 'train-images-idx3-ubyte' or "
+                    "'train-images.idx3-ubyte.gz' or 'train-images.idx3-ubyte'");
+  expect_user_error(load(root()), "it holds 'train_images.ubyte'");
+}
+
 // Oracle: contract. The text names the folder and the script that gets the data.
 TEST_F(LoadImages, NamesWhatIsMissing) {
   const auto load = [this] { load_images("mnist", Split::kTrain, root()); };
@@ -216,11 +319,15 @@ TEST_F(LoadImages, RejectsFilesThatDoNotFit) {
   write_file(labels, gzip(idx_file({7})));
   expect_user_error(load, quoted(labels) + " holds 7 labels");
   expect_user_error(load, quoted(images) + " holds 6 images");
-  write_file(labels, gzip(idx_file({6, 1})));
-  expect_user_error(load, quoted(labels));
+  for (const auto& sizes : {std::vector<std::uint32_t>{6, 2}, {1, 6}, {6, 1, 2}}) {
+    write_file(labels, gzip(idx_file(sizes)));
+    expect_user_error(load, quoted(labels));
+  }
   write_file(labels, gzip(idx_file({6})));
-  write_file(images, gzip(idx_file({6, 12})));
-  expect_user_error(load, quoted(images));
+  for (const auto& sizes : {std::vector<std::uint32_t>{6}, {6, 3, 4, 3}, {6, 2, 2, 2, 1}}) {
+    write_file(images, gzip(idx_file(sizes)));
+    expect_user_error(load, quoted(images));
+  }
   write_file(images, "damaged");
   expect_user_error(load, quoted(images));
 }

@@ -1,9 +1,12 @@
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
 #include <pcxx/train/config.h>
+#include <sys/stat.h>
 
 #include <cmath>
+#include <limits>
 
 #include "support/temporary_folder.h"
 #include "support/user_error.h"
@@ -117,6 +120,26 @@ TEST(Assignment, TakesAnyTomlValueAndBareWords) {
   EXPECT_EQ(assigned({"width=0x10"}).integer("width"), 16);
   EXPECT_EQ(assigned({"measure=excess_map_error"}).texts("measure"), Texts{"excess_map_error"});
   EXPECT_TRUE(assigned({"measure=[]"}).texts("measure").empty());
+}
+
+// Oracle: the numbers. People write .5, 1. and 1e3, and a whole number may have a zero behind the
+// dot, in a file too.
+TEST(Assignment, TakesNumbersAsPeopleWriteThem) {
+  EXPECT_EQ(assigned({"learning_rate=.1"}).real("learning_rate"), 0.1);
+  EXPECT_EQ(assigned({"learning_rate=[1.,+.5,2.e-1,.5e1]"}).reals("learning_rate"),
+            (Reals{1, 0.5, 0.2, 5}));
+  EXPECT_EQ(assigned({"learning_rate={from=.1,to=1.,points=1e1}"}).reals("learning_rate").size(),
+            10U);
+  for (const std::string thousand : {"1e3", "1000.0", "1000.", "1_000", "+1e+3", "0.1e4"}) {
+    const auto config = assigned({"steps=" + thousand, "width=[" + thousand + "]"});
+    EXPECT_EQ(config.integer("steps"), 1000) << thousand;
+    EXPECT_EQ(config.integer("width"), 1000) << thousand;
+    EXPECT_EQ(config.toml_of("steps"), "1000");
+  }
+  EXPECT_EQ(assigned({"seeds=1e1"}).integers("seeds").size(), 10U);
+  EXPECT_EQ(Config::parse(schema(), "steps = 1e3\nwidths = [2.0, 3]\n", "text").integers("widths"),
+            (Integers{2, 3}));
+  EXPECT_EQ(assigned({"data=.5"}).text("data"), ".5") << "a text stays one";
 }
 
 // Oracle: the text itself. A key that admits any text takes what was typed, as --data DIR needs.
@@ -358,7 +381,8 @@ TEST_F(ConfigFile, WhatIsWrittenReadsBackAsTheSame) {
         "hidden_layers = { from = 1, to = 8, points = 8, scale = \"linear\" }\n",
         "seeds = { from = 5, to = 7 }\nmeasure = [\"target_alignment\"]\n", "seeds = [5]\n",
         "data = \"quo\\\"te \\\\ back\\nline \\u007f \\u0001 \\u001f n\u00e4ive\"\n",
-        "seeds = 4\n[[models]]\n[[models]]\nrule = \"pc\"\nrescaling = [\"none\", \"alpha\"]\n"
+        "seeds = 4\n[[models]]\noptimizer = \"rmsprop\"\n[[models]]\nrule = \"pc\"\nrescaling = "
+        "[\"none\", \"alpha\"]\n"
         "[[models]]\nlearning_rate = { from = 1e-3, to = 1, points = 5 }\noptimizer = "
         "\"adam\"\n"}) {
     const auto config = read(text);
@@ -438,6 +462,135 @@ TEST_F(ConfigFile, RefusesModelsThatAreNone) {
   }
 }
 
+// Oracle: contract. A table that says nothing, or what an earlier one says, is a slip; what
+// assignments make equal counts once, and what they leave empty is no table without keys.
+TEST_F(ConfigFile, RefusesModelsThatAreThereAlready) {
+  const auto file = path().string();
+  refuses("[[models]]\n[[models]]\nrule = \"pc\"\n", {file + ":1:", "sets no key"});
+  refuses("[[models]]\nrule = \"pc\"\n[[models]]\n", {file + ":3:", "sets no key"});
+  const std::string bp = "[[models]]\nrule = \"bp\"\n";
+  refuses(bp + bp, {file + ":3:", "an earlier [[models]] makes the model bp already"});
+  refuses(bp + "[[models]]\nrule = [\"pc\", \"bp\"]\n", {file + ":3:", "the model bp already"});
+  refuses(bp + bp + "rescaling = \"none\"\n", {file + ":3:", "the model bp already"});
+  const std::string kalman = "[[models]]\nrule = \"kpc\"\nlearning_rate = ";
+  refuses(kalman + "1\n" + kalman + "2\n", {file + ":4:", "the model kpc already"});
+  const auto one = read(bp + "[[models]]\nrule = \"pc\"\n", {"rule=pc"});
+  EXPECT_EQ(one.models().size(), 1U);
+  EXPECT_EQ(read("rule = \"pc\"\n[[models]]\nlearning_rate = 2\n", {"learning_rate=1"})
+                .toml()
+                .find("[[models]]\n\n"),
+            std::string::npos);
+}
+
+// Oracle: the stack. 100,000 brackets, tables or parts of a key used to end the process; 64 are
+// enough, and what stands in texts and comments does not count.
+TEST_F(ConfigFile, RefusesWhatIsNestedTooDeep) {
+  const auto many = [](const std::string& text, int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) all += text;
+    return all;
+  };
+  const auto file = path().string();
+  constexpr int kMany = 100'000;
+  for (const auto& text : {
+           "x = " + many("[", kMany),
+           "x = " + many("[", kMany) + many("]", kMany),
+           "x = " + many("{a=", kMany),
+           "x = " + many("[{a=", kMany),
+           many("a.", kMany) + "a = 1",
+           many("\"a\" . ", kMany) + "a = 1",
+           "[" + many("a.", kMany) + "a]",
+           "[[" + many("a.", kMany) + "a]]",
+           "x = {" + many("a.", kMany) + "a = 1}",
+           "x = \"]\" # ]\ny = " + many("['\\',", kMany),
+       }) {
+    refuses(text, {file + ":", "nested more than 64 deep"});
+  }
+  refuses("width = 1\n\nx = " + many("[", 100), {file + ":3:69: ", "nested more than 64 deep"});
+  test::expect_user_error([&] { assigned({"width=" + many("[", kMany)}); },
+                          "nested more than 64 deep");
+  const auto deep = many("[", 200) + many(".", 200);
+  EXPECT_EQ(read("# " + deep + "\ndata = \"" + deep + "\"\n").text("data"), deep);
+  EXPECT_EQ(read("data = '''" + deep + "'''''\n").text("data"), deep + "''");
+  EXPECT_EQ(read("data = \"\"\"\\\"\"\"" + deep + "\"\"\"\n").text("data"), "\"\"\"" + deep);
+  refuses("x = " + many("[", 64) + "1" + many("]", 64), {"'x'"});
+}
+
+// Oracle: contract. Long input is answered at once and in a short sentence: a key, a text, a list,
+// a file of zeros, devices without an end, and a pipe that nobody writes to.
+TEST_F(ConfigFile, RefusesLongInputAtOnce) {
+  const auto file = path().string();
+  const std::string million(1'000'000, 'a');
+  const auto short_refusal = [&](const std::string& text, const std::string& part) {
+    const auto error = user_error_text([&] { read(text); });
+    ASSERT_TRUE(error);
+    EXPECT_LT(error->size(), 400 + file.size());
+    EXPECT_NE(error->find(part), std::string::npos) << *error;
+  };
+  short_refusal(million + " = 1\n", "no key is called 'aaa");
+  short_refusal("width = \"" + million + "\"\n", "is not a whole number");
+  short_refusal("width = { " + million + " = 1 }\n", "is not a part");
+  short_refusal("rule = \"" + million + "\"\n", "is not one of bp");
+  short_refusal("# " + std::string(5 << 20, 'a'), "longer than 4194304 bytes");
+  std::string list = "width = [1";
+  for (int i = 2; list.size() < 1'000'000; ++i) list += fmt::format(",{}", i);
+  short_refusal(list + "]\n", "more than the 100000");
+  std::string tables;
+  for (int i = 1; i < 5'000; ++i) tables += fmt::format("[[models]]\nlearning_rate = {}\n", i);
+  EXPECT_EQ(read(tables).models().size(), 2U * 4'999);
+  for (const char* device : {"/dev/zero", "/dev/full"}) {
+    test::expect_user_error([&] { Config::read(schema(), device); }, "a device or a pipe");
+  }
+  const auto pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  test::expect_user_error([&] { Config::read(schema(), pipe); }, "a device or a pipe");
+}
+
+// Invariant, of every number in the vocabulary: what is far too large for a machine or for float32
+// is refused where it is read, by a sentence that names the key.
+TEST(Vocabulary, HasLimits) {
+  for (const auto& key : vocabulary()) {
+    if (key.kind == Kind::kText || key.kind == Kind::kBoolean || key.name == "seeds") continue;
+    const Schema keys(key.name == "threads" || key.name == "dtype"
+                          ? std::vector<std::string>{"dtype"}
+                          : std::vector<std::string>{key.name, "dtype"});
+    const auto read = [&](const std::string& value) {
+      Config::read(keys, std::nullopt, {"dtype=float32", key.name + "=" + value});
+    };
+    for (const std::string huge : {"1e40", "-1e40", "1e300", "1e308", "inf", "nan"}) {
+      test::expect_user_error([&] { read(huge); }, key.name);
+    }
+    if (key.kind != Kind::kInteger) continue;
+    EXPECT_LT(key.maximum, 1e17) << key.name;
+    for (const std::string huge : {"9223372036854775807", "-9223372036854775808",
+                                   "9.223372036854775807e18", "1e18", "[9223372036854775807]"}) {
+      test::expect_user_error([&] { read(huge); }, key.name);
+    }
+  }
+}
+
+// Oracle: contract; a seed is any whole number from 0, up to the largest.
+TEST(Seeds, GoUpToTheLargest) {
+  const std::int64_t largest = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(assigned({"seeds=[9223372036854775807]"}).integers("seeds"), Integers{largest});
+  EXPECT_EQ(assigned({"seeds={from=9223372036854775806,to=9223372036854775807}"}).integers("seeds"),
+            (Integers{largest - 1, largest}));
+  refuses("seeds=9223372036854775807", {"seeds", "count from 1 to"});
+  refuses("seeds={from=0,to=9223372036854775807}", {"seeds", "are more than"});
+}
+
+// Oracle: the products. Whatever cannot be run is refused before it is listed.
+TEST(Config, RefusesMoreRunsThanAnyMachineMakes) {
+  const std::string many = "{from=1,to=2,points=1000000}";
+  for (const Texts& keys :
+       {Texts{"noise=" + many}, Texts{"noise=" + many, "regularisation=" + many},
+        Texts{"learning_rate=" + many, "seeds=1000000"},
+        Texts{"seeds=1000000", "rule=[bp,pc]", "learning_rate={from=1,to=2,points=10}"}}) {
+    test::expect_user_error([&] { assigned(keys); }, "more than the 100000 and 1e+07");
+  }
+  EXPECT_EQ(assigned({"rule=pc", "seeds=1000000"}).integers("seeds").size(), 1'000'000U);
+}
+
 TEST(Config, RefusesFilesThatItCannotRead) {
   const test::TemporaryFolder folder;
   const auto refuse = [](const std::filesystem::path& path) {
@@ -481,11 +634,12 @@ TEST(Assignment, IsOneValue) {
 }
 
 TEST(Assignment, RefusesOtherKinds) {
-  refuses("width=20.0", {"width = 20.0 is not a whole number"});
+  refuses("width=20.5", {"width = 20.5 is not a whole number"});
   refuses("width=wide", {"width = \"wide\" is not a whole number"});
   refuses("width=true", {"width = true is not a whole number"});
   refuses("width=[2,[3]]", {"width", "is not a whole number"});
-  refuses("noise=.5", {"noise = \".5\" is not a number"});
+  refuses("noise=.", {"noise = \".\" is not a number"});
+  refuses("noise=1..5", {"noise = \"1..5\" is not a number"});
   refuses("noise=true", {"noise = true is not a number"});
   refuses("bias=1", {"bias = 1 is not true or false"});
   refuses("bias=True", {"bias = \"True\" is not true or false"});

@@ -279,7 +279,7 @@ TEST_F(ProgramTest, GivesTheExperimentItsPaths) {
 
   const test::Variable set("PCXX_DATA_DIR", "everywhere");
   run_program(program, {"--out", "a"});
-  EXPECT_EQ(data, "everywhere");
+  EXPECT_EQ(data, std::nullopt) << "data::data_root looks there";
   run_program(program, {"--out", "a", "--data", "my [odd] \"data\" = folder", "--load", "w.pt"});
   EXPECT_EQ(data, "my [odd] \"data\" = folder");
   EXPECT_EQ(load, "w.pt");

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <system_error>
 #include <vector>
@@ -76,9 +77,15 @@ void write_file(const fs::path& path, std::string_view text) {
 }
 
 std::string read_file(const fs::path& path) {
+  return read_file(path, std::numeric_limits<std::uint64_t>::max());
+}
+
+std::string read_file(const fs::path& path, std::uint64_t most) {
   std::error_code error;
-  if (fs::is_directory(path, error)) {
-    user_error("cannot read '{}': it is a folder", path.string());
+  const auto kind = fs::status(path, error);
+  if (fs::is_directory(kind)) user_error("cannot read '{}': it is a folder", path.string());
+  if (fs::exists(kind) && !fs::is_regular_file(kind)) {
+    user_error("cannot read '{}': it is a device or a pipe, not a file", path.string());
   }
   errno = 0;
   std::ifstream stream(path, std::ios::binary);
@@ -87,6 +94,9 @@ std::string read_file(const fs::path& path) {
   while (stream) {
     stream.read(chunk.data(), static_cast<std::streamsize>(chunk.size()));
     text.append(chunk.data(), static_cast<std::size_t>(stream.gcount()));
+    if (text.size() > most) {
+      user_error("cannot read '{}': it is longer than {} bytes", path.string(), most);
+    }
   }
   if (!stream.eof()) {
     user_error("cannot read '{}': {}", path.string(),

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace pcxx::data {
@@ -27,8 +29,8 @@ constexpr std::uint64_t kBestCompression = 1032;
 // The bytes of a file in sequence, decompressed on the way when it is a gzip file.
 class ByteReader {
  public:
-  explicit ByteReader(const fs::path& path) : path_(path), text_(read_file(path)) {
-    compressed_ = text_.size() >= 2 && text_[0] == '\x1f' && text_[1] == '\x8b';
+  ByteReader(std::string text, const fs::path& path) : path_(path), text_(std::move(text)) {
+    compressed_ = at_member();
     stream_.next_in = reinterpret_cast<Bytef*>(text_.data());
     if (compressed_ && inflateInit2(&stream_, 16 + MAX_WBITS) != Z_OK) {
       user_error("cannot read '{}': zlib does not start", path_.string());
@@ -77,14 +79,31 @@ class ByteReader {
       const int status = inflate(&stream_, Z_NO_FLUSH);
       used_ += input - stream_.avail_in;
       written += room - stream_.avail_out;
-      check(status);
+      if (status == Z_STREAM_END) {
+        end_member();
+      } else {
+        check(status);
+      }
     }
     return written;
   }
 
-  void check(int status) {
-    finished_ = status == Z_STREAM_END;
-    if (status == Z_OK || finished_) return;
+  bool at_member() const {
+    return text_.size() >= used_ + 2 && text_[used_] == '\x1f' && text_[used_ + 1] == '\x8b';
+  }
+
+  // On to the next member, or to the end, past zeros that fill up a block.
+  void end_member() {
+    finished_ = !at_member();
+    if (!finished_) {
+      inflateReset(&stream_);
+    } else if (text_.find_first_not_of('\0', used_) == std::string::npos) {
+      used_ = text_.size();
+    }
+  }
+
+  void check(int status) const {
+    if (status == Z_OK) return;
     if (status == Z_BUF_ERROR) {
       user_error("'{}' is truncated: its gzip data end too early", path_.string());
     }
@@ -99,8 +118,21 @@ class ByteReader {
   z_stream stream_{};
   std::size_t used_ = 0;
   bool compressed_ = false;
-  bool finished_ = false;
+  bool finished_ = false;  // with the last member
 };
+
+// What a file of this magic number is, where people take it for images or labels.
+std::string_view other_format(std::uint32_t magic) {
+  constexpr std::uint32_t kHigh = 0xffff0000;
+  if (magic == 0x89504e47) return "a PNG file";
+  if ((magic & ~0xffU) == 0xffd8ff00) return "a JPEG file";
+  if (magic == 0x934e554d) return "a NumPy file";
+  if (magic == 0x504b0304) return "a zip archive";
+  if (magic == 0x47494638) return "a GIF file";
+  if ((magic & kHigh) == 0x424d0000) return "a BMP file";
+  if (magic == 0x3c21444f || magic == 0x3c68746d) return "a web page";
+  return "";
+}
 
 std::uint32_t read_integer(ByteReader& reader, const fs::path& path) {
   std::array<std::uint8_t, 4> bytes{};
@@ -114,6 +146,9 @@ std::uint32_t read_integer(ByteReader& reader, const fs::path& path) {
 std::uint32_t read_dimensions(ByteReader& reader, const fs::path& path) {
   const auto magic = read_integer(reader, path);
   const auto dimensions = magic & 0xffU;
+  if (const auto other = other_format(magic); !other.empty()) {
+    user_error("'{}' is {}, not an IDX file of unsigned bytes", path.string(), other);
+  }
   if ((magic & ~0xffU) != kUnsignedBytes || dimensions == 0 || dimensions > kMostDimensions) {
     user_error(
         "'{}' is not an IDX file of unsigned bytes: its magic number is {}, where images "
@@ -151,7 +186,11 @@ std::uint64_t count_bytes(const std::vector<std::int64_t>& sizes, const ByteRead
 }  // namespace
 
 at::Tensor read_idx(const fs::path& path) {
-  ByteReader reader(path);
+  return idx_of_bytes(read_file(path), path);
+}
+
+at::Tensor idx_of_bytes(std::string bytes, const fs::path& path) {
+  ByteReader reader(std::move(bytes), path);
   if (reader.empty()) user_error("'{}' is empty, not an IDX file", path.string());
 
   const auto sizes = read_sizes(reader, path);

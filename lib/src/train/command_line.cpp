@@ -59,9 +59,14 @@ std::vector<Option> options(const Program& program) {
 // "Option ‘sed’ does not exist" as "option 'sed' does not exist".
 std::string plain(std::string text) {
   for (const std::string_view mark : {"\u2018", "\u2019"}) {
-    for (auto at = text.find(mark); at != std::string::npos; at = text.find(mark)) {
-      text.replace(at, mark.size(), "'");
+    std::string replaced;
+    for (std::size_t at = 0; at < text.size();) {
+      const auto next = std::min(text.find(mark, at), text.size());
+      replaced.append(text, at, next - at);
+      if (next < text.size()) replaced += '\'';
+      at = next + mark.size();
     }
+    text = std::move(replaced);
   }
   if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] += 'a' - 'A';
   return text;

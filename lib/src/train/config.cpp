@@ -4,11 +4,22 @@
 #include <pcxx/core/files.h>
 
 #include <algorithm>
+#include <cmath>
+#include <set>
 
 #include "train/settings.h"
+#include "train/text.h"
+#include "train/toml_text.h"
 
 namespace pcxx::train {
 namespace {
+
+constexpr std::uint64_t kLongestFile = 4 << 20;
+// More runs than that, or settings to run, no machine ends, and the product is a slip of the hand.
+constexpr double kMostModels = 100'000;
+constexpr double kMostRuns = 10'000'000;
+// A number in float32 has to leave room for its products.
+constexpr double kMostFloat32 = 1e30;
 
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -70,8 +81,8 @@ Config::Config(Schema schema) : schema_(std::move(schema)) {
 
 Config Config::read(Schema schema, const std::optional<std::filesystem::path>& file,
                     const std::vector<std::string>& assignments) {
-  return parse(std::move(schema), file ? read_file(*file) : "", file ? file->string() : "",
-               assignments);
+  return parse(std::move(schema), file ? read_file(*file, kLongestFile) : "",
+               file ? file->string() : "", assignments);
 }
 
 Config Config::parse(Schema schema, const std::string& toml, const std::string& name,
@@ -79,6 +90,8 @@ Config Config::parse(Schema schema, const std::string& toml, const std::string& 
   Config config(std::move(schema));
   config.load(toml, name);
   for (const auto& assignment : assignments) config.assign(assignment);
+  config.check_precision();
+  config.check_amount();
   return config;
 }
 
@@ -92,7 +105,10 @@ void Config::load(const std::string& text, const std::string& from) {
   }
   const auto* models = document.get("models");
   if (models == nullptr) return;
+  std::vector<std::string> places;
   for (const auto& node : model_tables(*models, source)) {
+    places.push_back(source.prefix(node.source()));
+    if (node.as_table()->empty()) user_error("{}this [[models]] sets no key", places.back());
     auto& model = models_.emplace_back();
     for (const auto& [name, value] : *node.as_table()) {
       const auto& key = known_key(schema_, name, source, name.source());
@@ -103,10 +119,26 @@ void Config::load(const std::string& text, const std::string& from) {
       model[key.name] = read_setting(key, value, source);
     }
   }
+  check_models(places);
+}
+
+// A model that two tables make would count once, in silence.
+void Config::check_models(const std::vector<std::string>& places) const {
+  check_amount();
+  std::set<std::string> made;
+  auto alone = *this;
+  for (std::size_t i = 0; i < models_.size(); ++i) {
+    alone.models_ = {models_[i]};
+    for (const auto& one : alone.models()) {
+      if (made.insert(one.model_text()).second) continue;
+      user_error("{}an earlier [[models]] makes the model{} already", places[i],
+                 one.has("rule") && one.has("rescaling") ? " " + model_name(one) : "");
+    }
+  }
 }
 
 void Config::assign(const std::string& assignment) {
-  const Source source{"--set " + on_one_line(assignment)};
+  const Source source{"--set " + shortened(on_one_line(assignment))};
   const auto sign = assignment.find('=');
   if (sign == std::string::npos) user_error("{}: no '=': write --set key=value", source.name);
   const auto name = trim(std::string_view(assignment).substr(0, sign));
@@ -114,7 +146,53 @@ void Config::assign(const std::string& assignment) {
   const auto& key = known_key(schema_, name, source, {});
   const auto value = trim(std::string_view(assignment).substr(sign + 1));
   settings_[key.name] = read_setting(key, assigned_toml(key, value), source);
-  for (auto& model : models_) model.erase(key.name);
+  for (auto& model : models_) {
+    if (model.erase(key.name) > 0 && model.empty()) model[key.name] = settings_[key.name];
+  }
+}
+
+// Numbers that float32 does not hold, where the networks are of that.
+void Config::check_precision() const {
+  if (!has("dtype") || std::ranges::count(texts("dtype"), "float32") == 0) return;
+  const auto check = [this](const Settings& settings) {
+    for (const auto& [name, setting] : settings) {
+      if (schema_.find(name)->kind != Kind::kReal) continue;
+      for (const auto& value : setting.values) {
+        if (std::abs(std::get<double>(value)) <= kMostFloat32) continue;
+        user_error("{} = {} is too large for dtype = 'float32', which takes up to {}", name,
+                   to_string(value), kMostFloat32);
+      }
+    }
+  };
+  check(settings_);
+  for (const auto& model : models_) check(model);
+}
+
+// The product of all that is swept, which is not made before it is known to be small enough.
+void Config::check_amount() const {
+  double models = 0;
+  double runs = 0;
+  for (const auto& model : models_.empty() ? std::vector<Settings>(1) : models_) {
+    double product = 1;
+    double repeats = 1;
+    for (const auto& key : schema_.keys()) {
+      const auto own = model.find(key.name);
+      const auto& values = (own != model.end() ? own->second : settings_.at(key.name)).values;
+      const auto count = static_cast<double>(values.size());
+      if (key.shape == Shape::kSeeds || key.name == "learning_rate") {
+        repeats *= count;
+      } else if (key.shape == Shape::kSweep) {
+        product *= count;
+      }
+    }
+    models += product;
+    runs += product * repeats;
+  }
+  if (models <= kMostModels && runs <= kMostRuns) return;
+  user_error(
+      "the values of all keys together ask for {:g} models and {:g} runs, more than the {:g} and "
+      "{:g} that are possible",
+      models, runs, kMostModels, kMostRuns);
 }
 
 const Setting& Config::setting(std::string_view name) const {
@@ -208,7 +286,8 @@ std::vector<Config> Config::grid(const std::vector<std::string>& keys) const {
     if (values(key).size() < 2) continue;
     std::vector<Config> finer;
     for (const auto& cell : cells) {
-      for (const auto& value : cell.values(key)) finer.push_back(cell.with(key, {value}));
+      const auto one = cell.with(key, {values(key).front()});  // copied without the long list
+      for (const auto& value : values(key)) finer.push_back(one.with(key, {value}));
     }
     cells = std::move(finer);
   }
@@ -222,16 +301,28 @@ std::vector<Config> Config::cells() const {
 std::vector<Config> Config::models() const {
   const auto parts = swept_keys(schema_, true);
   std::vector<Config> all;
+  std::set<std::string> known;
   for (const auto& model : models_.empty() ? std::vector<Settings>(1) : models_) {
     auto merged = *this;
     merged.models_.clear();
     for (const auto& [name, setting] : model) merged.settings_[name] = setting;
     for (auto& one : merged.grid(parts)) {
       if (is_kalman(one) && one.has("learning_rate")) one = one.with("learning_rate", {1.0});
-      if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(std::move(one));
+      if (known.insert(one.model_text()).second) all.push_back(std::move(one));
     }
   }
   return all;
+}
+
+// Whatever may differ from model to model; the same for equal ones alone.
+std::string Config::model_text() const {
+  std::string text;
+  for (const auto& key : schema_.keys()) {
+    if (!key.per_model) continue;
+    for (const auto& value : values(key.name)) text += literal(value) + ',';
+    text += ';';
+  }
+  return text;
 }
 
 std::string Config::toml() const {

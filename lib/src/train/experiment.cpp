@@ -13,6 +13,7 @@
 #include <pcxx/nn/conditioning.h>
 #include <pcxx/train/experiment.h>
 
+#include "train/amounts.h"
 #include "train/registry.h"
 
 namespace pcxx::train {
@@ -33,7 +34,7 @@ void condition_(nn::NetworkImpl& network, const Config& config) {
   if (kappa > 0) nn::set_condition_number_(network, kappa);
 }
 
-std::vector<std::int64_t> drawn_widths(const Config& config) {
+std::vector<std::int64_t> named_widths(const Config& config) {
   const bool listed = config.has("widths");
   if (listed && !(config.has("width") && config.integers("widths").empty())) {
     auto given = config.integers("widths");
@@ -47,6 +48,12 @@ std::vector<std::int64_t> drawn_widths(const Config& config) {
   result.front() = or_width(config.integer("inputs"));
   result.back() = or_width(config.integer("outputs"));
   return result;
+}
+
+std::vector<std::int64_t> drawn_widths(const Config& config) {
+  auto n = named_widths(config);
+  check_network(config, n);
+  return n;
 }
 
 // Every hidden layer of the kind that `layer` names.
@@ -284,6 +291,8 @@ at::TensorOptions tensor_options(const Config& config, at::Device device) {
 
 data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::Device device) {
   const auto n = widths(config);
+  check_numbers(static_cast<double>(n.front()) * static_cast<double>(n.back()),
+                "the teacher's map of these inputs to these outputs");
   return {data::LinearTeacherOptions(n.front(), n.back())
               .targets(targets(config))
               .noise(config.real("noise")),

@@ -19,10 +19,13 @@
 #include <cmath>
 #include <limits>
 
+#include "train/amounts.h"
 #include "train/registry.h"
 #include "train/safetensors.h"
 
 namespace pcxx::train {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -40,14 +43,84 @@ std::int64_t count_or(std::int64_t wanted, std::int64_t standard) {
   return wanted > 0 ? wanted : standard;
 }
 
+bool names(const Config& config, const std::string& key) {
+  return config.has(key) && !config.text(key).empty();
+}
+
+// Labels that nobody needs are read too where they are named.
 data::Images load_idx(const Config& config, const std::string& split, bool labels) {
-  using Path = std::filesystem::path;
-  const auto file = [&](const std::string& what) -> Path {
+  const auto file = [&](const std::string& what) -> fs::path {
     const auto key = split + "_" + what;
-    if (config.text(key).empty()) user_error("dataset = 'idx' needs the key {}", key);
+    if (!names(config, key)) user_error("dataset = 'idx' needs the key {}", key);
     return config.text(key);
   };
-  return data::load_images(file("images"), labels ? std::optional(file("labels")) : std::nullopt);
+  const auto images = file("images");
+  labels = labels || names(config, split + "_labels");
+  return data::load_images(images, labels ? std::optional(file("labels")) : std::nullopt);
+}
+
+// The first of the keys that name IDX files.
+std::optional<std::string> named_idx_key(const Config& config) {
+  for (const char* key : {"train_images", "test_images", "train_labels", "test_labels"}) {
+    if (names(config, key)) return key;
+  }
+  return std::nullopt;
+}
+
+// What a user names is used: digits are for those who name nothing.
+std::string automatic_dataset(const Config& config, const std::optional<fs::path>& folder) {
+  if (named_idx_key(config)) return "idx";
+  if (data::find_data_folder(folder, "mnist")) return "mnist";
+  if (!data::data_root(folder).named_by.empty()) data::refuse_data_folder(folder, "mnist");
+  return "digits";
+}
+
+// Refuses files and folders that the data set does not come from.
+void check_named(const Config& config) {
+  const auto& dataset = config.text("dataset");
+  const auto key = named_idx_key(config);
+  if (key && dataset != "idx") {
+    user_error("{} = '{}' is for dataset = 'idx', not '{}'", *key, config.text(*key), dataset);
+  }
+  if ((dataset == "digits" || dataset == "idx") && names(config, "data")) {
+    user_error("--data '{}' says nothing to dataset = '{}', which {}", config.text("data"), dataset,
+               dataset == "idx" ? "takes train_images and test_images" : "the program draws");
+  }
+}
+
+// Where the images come from, for people.
+std::string origin(const Config& config, const std::optional<fs::path>& folder) {
+  const auto& dataset = config.text("dataset");
+  if (datasets().find(dataset) != nullptr) return "";
+  if (dataset == "digits") return ", drawn by the program";
+  if (dataset == "idx") {
+    return fmt::format(", from '{}' and '{}'", config.text("train_images"),
+                       config.text("test_images"));
+  }
+  const auto found = data::find_data_folder(folder, dataset);
+  return found ? fmt::format(", from '{}'", found->string()) : "";
+}
+
+ImageSets load_sets(const Config& config, const std::optional<fs::path>& folder, bool labels) {
+  const auto& dataset = config.text("dataset");
+  const auto samples = config.integer("samples");
+  const auto test_samples = config.integer("test_samples");
+  if (const auto* own = datasets().find(dataset)) {
+    auto sets = (*own)(config);
+    return {limit(sets.train, samples), limit(sets.test, test_samples)};
+  }
+  check_named(config);
+  if (dataset == "digits") {
+    const auto count = count_or(samples, kDigitsTrain);
+    return {data::drawn_digits(count, 0),
+            data::drawn_digits(count_or(test_samples, kDigitsTest), 0, kDigitsTrain + count)};
+  }
+  if (dataset == "idx") {
+    return {limit(load_idx(config, "train", labels), samples),
+            limit(load_idx(config, "test", labels), test_samples)};
+  }
+  return {limit(data::load_images(dataset, data::Split::kTrain, folder), samples),
+          limit(data::load_images(dataset, data::Split::kTest, folder), test_samples)};
 }
 
 // ---- A training run as a part, and back ---------------------------------------------------------
@@ -122,6 +195,11 @@ class Trainer {
                    make_rescaling(model)),
         minibatches_(images.size(), static_cast<std::uint64_t>(seed)) {
     if (run.load_path()) load_network(network_, *run.load_path());
+    for (const auto samples : model.integers("test_at")) {
+      const auto batch_size = model.integer("batch_size");
+      test_steps_.push_back((samples + batch_size - 1) / batch_size);
+    }
+    std::sort(test_steps_.begin(), test_steps_.end());
     const auto measured = model.texts("measure");
     const auto wanted = [&](const char* name) {
       return std::find(measured.begin(), measured.end(), name) != measured.end();
@@ -155,11 +233,7 @@ class Trainer {
   bool test_is_due() const {
     const auto every = model_.integer("test_every");
     if (step_ == 0 || (every > 0 && step_ % every == 0)) return true;
-    const auto samples = model_.integers("test_at");
-    const auto batch_size = model_.integer("batch_size");
-    return std::any_of(samples.begin(), samples.end(), [&](std::int64_t count) {
-      return (count + batch_size - 1) / batch_size == step_;
-    });
+    return std::binary_search(test_steps_.begin(), test_steps_.end(), step_);
   }
 
   void test() {
@@ -302,6 +376,7 @@ class Trainer {
   std::unique_ptr<learning::LearningRule> rule_;
   optim::Rescaled optimizer_;
   data::Minibatches minibatches_;
+  std::vector<std::int64_t> test_steps_;  // of test_at, in order
   bool aligned_ = false;
   std::optional<data::Batch> held_out_;
   bool reported_ = false;
@@ -350,28 +425,13 @@ bool contains(const std::vector<std::int64_t>& values, std::int64_t value) {
 ImageSets load_image_sets(Run& run, bool labels) {
   const auto folder = run.data_folder();
   if (run.config().text("dataset") == "auto") {
-    const bool found = data::find_data_folder(folder, "mnist").has_value();
-    run.resolve("dataset", std::string(found ? "mnist" : "digits"));
+    run.resolve("dataset", automatic_dataset(run.config(), folder));
   }
-  const auto& config = run.config();
-  const auto& dataset = config.text("dataset");
-  const auto samples = config.integer("samples");
-  const auto test_samples = config.integer("test_samples");
-  if (const auto* own = datasets().find(dataset)) {
-    auto sets = (*own)(config);
-    return {limit(sets.train, samples), limit(sets.test, test_samples)};
-  }
-  if (dataset == "digits") {
-    const auto count = count_or(samples, kDigitsTrain);
-    return {data::drawn_digits(count, 0),
-            data::drawn_digits(count_or(test_samples, kDigitsTest), 0, kDigitsTrain + count)};
-  }
-  if (dataset == "idx") {
-    return {limit(load_idx(config, "train", labels), samples),
-            limit(load_idx(config, "test", labels), test_samples)};
-  }
-  return {limit(data::load_images(dataset, data::Split::kTrain, folder), samples),
-          limit(data::load_images(dataset, data::Split::kTest, folder), test_samples)};
+  return load_sets(run.config(), folder, labels);
+}
+
+void print_dataset(const Run& run) {
+  run.print("dataset: {}{}", run.config().text("dataset"), origin(run.config(), run.data_folder()));
 }
 
 std::vector<std::vector<metrics::Curve>> test_curves(
@@ -403,6 +463,7 @@ ImageSweep::ImageSweep(Run& run, const ImageTask& task)
 
 // What makes a model impossible is said before anything is trained.
 void ImageSweep::prepare(const Config& model) {
+  check_curves(model);
   task_.check(model, sets_);
   check_sharing(*make_rule(model), run_.ranks());
   make_rescaling(model);
@@ -434,6 +495,7 @@ Work ImageSweep::work() const {
 }
 
 std::vector<ImageModel> ImageSweep::train() {
+  print_dataset(run_);
   const auto& parts = run_.work(work());
   auto results = collect(parts);
   auto& summary = run_.summary();

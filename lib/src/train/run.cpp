@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <thread>
 
@@ -60,10 +59,8 @@ std::vector<std::string> Run::varied_keys() const {
 }
 
 std::optional<fs::path> Run::data_folder() const {
-  if (config_.has("data") && !config_.text("data").empty()) return config_.text("data");
-  const char* folder = std::getenv("PCXX_DATA_DIR");
-  if (folder == nullptr || *folder == '\0') return std::nullopt;
-  return folder;
+  if (!config_.has("data") || config_.text("data").empty()) return std::nullopt;
+  return config_.text("data");
 }
 
 Run::~Run() {

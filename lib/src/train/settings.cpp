@@ -9,12 +9,14 @@
 #include <cmath>
 #include <optional>
 
+#include "train/text.h"
 #include "train/toml_text.h"
 
 namespace pcxx::train {
 namespace {
 
 constexpr std::int64_t kMostValues = 1'000'000;
+constexpr std::size_t kLongestName = 64;  // of what may be a slip of the hand
 
 std::string_view kind_phrase(Kind kind) {
   constexpr std::array<std::string_view, 4> phrases = {"true or false", "a whole number",
@@ -58,11 +60,13 @@ class Reader {
 
   // The value as the key's kind, in range and among the choices.
   Value checked(Value value, const toml::source_region& place) const {
+    if (key_.kind == Kind::kInteger) value = as_whole(value, place);
     if (const auto* whole = std::get_if<std::int64_t>(&value); whole && key_.kind == Kind::kReal) {
       value = static_cast<double>(*whole);
     }
     if (value.index() != static_cast<std::size_t>(key_.kind)) refuse(literal(value), place);
     if (const auto* text = std::get_if<std::string>(&value)) {
+      if (text->find('\0') != std::string::npos) fail(place, "{} holds a zero byte", key_.name);
       const auto& choices = key_.choices;
       const bool chosen = std::find(choices.begin(), choices.end(), *text) != choices.end();
       if (!choices.empty() && !chosen) refuse(literal(value), place);
@@ -86,9 +90,19 @@ class Reader {
 
   [[noreturn]] void refuse(const std::string& text, const toml::source_region& place) const {
     if (!key_.choices.empty()) {
-      fail(place, "{} = {} is not one of {}", key_.name, text, fmt::join(key_.choices, ", "));
+      fail(place, "{} = {} is not one of {}", key_.name, shortened(text),
+           fmt::join(key_.choices, ", "));
     }
-    fail(place, "{} = {} is not {}", key_.name, text, kind_phrase(key_.kind));
+    fail(place, "{} = {} is not {}", key_.name, shortened(text), kind_phrase(key_.kind));
+  }
+
+  // 1e3 and 1000.0 are 1000.
+  Value as_whole(const Value& value, const toml::source_region& place) const {
+    const auto* real = std::get_if<double>(&value);
+    if (real == nullptr || std::trunc(*real) != *real) return value;
+    check_range(*real, value, place);
+    if (std::abs(*real) >= 0x1p63) return value;
+    return static_cast<std::int64_t>(*real);
   }
 
   void check_range(double number, const Value& value, const toml::source_region& place) const {
@@ -100,7 +114,8 @@ class Reader {
     auto sorted = values;
     std::sort(sorted.begin(), sorted.end());
     const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
-    if (twice != sorted.end()) fail(place, "{} has {} twice", key_.name, literal(*twice));
+    if (twice == sorted.end()) return;
+    fail(place, "{} has {} twice", key_.name, shortened(literal(*twice)));
   }
 
   static std::string list_literal(const std::vector<Value>& values) {
@@ -145,7 +160,7 @@ class Reader {
 
   static std::vector<Value> consecutive(std::int64_t from, std::int64_t to) {
     std::vector<Value> values;
-    for (auto value = from; value <= to; ++value) values.emplace_back(value);
+    for (std::int64_t i = 0; i <= to - from; ++i) values.emplace_back(from + i);
     return values;
   }
 
@@ -192,8 +207,8 @@ class Reader {
                           const std::vector<std::string_view>& parts) const {
     for (const auto& [name, node] : table) {
       if (std::find(parts.begin(), parts.end(), name.str()) != parts.end()) continue;
-      fail(name.source(), "'{}' is not a part of the range of {}, which has {}", name.str(),
-           key_.name, fmt::join(parts, ", "));
+      fail(name.source(), "'{}' is not a part of the range of {}, which has {}",
+           shortened(name.str()), key_.name, fmt::join(parts, ", "));
     }
   }
 
@@ -214,8 +229,9 @@ class Reader {
 
   std::int64_t points(const toml::table& table) const {
     const auto& node = part(table, "points");
-    const auto points = node.is_integer() ? node.as_integer()->get() : 0;
-    if (points < 2 || points > kMostValues) {
+    const auto number = node.is_number() ? node.value_or(0.0) : 0;
+    const auto points = number >= 2 && number <= kMostValues ? std::llround(number) : 0;
+    if (static_cast<double>(points) != number || points == 0) {
       fail(node.source(), "points in the range of {} is not a whole number from 2 to {}", key_.name,
            kMostValues);
     }
@@ -261,6 +277,16 @@ std::string Source::prefix(const toml::source_region& region) const {
 }
 
 toml::table parse(std::string_view text, const Source& source) {
+  if (const auto place = too_deep(text)) {
+    const auto before = text.substr(0, *place);
+    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+    const auto column = *place - (before.rfind('\n') + 1) + 1;
+    user_error("{}brackets or keys are nested more than 64 deep",
+               source.prefix({.begin = {static_cast<toml::source_index>(line),
+                                        static_cast<toml::source_index>(column)},
+                              .end = {},
+                              .path = {}}));
+  }
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& error) {
@@ -271,8 +297,10 @@ toml::table parse(std::string_view text, const Source& source) {
 const Key& known_key(const Schema& schema, std::string_view name, const Source& source,
                      const toml::source_region& region) {
   if (const auto* key = schema.find(name)) return *key;
-  user_error("{}no key is called '{}'; did you mean '{}'?", source.prefix(region), name,
-             schema.nearest(name));
+  const auto meant = name.size() > kLongestName
+                         ? "--help shows all keys"
+                         : fmt::format("did you mean '{}'?", schema.nearest(name));
+  user_error("{}no key is called '{}'; {}", source.prefix(region), shortened(name), meant);
 }
 
 Setting read_setting(const Key& key, const toml::node& node, const Source& source) {

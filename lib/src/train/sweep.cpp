@@ -9,6 +9,7 @@
 #include <limits>
 #include <set>
 
+#include "train/amounts.h"
 #include "train/engine.h"
 #include "train/registry.h"
 
@@ -130,6 +131,7 @@ SweepPlan::SweepPlan(std::vector<Config> models, std::vector<std::string> measur
   seeds_ = models_.front().integers("seeds");
   for (const auto& model : models_) {
     check(model, ranks);
+    check_curves(model);
     reasons_.push_back(tensor_reason(model, measure_, device, ranks));
   }
   Builder(*this).build();

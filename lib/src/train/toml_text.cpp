@@ -9,6 +9,7 @@ namespace pcxx::train {
 namespace {
 
 constexpr std::string_view kEndsWord = " \t\r\n,=[]{}";
+constexpr std::string_view kEndsKey = "\n,=[]{}#";
 
 bool is_toml_value(std::string_view word) {
   if (word.find('#') != std::string_view::npos) return false;
@@ -19,12 +20,37 @@ bool is_toml_value(std::string_view word) {
   }
 }
 
-// Of the string literal that the text starts with.
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+// ".5" and "1." with the digit that TOML wants beside the dot.
+std::string with_digits(std::string_view word) {
+  const auto dot = std::min(word.find('.'), word.size());
+  const auto before = word.substr(0, dot);
+  const auto after = word.substr(std::min(dot + 1, word.size()));
+  const bool whole = !before.empty() && is_digit(before.back());
+  const bool fraction = !after.empty() && is_digit(after.front());
+  if (dot == word.size() || whole == fraction) return std::string(word);
+  return fmt::format("{}{}.{}{}", before, whole ? "" : "0", fraction ? "" : "0", after);
+}
+
+// Of the string literal that the text starts with. One on a single line ends with that at the
+// latest; one on several may end with up to two quotation marks of its own.
 std::size_t string_length(std::string_view text) {
   const char mark = text.front();
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    if (text[i] == mark) return i + 1;
-    if (mark == '"' && text[i] == '\\') ++i;
+  const std::string three(3, mark);
+  const bool lines = text.starts_with(three);
+  const auto end = std::string_view(three).substr(0, lines ? 3 : 1);
+  for (auto i = end.size(); i < text.size(); ++i) {
+    if (!lines && text[i] == '\n') return i;
+    if (mark == '"' && text[i] == '\\') {
+      ++i;
+    } else if (text.substr(i).starts_with(end)) {
+      i += end.size();
+      for (int own = 0; lines && own < 2 && i < text.size() && text[i] == mark; ++own) ++i;
+      return i;
+    }
   }
   return text.size();
 }
@@ -54,6 +80,26 @@ std::string literal(const Value& value) {
   return text;
 }
 
+std::optional<std::size_t> too_deep(std::string_view toml) {
+  constexpr int kDeepest = 64;
+  int brackets = 0;
+  int dots = 0;  // of one key
+  for (std::size_t i = 0; i < toml.size(); ++i) {
+    const char c = toml[i];
+    if (c == '"' || c == '\'') {
+      i += string_length(toml.substr(i)) - 1;
+      continue;
+    }
+    if (c == '#') i = std::min(toml.find('\n', i), toml.size() - 1);
+    if (c == '[' || c == '{') ++brackets;
+    if ((c == ']' || c == '}') && brackets > 0) --brackets;
+    if (c == '.') ++dots;
+    if (kEndsKey.find(c) != std::string_view::npos) dots = 0;
+    if (brackets > kDeepest || dots > kDeepest) return i;
+  }
+  return std::nullopt;
+}
+
 std::string quote_bare_words(std::string_view text) {
   std::string out;
   while (!text.empty()) {
@@ -66,7 +112,8 @@ std::string quote_bare_words(std::string_view text) {
     } else {
       length = std::min(text.find_first_of(kEndsWord), text.size());
       const auto word = text.substr(0, length);
-      out += is_toml_value(word) ? std::string(word) : quote(word);
+      const auto value = with_digits(word);
+      out += is_toml_value(value) ? value : quote(word);
     }
     text.remove_prefix(length);
   }

@@ -6,6 +6,12 @@ namespace {
 // Beyond these a network fits no machine, and the number is a slip of the hand.
 constexpr double kMostLayers = 10'000;
 constexpr double kMostUnits = 1'000'000;
+// The same for what is done how often, and to how many samples.
+constexpr double kMostSteps = 1e9;
+constexpr double kMostEpochs = 1e6;
+constexpr double kMostSamples = 1e8;
+constexpr double kMostInABatch = 1e7;
+constexpr double kLongestWait = 1e8;  // seconds
 
 std::vector<Key> model_keys() {
   return {
@@ -209,7 +215,8 @@ std::vector<Key> task_keys() {
        .initial = "1",
        .doc = "samples of every update",
        .shape = Shape::kSweep,
-       .minimum = 1},
+       .minimum = 1,
+       .maximum = kMostInABatch},
       {.name = "targets",
        .kind = Kind::kText,
        .initial = R"("teacher")",
@@ -229,13 +236,15 @@ std::vector<Key> task_keys() {
        .initial = "500",
        .doc = "updates of every run",
        .shape = Shape::kSweep,
-       .minimum = 0},
+       .minimum = 0,
+       .maximum = kMostSteps},
       {.name = "epochs",
        .kind = Kind::kInteger,
        .initial = "0",
        .doc = "passes over the training images, in place of steps; 0 takes steps",
        .shape = Shape::kSweep,
-       .minimum = 0},
+       .minimum = 0,
+       .maximum = kMostEpochs},
       {.name = "dtype",
        .kind = Kind::kText,
        .initial = R"("float64")",
@@ -266,13 +275,15 @@ std::vector<Key> task_keys() {
        .initial = "1",
        .doc =
            "steps between measurements on the test images; 0 leaves test_at, the start and the end",
-       .minimum = 0},
+       .minimum = 0,
+       .maximum = kMostSteps},
       {.name = "test_at",
        .kind = Kind::kInteger,
        .initial = "[]",
        .doc = "numbers of training samples after which the test images are measured too",
        .shape = Shape::kList,
-       .minimum = 1},
+       .minimum = 1,
+       .maximum = kMostSteps * kMostInABatch},
   };
 }
 
@@ -292,6 +303,7 @@ std::vector<Key> inference_keys() {
        .doc = "passes (forward and back) of an iterative inference at most",
        .shape = Shape::kSweep,
        .minimum = 1,
+       .maximum = kMostSteps,
        .per_model = true},
       {.name = "inference_step_size",
        .kind = Kind::kReal,
@@ -332,13 +344,15 @@ std::vector<Key> image_keys() {
        .kind = Kind::kText,
        .initial = R"("auto")",
        .doc =
-           "images to learn; auto takes MNIST where it is found, drawn digits elsewhere; idx takes "
-           "train_images and test_images",
+           "images to learn; auto takes train_images where they are named, else MNIST where it is "
+           "found, drawn digits where nothing is named; idx takes train_images and test_images",
        .choices = {"auto", "mnist", "fashion-mnist", "digits", "idx"}},
       {.name = "data",
        .kind = Kind::kText,
        .initial = R"("")",
-       .doc = "folder of the data sets; empty takes the environment's PCXX_DATA_DIR, else ./data"},
+       .doc =
+           "folder of the data sets, which has mnist/ or torchvision's MNIST/raw; empty takes the "
+           "environment's PCXX_DATA_DIR, else ./data"},
       {.name = "train_images",
        .kind = Kind::kText,
        .initial = R"("")",
@@ -359,12 +373,14 @@ std::vector<Key> image_keys() {
        .kind = Kind::kInteger,
        .initial = "0",
        .doc = "training images; 0 takes all",
-       .minimum = 0},
+       .minimum = 0,
+       .maximum = kMostSamples},
       {.name = "test_samples",
        .kind = Kind::kInteger,
        .initial = "0",
        .doc = "test images; 0 takes all",
-       .minimum = 0},
+       .minimum = 0,
+       .maximum = kMostSamples},
   };
 }
 
@@ -391,13 +407,15 @@ std::vector<Key> machine_keys() {
            "steps after which a run keeps its whole state, to be resumed from it after a kill; 0 "
            "keeps it only when the run is interrupted; results do not depend on it; networks that "
            "are trained side by side count together",
-       .minimum = 0},
+       .minimum = 0,
+       .maximum = kMostSteps},
       {.name = "rank_timeout",
        .kind = Kind::kReal,
        .initial = "600",
        .doc = "seconds after which a rank that gets no answer from the others ends them all; "
               "results do not depend on it",
-       .minimum = 1},
+       .minimum = 1,
+       .maximum = kLongestWait},
       {.name = "engine",
        .kind = Kind::kText,
        .initial = R"("auto")",

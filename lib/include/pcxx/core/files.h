@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <ostream>
@@ -45,7 +46,11 @@ class AtomicFile {
 /// Writes `text` to `path`, whole or not at all.
 void write_file(const std::filesystem::path& path, std::string_view text);
 
-/// The whole text of a file. Throws UserError when it cannot be read.
+/// The whole text of a file. Throws UserError when it cannot be read, or is no regular file: a
+/// device has no end, and a pipe may never begin.
 std::string read_file(const std::filesystem::path& path);
+
+/// The same of a file of at most `most` bytes. Throws UserError when it is longer.
+std::string read_file(const std::filesystem::path& path, std::uint64_t most);
 
 }  // namespace pcxx

@@ -41,14 +41,18 @@ struct Setting {
 /// whole numbers are wanted, its values are rounded.
 ///
 /// Unknown, mistyped or out-of-range keys throw UserError with the place (file:line:column or the
-/// --set in question), the key and, when there is no such key, the nearest known one.
+/// --set in question), the key and, when there is no such key, the nearest known one. So do
+/// [[models]] that set nothing or repeat a model, numbers above 1e30 where dtype is float32, and
+/// lists that together ask for more than 100,000 models or 10,000,000 runs. A whole number may be
+/// written as 1e3 or 1000.0.
 class Config {
  public:
   /// The schema's defaults. Throws c10::Error when a key does not admit its own default.
   explicit Config(Schema schema);
 
   /// Defaults, then the file if there is one, then the assignments "key=value" in their order. The
-  /// value of an assignment is any TOML value; bare words are strings, also inside lists, and the
+  /// value of an assignment is any TOML value, .5 and 1. are numbers too; bare words are strings,
+  /// also inside lists, and the
   /// value of a key that admits any text, such as a path, need not be quoted whatever it holds. An
   /// assignment also overrides the key in every [[models]] table.
   static Config read(Schema schema, const std::optional<std::filesystem::path>& file,
@@ -118,6 +122,10 @@ class Config {
   void load(const std::string& text, const std::string& from);
   std::string models_toml() const;
   void assign(const std::string& assignment);
+  void check_models(const std::vector<std::string>& places) const;
+  void check_precision() const;
+  void check_amount() const;
+  std::string model_text() const;
   const Setting& setting(std::string_view name) const;
   const Value& single(std::string_view name, Kind kind) const;
   template <typename T>

@@ -21,9 +21,14 @@ namespace pcxx::train {
 using data::ImageSets;
 
 /// The images that the keys dataset, data, train_images, ..., samples and test_samples name;
-/// dataset = "auto" is resolved in the run. IDX files have labels where these are wanted. Throws
-/// UserError where there are none.
+/// dataset = "auto" is resolved in the run: to the IDX files or the folder that the user has named,
+/// and to drawn digits only where nothing was named and ./data has no MNIST. IDX files have labels
+/// where these are wanted or named. Throws UserError where there are none, and where a key names
+/// files that the data set does not come from.
 ImageSets load_image_sets(Run& run, bool labels);
+
+/// The first line of a program's output: which data set was taken, and from where.
+void print_dataset(const Run& run);
 
 /// What one network measured while it was trained.
 struct ImageTraining {

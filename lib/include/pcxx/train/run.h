@@ -60,7 +60,7 @@ class Run {
 
   /// --load, when given.
   const std::optional<std::filesystem::path>& load_path() const { return command_line_.load; }
-  /// --data or the key `data`, else PCXX_DATA_DIR.
+  /// --data or the key `data`, when given (data::data_root says what is taken elsewhere).
   std::optional<std::filesystem::path> data_folder() const;
 
   bool quiet() const { return command_line_.quiet; }

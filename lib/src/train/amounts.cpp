@@ -1,0 +1,60 @@
+#include "train/amounts.h"
+
+#include <pcxx/core/error.h>
+
+#include <algorithm>
+
+namespace pcxx::train {
+namespace {
+
+constexpr double kMostNumbers = 1e11;
+constexpr std::size_t kMostLayers = 10'002;  // as hidden_layers, with inputs and outputs
+
+// Rules and rescalings that keep a square matrix a layer.
+bool keeps_squares(const Config& config) {
+  const auto is = [&](const char* key, const char* value) {
+    if (!config.has(key)) return false;
+    const auto texts = config.texts(key);
+    return std::find(texts.begin(), texts.end(), value) != texts.end();
+  };
+  return is("rule", "kpc") || is("rescaling", "recursive_projection");
+}
+
+}  // namespace
+
+void check_numbers(double count, std::string_view what) {
+  if (count <= kMostNumbers) return;
+  user_error("{} would be {:.2g} numbers, more than the {:g} that a machine may hold", what, count,
+             kMostNumbers);
+}
+
+void check_network(const Config& config, const std::vector<std::int64_t>& widths) {
+  if (widths.size() > kMostLayers) {
+    user_error("widths has {} layers, more than the {} that are possible", widths.size(),
+               kMostLayers);
+  }
+  const std::vector<double> n(widths.begin(), widths.end());
+  double weights = 0;
+  for (std::size_t l = 1; l < n.size(); ++l) weights += n[l - 1] * n[l];
+  check_numbers(weights, "the weights of a network of these widths");
+  const double widest = *std::max_element(n.begin(), n.end());
+  if (keeps_squares(config)) {
+    check_numbers(widest * widest,
+                  "what rule = 'kpc' or recursive_projection keeps of layers of these widths");
+  }
+  for (const char* key : {"batch_size", "held_out"}) {
+    if (!config.has(key)) continue;
+    const auto sizes = config.integers(key);
+    const auto largest = static_cast<double>(*std::max_element(sizes.begin(), sizes.end()));
+    check_numbers(largest * widest, fmt::format("{} = {} samples of these widths", key, largest));
+  }
+}
+
+void check_curves(const Config& model) {
+  const auto steps = static_cast<double>(model.integer("steps"));
+  const auto runs = static_cast<double>(model.values("learning_rate").size()) *
+                    static_cast<double>(model.values("seeds").size());
+  check_numbers((steps + 1) * runs, fmt::format("steps = {} of {} runs", steps, runs));
+}
+
+}  // namespace pcxx::train
