@@ -254,6 +254,7 @@ train::Schema schema() {
                       "batch_size",
                       "targets",
                       "noise",
+                      "rank",
                       "dtype",
                       "seeds",
                       "inference",

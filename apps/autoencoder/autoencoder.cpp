@@ -37,9 +37,9 @@ class Autoencoding final : public train::ImageTask {
   }
 
   std::optional<metrics::BestRate> best_rate(
-      const std::vector<std::vector<train::ImageTraining>>& runs,
-      const std::vector<double>& rates) const override {
-    return metrics::best_rate(train::test_curves(runs, "test_error"), rates);
+      const std::vector<std::vector<train::ImageTraining>>& runs, const std::vector<double>& rates,
+      metrics::BestBy best_by) const override {
+    return metrics::best_rate(train::test_curves(runs, "test_error"), rates, best_by);
   }
 };
 

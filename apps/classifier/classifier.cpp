@@ -60,17 +60,16 @@ class Classification final : public train::ImageTask {
     return {{"test_accuracy", metrics::accuracy(network, batch.input, labels).item<double>()}};
   }
 
-  // The fewest wrong answers at the end. Rates that are close in error are far apart in accuracy,
-  // so none are tied but those that are equal.
+  // By wrong answers, not by the error.
   std::optional<metrics::BestRate> best_rate(
-      const std::vector<std::vector<train::ImageTraining>>& runs,
-      const std::vector<double>& rates) const override {
+      const std::vector<std::vector<train::ImageTraining>>& runs, const std::vector<double>& rates,
+      metrics::BestBy best_by) const override {
     std::vector<std::vector<metrics::Curve>> curves;
     for (const auto& seeds : runs) {
       auto& wrong = curves.emplace_back();
       for (const auto& training : seeds) wrong.push_back(wrong_answers(training));
     }
-    return metrics::best_rate(curves, rates, /*tie_factor=*/1);
+    return metrics::best_rate(curves, rates, best_by);
   }
 
  private:

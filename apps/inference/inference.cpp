@@ -368,6 +368,7 @@ train::Schema schema() {
                       "batch_size",
                       "targets",
                       "noise",
+                      "rank",
                       "dtype",
                       "seeds",
                       "dataset",
@@ -403,8 +404,9 @@ train::Schema schema() {
   keys.initial("inference", R"(["lbfgs", "error_descent", "state_descent"])");
   keys.initial("inference_step_size", "[0, 0.1]");
   return keys.one({"rule", "rescaling", "architecture", "init", "hidden_layers", "width", "inputs",
-                   "outputs", "condition_number", "bias", "batch_size", "targets", "noise", "dtype",
-                   "inference_steps", "inference_tolerance", "inference_energy_tolerance"});
+                   "outputs", "condition_number", "bias", "batch_size", "targets", "noise", "rank",
+                   "dtype", "inference_steps", "inference_tolerance",
+                   "inference_energy_tolerance"});
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/programs.h>
+#include <pcxx/train/experiment.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/sweep.h>
 #include <pcxx/train/table.h>
@@ -61,11 +62,11 @@ double standard_error(const std::vector<Curve>& seeds, double mean) {
   return std::sqrt(squares / (n - 1) / n);
 }
 
-// Mean over seeds, or null when a seed never gets there.
-nlohmann::json mean_steps(const std::vector<Curve>& seeds, double threshold) {
+// Mean over seeds, each with its own threshold, or null when a seed never gets there.
+nlohmann::json mean_steps(const std::vector<Curve>& seeds, const std::vector<double>& thresholds) {
   double sum = 0;
-  for (const auto& curve : seeds) {
-    const auto steps = metrics::steps_to_reach(curve, threshold);
+  for (std::size_t s = 0; s < seeds.size(); ++s) {
+    const auto steps = metrics::steps_to_reach(seeds[s], thresholds[s]);
     if (!steps) return nullptr;
     sum += static_cast<double>(*steps);
   }
@@ -85,11 +86,17 @@ nlohmann::json diverged_runs(const Sweep& sweep) {
   return runs;
 }
 
-// Of a metric that every update has, [steps + 1, seeds]: the mean of each seed.
-std::vector<double> means_over_steps(const at::Tensor& values) {
-  const auto means = values.nanmean(0).contiguous();
-  const auto* first = means.const_data_ptr<double>();
-  return {first, first + means.numel()};
+// Of a metric that every update has, [steps + 1, seeds]: the mean of each seed, up to where its
+// error is nothing but rounding.
+std::vector<double> means_over_steps(const at::Tensor& values, const std::vector<Curve>& errors) {
+  std::vector<double> means;
+  for (std::size_t s = 0; s < errors.size(); ++s) {
+    const auto all = static_cast<std::int64_t>(errors[s].size());
+    const auto end = metrics::steps_to_reach(errors[s], metrics::kTieFloor).value_or(all);
+    const auto seed = values.select(1, static_cast<std::int64_t>(s));
+    means.push_back(seed.narrow(0, 0, end).nanmean().item<double>());
+  }
+  return means;
 }
 
 struct Result {
@@ -110,24 +117,27 @@ Result summarise(const Run& run, const Config& model, const Sweep& sweep, const 
   if (!best) return result;
 
   result.best_curves = curves[best->index];
-  const auto steps = mean_steps(result.best_curves, threshold);
+  const auto steps =
+      mean_steps(result.best_curves, std::vector(result.best_curves.size(), threshold));
   json["best_rate"] = best->rate;
   json["best_rate_at_edge"] = best->at_low_edge ? "low" : best->at_high_edge ? "high" : "none";
   json["rates_tied"] = best->tied;
   for (const char* name : {"target_alignment", "held_out_alignment"}) {
     const auto found = sweep.curves.find(name);
     if (found == sweep.curves.end()) continue;
-    json[fmt::format("mean_{}s", name)] =
-        means_over_steps(found->second.select(1, static_cast<std::int64_t>(best->index)));
+    json[fmt::format("mean_{}s", name)] = means_over_steps(
+        found->second.select(1, static_cast<std::int64_t>(best->index)), result.best_curves);
   }
   json["final_error"] = best->final_error;
   json["final_error_standard_error"] = standard_error(result.best_curves, best->final_error);
   json["log_area"] = best->area;
   json["final_errors"] = nlohmann::json::array();
   json["log_areas"] = nlohmann::json::array();
+  json["early_log_areas"] = nlohmann::json::array();
   for (const auto& curve : result.best_curves) {
     json["final_errors"].push_back(curve.back());
     json["log_areas"].push_back(metrics::area_under_log_curve(curve));
+    json["early_log_areas"].push_back(metrics::early_area_under_log_curve(curve));
   }
   if (const auto found = sweep.curves.find("excess_map_error"); found != sweep.curves.end()) {
     const auto last = found->second.select(0, -1).select(0, static_cast<std::int64_t>(best->index));
@@ -144,15 +154,16 @@ Result summarise(const Run& run, const Config& model, const Sweep& sweep, const 
   return result;
 }
 
-// Steps each model needs to get where plain backpropagation ends, on the same task.
+// Steps each model needs to get where plain backpropagation ends, on the same task and seed.
 void compare_with_backpropagation(std::vector<Result>& results) {
   const auto plain = std::find_if(results.begin(), results.end(),
                                   [](const Result& r) { return r.summary["model"] == "bp"; });
   if (plain == results.end() || plain->best_curves.empty()) return;
-  const double goal = plain->summary["final_error"].get<double>();
+  std::vector<double> goals;
+  for (const auto& curve : plain->best_curves) goals.push_back(curve.back());
   for (auto& result : results) {
     result.summary["steps_to_plain_bp"] =
-        result.best_curves.empty() ? nullptr : mean_steps(result.best_curves, goal);
+        result.best_curves.empty() ? nullptr : mean_steps(result.best_curves, goals);
   }
 }
 
@@ -180,7 +191,7 @@ std::vector<std::string> table_row(const Config& model, const nlohmann::json& js
 std::vector<std::string> table_header(const Run& run, const std::vector<std::string>& varied) {
   std::vector<std::string> names{"model"};
   names.insert(names.end(), varied.begin(), varied.end());
-  names.insert(names.end(), {"best rate", "final error",
+  names.insert(names.end(), {train::best_rate_title(run.config()), "final error",
                              fmt::format("steps to {:g}", run.config().real("threshold")),
                              "steps to plain bp", "diverged"});
   return names;
@@ -193,7 +204,8 @@ void report_cell(Run& run, const train::SweepPlan& plan, const std::vector<Sweep
   for (auto m = begin; m < end; ++m) {
     const auto& model = plan.models()[m];
     const auto curves = to_curves(sweeps[m].curves.at(train::error_metric(model)));
-    const auto best = metrics::best_rate(curves, sweeps[m].rates);
+    const auto best = metrics::best_rate(curves, sweeps[m].rates,
+                                         metrics::best_by_from(run.config().text("best_by")));
     write_rows(run, model, sweeps[m], best);
     results.push_back(summarise(run, model, sweeps[m], curves, best));
     results.back().summary["engine"] = plan.engine(m);
@@ -224,6 +236,7 @@ void run_regression(Run& run) {
   if (sweeps.front().seeds.empty()) return;
 
   train::Table table(table_header(run, run.varied_keys()));
+  run.summary()["best_by"] = config.text("best_by");
   run.summary()["models"] = nlohmann::json::array();
   for (std::size_t cell = 0; cell < ends.size(); ++cell) {
     report_cell(run, plan, sweeps, cell == 0 ? 0 : ends[cell - 1], ends[cell], table);
@@ -248,7 +261,9 @@ train::Schema schema() {
                       "learning_rate",
                       "targets",
                       "noise",
+                      "rank",
                       "steps",
+                      "best_by",
                       "dtype",
                       "seeds",
                       "inference",

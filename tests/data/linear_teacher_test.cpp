@@ -69,6 +69,26 @@ TEST(LinearTeacher, HasAFullRankMapAndNormalInputs) {
   }
 }
 
+// Oracle: rank by singular values; moments: entries of variance 1/n_0, as those of the full map.
+// The mean square of one map scatters by some sqrt(2/150 + 2/240) = 0.15 about it, being a product
+// of matrices with so many entries, and that of 40 maps, allowing 0.2, by 0.2 / sqrt(40): five of
+// it.
+TEST(LinearTeacher, HasAMapOfTheRankAskedFor) {
+  double sum = 0;
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    LinearTeacher teacher(LinearTeacherOptions(50, 80).rank(3), seed);
+    EXPECT_EQ(at::linalg_matrix_rank(teacher.map()).item<std::int64_t>(), 3);
+    sum += teacher.map().square().mean().item<double>() * 50 / 40;
+    const auto batch = teacher.next(10);
+    EXPECT_LT(relative_difference(batch.target, batch.input.matmul(teacher.map().t())), 1e-15);
+  }
+  EXPECT_NEAR(sum, 1, 0.16);
+  const LinearTeacher full(LinearTeacherOptions(50, 80), 1);
+  EXPECT_TRUE(at::equal(full.map(), LinearTeacher(LinearTeacherOptions(50, 80).rank(0), 1).map()));
+  EXPECT_THROW(LinearTeacher(LinearTeacherOptions(50, 80).rank(51), 1), c10::Error);
+  EXPECT_THROW(LinearTeacher(LinearTeacherOptions(50, 80).rank(-1), 1), c10::Error);
+}
+
 // Oracle: statistics. Inputs of different samples and features are uncorrelated: of the
 // 300 x 299 / 2 correlations over n = 5,000 samples, N(0, 1/n), none is beyond 6 standard
 // deviations (probability of a false alarm 1e-4).

@@ -447,6 +447,62 @@ TEST_F(Apps, HeldOutAlignmentIsThatOfTheFirstTestImages) {
   }
 }
 
+// Oracle: the curves in metrics.csv. With noise on the targets a high rate is soon down and ends
+// high: the lowest mean final error and the lowest mean of log10 are of different rates.
+TEST_F(Apps, BestRatesAreOfTheEndOrOfTheArea) {
+  for (const std::string best_by : {"final", "area"}) {
+    const auto outcome = run("pcxx-regression", {"--set", "rule=bp",
+                                                 "--set", "width=8",
+                                                 "--set", "batch_size=8",
+                                                 "--set", "noise=1",
+                                                 "--set", "steps=300",
+                                                 "--set", "seeds=3",
+                                                 "--set", "learning_rate=[0.01,0.02,0.3]",
+                                                 "--set", "curves=all",
+                                                 "--set", "best_by=" + best_by,
+                                                 "--out", best_by});
+    ASSERT_EQ(outcome.code, 0) << outcome.errors;
+    std::map<double, std::pair<double, double>> sums;  // of a rate: last errors, logarithms
+    std::istringstream rows(read_file(best_by + "/metrics.csv"));
+    std::string row;
+    std::getline(rows, row);
+    const auto names = fields(row);
+    const auto place = [&](const std::string& name) {
+      return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+    };
+    while (std::getline(rows, row)) {
+      const auto words = fields(row);
+      const double value = std::stod(words.back());
+      auto& [last, area] = sums[std::stod(words.at(place("learning_rate")))];
+      if (words.at(place("step")) == "300") last += value;
+      area += std::log10(value);
+    }
+    ASSERT_EQ(sums.size(), 3U);
+    const auto lowest = [&](auto number) {
+      return std::min_element(
+                 sums.begin(), sums.end(),
+                 [&](const auto& a, const auto& b) { return number(a.second) < number(b.second); })
+          ->first;
+    };
+    const double by_end = lowest([](const auto& sum) { return sum.first; });
+    const double by_area = lowest([](const auto& sum) { return sum.second; });
+    ASSERT_NE(by_end, by_area);
+    const auto summary = nlohmann::json::parse(read_file(best_by + "/summary.json"));
+    EXPECT_EQ(summary["models"][0]["best_rate"], best_by == "final" ? by_end : by_area);
+    EXPECT_EQ(summary["best_by"], best_by);
+    EXPECT_EQ(outcome.out.find("best rate (area)") != std::string::npos, best_by == "area");
+  }
+}
+
+// Contract: one sentence, exit code 2.
+TEST_F(Apps, AMapOfTooHighARankIsRefused) {
+  const auto outcome = run("pcxx-regression", {"--set", "width=8", "--set", "rank=9", "--quiet"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.errors.find("rank = 9 is more than a map from 8 to 8 can have"),
+            std::string::npos)
+      << outcome.errors;
+}
+
 // Contract: a model that diverges beside one that does not is a row of the table, also where a key
 // of inference tells them apart; the summary has the key as it was given.
 TEST_F(Apps, DivergedModelsAreTold) {

@@ -3,6 +3,7 @@
 #include <pcxx/core/random.h>
 #include <pcxx/data/linear_teacher.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -13,6 +14,18 @@ constexpr std::int64_t kHiddenPerInput = 5;
 
 at::Tensor normal(at::IntArrayRef sizes, double deviation, at::Generator& generator) {
   return at::empty(sizes, at::kDouble).normal_(0, deviation, generator);
+}
+
+at::Tensor draw_map(const LinearTeacherOptions& options, at::Generator generator) {
+  const auto deviation = [](std::int64_t width) {
+    return 1 / std::sqrt(static_cast<double>(width));
+  };
+  const auto n_0 = options.inputs();
+  const auto n_L = options.outputs();
+  const auto k = options.rank();
+  if (k == 0) return normal({n_L, n_0}, deviation(n_0), generator);
+  const auto left = normal({n_L, k}, deviation(k), generator);
+  return left.matmul(normal({k, n_0}, deviation(n_0), generator));
 }
 
 }  // namespace
@@ -43,8 +56,10 @@ LinearTeacher::LinearTeacher(LinearTeacherOptions options, std::uint64_t seed,
               n_L);
   TORCH_CHECK(options_.noise() >= 0, "LinearTeacher: noise must not be negative, but is ",
               options_.noise());
-  auto generator = make_generator(seed, Purpose::kTeacher);
-  exact_map_ = normal({n_L, n_0}, 1 / std::sqrt(static_cast<double>(n_0)), generator);
+  TORCH_CHECK(options_.rank() >= 0 && options_.rank() <= std::min(n_0, n_L),
+              "LinearTeacher: a map from ", n_0, " to ", n_L, " cannot have rank ",
+              options_.rank());
+  exact_map_ = draw_map(options_, make_generator(seed, Purpose::kTeacher));
   map_ = exact_map_.to(tensor_options_);
   if (options_.targets() == Targets::kReluTeacher) {
     const auto n_h = kHiddenPerInput * n_0;

@@ -48,6 +48,24 @@ std::optional<std::int64_t> samples_to_reach(const Curve& curve, double threshol
   return *steps * batch_size;
 }
 
+double early_area_under_log_curve(const Curve& curve) {
+  constexpr std::size_t kParts = 5;
+  const auto steps = (curve.size() - 1) / kParts;
+  return area_under_log_curve(
+      {curve.begin(), curve.begin() + static_cast<std::ptrdiff_t>(steps) + 1});
+}
+
+std::string_view name(BestBy best_by) {
+  return best_by == BestBy::kFinal ? "final" : "area";
+}
+
+BestBy best_by_from(std::string_view text) {
+  for (const auto best_by : {BestBy::kFinal, BestBy::kArea}) {
+    if (name(best_by) == text) return best_by;
+  }
+  TORCH_CHECK(false, "'", text, "' is neither final nor area");
+}
+
 double area_under_log_curve(const Curve& curve) {
   if (diverged(curve)) return kInfinity;
   double sum = 0;
@@ -64,7 +82,7 @@ double mean_final_error(const std::vector<Curve>& seeds) {
 }
 
 std::optional<BestRate> best_rate(const std::vector<std::vector<Curve>>& curves,
-                                  const std::vector<double>& rates, double tie_factor) {
+                                  const std::vector<double>& rates, BestBy best_by) {
   check(curves, rates);
   std::vector<double> errors;
   for (const auto& seeds : curves) errors.push_back(mean_final_error(seeds));
@@ -75,7 +93,9 @@ std::optional<BestRate> best_rate(const std::vector<std::vector<Curve>>& curves,
   best.diverged_rates =
       static_cast<std::size_t>(std::count(errors.begin(), errors.end(), kInfinity));
   for (std::size_t i = 0; i < rates.size(); ++i) {
-    if (errors[i] > std::max(tie_factor * *lowest, kTieFloor)) continue;
+    const double bound = best_by == BestBy::kFinal ? std::max(*lowest, kTieFloor)
+                                                   : std::numeric_limits<double>::max();
+    if (errors[i] > bound) continue;
     const double area = mean_area(curves[i]);
     if (best.tied++ == 0 || area < best.area) {
       best.index = i;

@@ -13,6 +13,8 @@
 #include <pcxx/nn/conditioning.h>
 #include <pcxx/train/experiment.h>
 
+#include <algorithm>
+
 #include "train/amounts.h"
 #include "train/registry.h"
 
@@ -289,13 +291,22 @@ at::TensorOptions tensor_options(const Config& config, at::Device device) {
   return at::dtype(config.text("dtype") == "float32" ? at::kFloat : at::kDouble).device(device);
 }
 
+std::string best_rate_title(const Config& config) {
+  return config.text("best_by") == "area" ? "best rate (area)" : "best rate";
+}
+
 data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::Device device) {
   const auto n = widths(config);
   check_numbers(static_cast<double>(n.front()) * static_cast<double>(n.back()),
                 "the teacher's map of these inputs to these outputs");
+  const auto rank = config.integer("rank");
+  if (rank > std::min(n.front(), n.back())) {
+    user_error("rank = {} is more than a map from {} to {} can have", rank, n.front(), n.back());
+  }
   return {data::LinearTeacherOptions(n.front(), n.back())
               .targets(targets(config))
-              .noise(config.real("noise")),
+              .noise(config.real("noise"))
+              .rank(rank),
           static_cast<std::uint64_t>(seed), tensor_options(config, device)};
 }
 

@@ -400,14 +400,16 @@ Config with_epochs(const Config& model, std::int64_t images) {
   return model.with("steps", {(epochs * images + batch_size - 1) / batch_size});
 }
 
-// Mean over seeds of the first tested step with an error of at most `goal`, or null when a seed
-// never gets there.
-nlohmann::json mean_steps(const std::vector<ImageTraining>& seeds, double goal) {
+// Mean over seeds of the first tested step with an error as low as the last one of a rival, or null
+// when a seed never gets there.
+nlohmann::json mean_steps(const std::vector<ImageTraining>& seeds,
+                          const std::vector<ImageTraining>& rival) {
   double sum = 0;
-  for (const auto& training : seeds) {
-    const auto place = metrics::steps_to_reach(training.tests.at("test_error"), goal);
+  for (std::size_t s = 0; s < seeds.size(); ++s) {
+    const double goal = rival[s].tests.at("test_error").back();
+    const auto place = metrics::steps_to_reach(seeds[s].tests.at("test_error"), goal);
     if (!place) return nullptr;
-    sum += static_cast<double>(training.tested_at[static_cast<std::size_t>(*place)]);
+    sum += static_cast<double>(seeds[s].tested_at[static_cast<std::size_t>(*place)]);
   }
   return sum / static_cast<double>(seeds.size());
 }
@@ -500,9 +502,11 @@ std::vector<ImageModel> ImageSweep::train() {
   auto results = collect(parts);
   auto& summary = run_.summary();
   summary["dataset"] = run_.config().text("dataset");
+  summary["best_by"] = run_.config().text("best_by");
   summary["models"] = nlohmann::json::array();
   for (auto& result : results) {
-    result.best = task_.best_rate(result.runs, result.rates);
+    result.best = task_.best_rate(result.runs, result.rates,
+                                  metrics::best_by_from(run_.config().text("best_by")));
     record(result);
     summarise(result);
     if (result.best) keep(parts, result);
@@ -588,10 +592,12 @@ void ImageSweep::summarise(ImageModel& result) const {
   const auto& runs = result.runs[best.index];
   json["final_errors"] = nlohmann::json::array();
   json["log_areas"] = nlohmann::json::array();
+  json["early_log_areas"] = nlohmann::json::array();
   for (const auto& training : runs) {
     const auto& curve = training.tests.at("test_error");
     json["final_errors"].push_back(curve.back());
     json["log_areas"].push_back(metrics::area_under_log_curve(curve));
+    json["early_log_areas"].push_back(metrics::early_area_under_log_curve(curve));
     for (const char* name : {"target_alignment", "held_out_alignment"}) {
       const auto found = training.updates.find(name);
       if (found != training.updates.end()) {
@@ -624,9 +630,8 @@ void ImageSweep::compare_with_backpropagation(std::vector<ImageModel>& results) 
       ++plain;
     }
     if (plain == results.size() || !results[plain].best || !results[m].best) continue;
-    const double goal = results[plain].summary["final_error"].get<double>();
-    results[m].summary["steps_to_plain_bp"] =
-        mean_steps(results[m].runs[results[m].best->index], goal);
+    results[m].summary["steps_to_plain_bp"] = mean_steps(
+        results[m].runs[results[m].best->index], results[plain].runs[results[plain].best->index]);
   }
 }
 
@@ -675,7 +680,7 @@ Table image_table(const Run& run, const std::vector<ImageModel>& results,
   const auto varied = run.varied_keys();
   std::vector<std::string> header{"model"};
   header.insert(header.end(), varied.begin(), varied.end());
-  header.emplace_back("best rate");
+  header.push_back(best_rate_title(run.config()));
   for (const auto& headline : headlines) header.push_back(headline.title);
   header.insert(header.end(), {"inference passes", "converged"});
   Table table(header);
@@ -710,6 +715,7 @@ Schema image_schema(const std::vector<std::string>& more) {
                                  "batch_size",
                                  "steps",
                                  "epochs",
+                                 "best_by",
                                  "dtype",
                                  "seeds",
                                  "test_every",

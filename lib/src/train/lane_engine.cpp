@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "train/engine.h"
 #include "train/registry.h"
@@ -88,7 +89,8 @@ struct Inputs {
 
 Inputs gather(const std::vector<SweepMember>& members) {
   Numbering<Source> sources;
-  Numbering<std::pair<double, std::int64_t>> streams;  // of a noise and a seed
+  // Of a noise, a rank and a seed.
+  Numbering<std::tuple<double, std::int64_t, std::int64_t>> streams;
   std::vector<std::int64_t> source_of;
   std::vector<std::int64_t> stream_of;
   std::vector<double> rates;
@@ -96,7 +98,7 @@ Inputs gather(const std::vector<SweepMember>& members) {
   Inputs inputs;
   for (const auto& [model, rate, seed] : members) {
     source_of.push_back(sources({model, seed}));
-    stream_of.push_back(streams({model->real("noise"), seed}));
+    stream_of.push_back(streams({model->real("noise"), model->integer("rank"), seed}));
     if (stream_of.back() == static_cast<std::int64_t>(inputs.teachers.size())) {
       inputs.teachers.push_back(make_teacher(*model, seed, at::kCPU));
     }

@@ -231,6 +231,13 @@ std::vector<Key> task_keys() {
        .doc = "standard deviation of the noise on the targets",
        .shape = Shape::kSweep,
        .minimum = 0},
+      {.name = "rank",
+       .kind = Kind::kInteger,
+       .initial = "0",
+       .doc = "rank of the linear teacher's map; 0 for the full one",
+       .shape = Shape::kSweep,
+       .minimum = 0,
+       .maximum = kMostUnits},
       {.name = "steps",
        .kind = Kind::kInteger,
        .initial = "500",
@@ -270,6 +277,14 @@ std::vector<Key> task_keys() {
        .doc = "learning rate of the update for change = \"finite\"",
        .minimum = 0,
        .open_minimum = true},
+      {.name = "best_by",
+       .kind = Kind::kText,
+       .initial = R"("final")",
+       .doc =
+           "what makes a learning rate a model's best: final, as the paper has it, is the lowest "
+           "mean over seeds at the end of the run (below 1e-28 all are tied, and area decides); "
+           "area is the lowest mean of the logarithm over the whole run",
+       .choices = {"final", "area"}},
       {.name = "test_every",
        .kind = Kind::kInteger,
        .initial = "1",

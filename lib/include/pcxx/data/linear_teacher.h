@@ -32,10 +32,13 @@ struct LinearTeacherOptions {
   TORCH_ARG(Targets, targets) = Targets::kTeacher;
   /// Standard deviation of the noise on a teacher's targets; independent targets have none.
   TORCH_ARG(double, noise) = 0;
+  /// Rank of W_data, at most min(n_0, n_L); 0 for the full one.
+  TORCH_ARG(std::int64_t, rank) = 0;
 };
 
 /// The paper's regression task (section 3.1): x ~ N(0, I) and y = W_data x + noise with
-/// W_data ~ N(0, 1/n_0), of full rank, one map a seed.
+/// W_data ~ N(0, 1/n_0), of full rank unless asked otherwise, one map a seed. Of rank k it is a
+/// product, [n_L, k] ~ N(0, 1/k) times [k, n_0] ~ N(0, 1/n_0): entries of the same variance.
 ///
 ///   LinearTeacher teacher(LinearTeacherOptions(20, 20), seed, torch::kFloat64);
 ///   Batch batch = teacher.next(64);      // fresh samples at every call

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 /// How fast an error falls. A curve holds the error before training at index 0 and after step t at
@@ -16,9 +17,7 @@ using Curve = std::vector<double>;
 inline constexpr double kLogFloor = 1e-32;
 /// An error this many times the initial one is a diverged run.
 inline constexpr double kDivergence = 1e6;
-/// Final errors within this factor of the best one are tied, unless another is asked for ...
-inline constexpr double kTieFactor = 10;
-/// ... and so are all those below this.
+/// Final errors below this are tied, and an average that is to end where rounding begins ends here.
 inline constexpr double kTieFloor = 1e-28;
 
 /// True when any error of the curve is not finite or above kDivergence times the first.
@@ -35,13 +34,26 @@ std::optional<std::int64_t> samples_to_reach(const Curve& curve, double threshol
 /// Mean over the curve of log10(max(error, kLogFloor)); infinite for a diverged curve.
 double area_under_log_curve(const Curve& curve);
 
+/// The same over the first fifth of the steps: how fast training begins.
+double early_area_under_log_curve(const Curve& curve);
+
+/// What makes a learning rate the best.
+///   kFinal  the lowest mean final error over seeds, as in the paper; those below kTieFloor are
+///           tied, and the lowest mean area under the log curve wins
+///   kArea   the lowest mean area
+enum class BestBy { kFinal, kArea };
+
+/// "final", "area", and back; throws c10::Error when it is neither.
+std::string_view name(BestBy best_by);
+BestBy best_by_from(std::string_view name);
+
 /// The learning rate chosen from a sweep.
 ///
 ///   index, rate     which of the given rates
 ///   final_error     mean over seeds of the last error
 ///   area            mean over seeds of the area under the log curve
 ///   at_low_edge, at_high_edge  the lowest or highest of several rates: the range should be widened
-///   tied            number of rates tied for the best, this one included
+///   tied            number of rates tied in final error for the best, this one included
 ///   diverged_rates  number of rates with a diverged seed
 struct BestRate {
   std::size_t index = 0;
@@ -57,11 +69,11 @@ struct BestRate {
 /// Mean over seeds of the last error; infinite when any seed has diverged.
 double mean_final_error(const std::vector<Curve>& seeds);
 
-/// The rate with the lowest mean final error over seeds, infinite where any seed diverged. Rates
-/// within `tie_factor` of the best, or below kTieFloor, are tied, and the smallest mean area under
-/// the log curve wins (at equal areas the first). `curves[i][s]` is seed s at rates[i]; rates are
-/// in any order. nullopt when every rate has diverged. Throws c10::Error when the sizes do not fit.
+/// The best rate; one with a diverged seed is none, and of equal ones it is the first.
+/// `curves[i][s]` is seed s at rates[i]; rates are in any order. nullopt when every rate has
+/// diverged. Throws c10::Error when the sizes do not fit.
 std::optional<BestRate> best_rate(const std::vector<std::vector<Curve>>& curves,
-                                  const std::vector<double>& rates, double tie_factor = kTieFactor);
+                                  const std::vector<double>& rates,
+                                  BestBy best_by = BestBy::kFinal);
 
 }  // namespace pcxx::metrics

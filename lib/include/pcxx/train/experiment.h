@@ -13,6 +13,7 @@
 #include <pcxx/train/config.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 /// What the keys of a config stand for. Every program builds its networks, rules and optimizers
@@ -57,6 +58,10 @@ std::unique_ptr<optim::Rescaling> make_rescaling(const Config& config);
 
 /// dtype and device as tensors take them.
 at::TensorOptions tensor_options(const Config& config, at::Device device);
+
+/// Above a column of best rates: "best rate", with the word for best_by where it is not the
+/// paper's.
+std::string best_rate_title(const Config& config);
 
 /// Teacher of one seed, and of several: inputs, targets and noise.
 data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::Device device);

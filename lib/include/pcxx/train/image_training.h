@@ -67,8 +67,8 @@ class ImageTask {
   }
   /// The best rate of one model, from its runs [rate][seed]; nullopt when every rate has diverged.
   virtual std::optional<metrics::BestRate> best_rate(
-      const std::vector<std::vector<ImageTraining>>& runs,
-      const std::vector<double>& rates) const = 0;
+      const std::vector<std::vector<ImageTraining>>& runs, const std::vector<double>& rates,
+      metrics::BestBy best_by) const = 0;
 };
 
 /// Curves of one test metric, [rate][seed].
