@@ -40,10 +40,9 @@ std::size_t seeds_of(const Table& table) {
 }
 
 // Per seed; none where there are fewer than two cells.
-Values slopes(const Cells& cells, const PanelResults& panel, Scale scale, const Identity& model) {
+Values slopes(const Cells& cells, const PanelResults& panel, Scale scale, const Table& table) {
   Values x;
   for (const double value : cells.values(panel)) x.push_back(on(scale, value));
-  const auto table = alignments_of(cells, panel, model);
   Values result;
   for (std::size_t s = 0; s < seeds_of(table); ++s) {
     Values y;
@@ -70,6 +69,37 @@ std::string over(const Cells& cells) {
   auto words = cells.key;
   std::replace(words.begin(), words.end(), '_', ' ');
   return "slope over " + words;
+}
+
+// Per step from one row to the next, its label and the seeds' differences.
+std::vector<std::pair<std::string, Values>> steps_of(const Cells& cells, const PanelResults& panel,
+                                                     const Table& table) {
+  const auto values = cells.values(panel);
+  std::vector<std::pair<std::string, Values>> steps;
+  for (std::size_t i = 1; i < table.size(); ++i) {
+    Values differences;
+    for (std::size_t s = 0; s < seeds_of(table); ++s) {
+      differences.push_back(table[i][s] - table[i - 1][s]);
+    }
+    steps.emplace_back(fmt::format("{} to {:g}", label_of(cells.key, values[i - 1]), values[i]),
+                       differences);
+  }
+  return steps;
+}
+
+// The slope, and what must not go the other way from cell to cell.
+std::vector<Comparison> rising(const Cells& cells, const PanelResults& panel, Scale scale,
+                               double sign, const Table& table) {
+  std::vector<Comparison> result;
+  auto found = slopes(cells, panel, scale, table);
+  for (double& value : found) value *= sign;
+  result.push_back(test_above_zero(over(cells), std::move(found)));
+  for (auto& [what, differences] : steps_of(cells, panel, table)) {
+    for (double& value : differences) value *= sign;
+    result.push_back(test_above_zero(what, std::move(differences)));
+    result.back().guard = true;
+  }
+  return result;
 }
 
 }  // namespace
@@ -106,28 +136,31 @@ Compare each(const Cells& cells, const std::vector<Measure>& measures) {
 }
 
 Compare trend(const Cells& cells, Scale scale, double sign, const Identity& model) {
-  return [=](const PanelResults& panel) -> std::vector<Comparison> {
-    auto found = slopes(cells, panel, scale, model);
-    for (double& value : found) value *= sign;
-    return {test_above_zero(over(cells), std::move(found))};
+  return [=](const PanelResults& panel) {
+    return rising(cells, panel, scale, sign, alignments_of(cells, panel, model));
   };
 }
 
 Compare gap_trend(const Cells& cells, Scale scale, double sign, const Identity& better,
                   const Identity& worse) {
-  return [=](const PanelResults& panel) -> std::vector<Comparison> {
-    // The slope of a difference is the difference of the slopes.
-    auto found = slopes(cells, panel, scale, better);
-    const auto other = slopes(cells, panel, scale, worse);
-    found.resize(std::min(found.size(), other.size()));
-    for (std::size_t s = 0; s < found.size(); ++s) found[s] = sign * (found[s] - other[s]);
-    return {test_above_zero(over(cells), std::move(found))};
+  return [=](const PanelResults& panel) {
+    auto gaps = alignments_of(cells, panel, better);
+    const auto other = alignments_of(cells, panel, worse);
+    for (std::size_t i = 0; i < gaps.size(); ++i) {
+      gaps[i].resize(std::min(gaps[i].size(), other[i].size()));
+      for (std::size_t s = 0; s < gaps[i].size(); ++s) gaps[i][s] -= other[i][s];
+    }
+    return rising(cells, panel, scale, sign, gaps);
   };
 }
 
-Compare flat(const Cells& cells, Scale scale, double margin, const Identity& model) {
-  return [=](const PanelResults& panel) -> std::vector<Comparison> {
-    return {test_equivalence(over(cells), slopes(cells, panel, scale, model), margin)};
+Compare flat(const Cells& cells, double margin, const Identity& model) {
+  return [=](const PanelResults& panel) {
+    std::vector<Comparison> result;
+    for (auto& [what, differences] : steps_of(cells, panel, alignments_of(cells, panel, model))) {
+      result.push_back(test_equivalence(what, std::move(differences), margin));
+    }
+    return result;
   };
 }
 

@@ -19,6 +19,13 @@ bool tested(const Comparison& comparison) {
   return comparison.direction == Direction::kTested;
 }
 
+// Without those that speak only where they are reversed.
+std::vector<Comparison> answers(const Verdict& verdict) {
+  auto found = verdict.comparisons;
+  std::erase_if(found, [](const Comparison& comparison) { return comparison.guard; });
+  return found;
+}
+
 Names names_where(const Verdict& verdict, const std::function<bool(const Comparison&)>& holds) {
   Names names;
   for (const auto& comparison : verdict.comparisons) {
@@ -40,12 +47,13 @@ Names reversed(const Verdict& verdict) {
 Names open(const Verdict& verdict) {
   const double factor = verdict.p > 0 ? verdict.p_corrected / verdict.p : 1;
   return names_where(verdict, [&](const Comparison& comparison) {
+    if (comparison.guard) return false;
     if (tested(comparison)) return comparison.p * factor >= kSignificance;
     return comparison.direction == Direction::kOpen;
   });
 }
 
-// The cell on which the claim hangs.
+// The cell on which the claim hangs; nullptr where none has a number.
 const Comparison* weakest(const std::vector<Comparison>& comparisons) {
   const Comparison* found = nullptr;
   for (const auto& comparison : comparisons) {
@@ -76,7 +84,8 @@ Verdict compare(const Reading& reading, const Results& results) {
       if (said.insert(note).second) verdict.notes.push_back(note);
     }
   }
-  if (const auto* cell = weakest(verdict.comparisons)) {
+  const auto cells = answers(verdict);
+  if (const auto* cell = weakest(cells)) {
     verdict.effect = cell->effect;
     verdict.low = cell->low;
     verdict.high = cell->high;
@@ -141,7 +150,7 @@ nlohmann::json to_json(const Comparison& comparison) {
           {"low", number(comparison.low)}, {"high", number(comparison.high)},
           {"p", number(comparison.p)},     {"p_reversed", number(comparison.p_reversed)},
           {"d", number(comparison.d)},     {"direction", to_string(comparison.direction)},
-          {"notes", comparison.notes}};
+          {"guard", comparison.guard},     {"notes", comparison.notes}};
 }
 
 }  // namespace

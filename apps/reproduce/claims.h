@@ -7,7 +7,7 @@
 
 #include "reproduce/results.h"
 
-/// The paper's claims (a) to (o), each judged by the results.
+/// The paper's claims (a) to (t), each judged by the results.
 namespace pcxx::reproduce {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
@@ -28,6 +28,8 @@ struct Comparison {
   double d = kNone;           ///< Cohen's d_z
   Direction direction = Direction::kOpen;
   std::vector<std::string> notes = {};
+  /// It speaks only where it is reversed: a step of a trend, which must not go the other way.
+  bool guard = false;
 };
 
 enum class Outcome { kSupported, kNotSupported, kUndecided, kNotRun };

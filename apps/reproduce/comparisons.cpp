@@ -65,9 +65,14 @@ Values decades(Values errors) {
   return errors;
 }
 
+// A mean of log10 over steps, not an error.
+bool is_area(const std::string& metric) {
+  return metric == "log_areas" || metric == "early_log_areas";
+}
+
 Values trained(const Entry& entry, const std::string& metric) {
   const auto values = entry.seeds(metric);
-  return metric == "log_areas" ? values : decades(values);
+  return is_area(metric) ? values : decades(values);
 }
 
 void note_edges(Comparison& comparison, const std::vector<Entry>& entries) {
@@ -81,21 +86,20 @@ void note_edges(Comparison& comparison, const std::vector<Entry>& entries) {
   }
 }
 
-void note_ties(Comparison& comparison, const Values& one, const Values& other) {
+// Seeds from which both end at the floor.
+std::size_t ties(const Values& one, const Values& other) {
   std::size_t tied = 0;
   const double floor = std::log10(kErrorFloor);
   for (std::size_t s = 0; s < std::min(one.size(), other.size()); ++s) {
     tied += one[s] <= floor && other[s] <= floor ? 1 : 0;
   }
-  if (tied > 0) {
-    comparison.notes.push_back(fmt::format("{} of {} seeds tied at the floor", tied, one.size()));
-  }
+  return tied;
 }
 
 void note_steps(Comparison& comparison, const Entry& better, const Entry& worse) {
   const auto text = [](const Entry& entry) {
     const auto steps = entry.number("steps_to_plain_bp");
-    return steps ? fmt::format("{:.0f}", *steps) : std::string("never");
+    return steps ? fmt::format("{:.0f}", *steps) : std::string("not from every seed");
   };
   comparison.notes.push_back(fmt::format("steps to where BP ends: {} {}, {} {}", better.name(),
                                          text(better), worse.name(), text(worse)));
@@ -118,10 +122,19 @@ Comparison compare_training(const Entry& better, const Entry& worse, const std::
   }
   const auto metric = measured(wanted, better, worse);
   if (metric != wanted) comparison.notes.emplace_back("error, not excess error");
-  const auto low = trained(better, metric);
-  const auto high = trained(worse, metric);
-  if (metric == "log_areas") note_steps(comparison, better, worse);
-  if (metric != "log_areas") note_ties(comparison, low, high);
+  auto low = trained(better, metric);
+  auto high = trained(worse, metric);
+  const auto tied = is_area(metric) ? 0 : ties(low, high);
+  if (tied > 0) {
+    comparison.notes.push_back(fmt::format("{} of {} seeds tied at the floor", tied, low.size()));
+  }
+  const bool by_speed = tied > 0 && tied == low.size() && !better.seeds("log_areas").empty();
+  if (by_speed) {
+    comparison.notes.emplace_back("all tied at the floor: judged by the mean log10 error");
+    low = trained(better, "log_areas");
+    high = trained(worse, "log_areas");
+  }
+  if (by_speed || metric == "log_areas") note_steps(comparison, better, worse);
   auto differences = minus(high, low);
   if (keep_finite(differences, comparison)) fill(comparison, paired_t_test(differences));
   return comparison;
@@ -208,18 +221,35 @@ Measure trains_better(const Identity& better, const Identity& worse, const std::
           }};
 }
 
-Measure trains_alike(const Identity& one, const Identity& other) {
+Measure trains_alike(const Identity& one, const Identity& other, const std::string& metric) {
   return {against(one, other),
           [=](const PanelResults& panel, const Identity& cell, std::string what) {
-            auto compared = trains_better(one, other).compare(panel, cell, std::move(what));
+            auto compared = trains_better(one, other, metric).compare(panel, cell, std::move(what));
             if (compared.direction == Direction::kHolds) compared.direction = Direction::kReversed;
             if (compared.direction != Direction::kTested) return compared;
-            const auto difference = [&](const Identity& who) {
-              return decades(panel.find(with(cell, who))->seeds("final_errors"));
+            const auto values = [&](const Identity& who) {
+              return trained(*panel.find(with(cell, who)), metric);
             };
-            auto differences = minus(difference(other), difference(one));
+            auto differences = minus(values(other), values(one));
             std::erase_if(differences, [](double d) { return !std::isfinite(d); });
             return equivalent(std::move(compared), differences, kHalfADecade);
+          }};
+}
+
+Measure more_direct(const Identity& better, const Identity& worse) {
+  return {against(better, worse),
+          [=](const PanelResults& panel, const Identity& cell, std::string what) {
+            const auto way = [&](const Identity& who) {
+              const auto entry = panel.find(with(cell, who));
+              return entry ? entry->number("path_excess") : std::nullopt;
+            };
+            const auto shorter = way(better);
+            const auto longer = way(worse);
+            if (!shorter || !longer) return open(std::move(what), "not in the results");
+            return Comparison{
+                .what = std::move(what),
+                .effect = *longer - *shorter,
+                .direction = *longer > *shorter ? Direction::kHolds : Direction::kReversed};
           }};
 }
 

@@ -13,6 +13,8 @@ namespace pcxx::reproduce {
 constexpr double kErrorFloor = 1e-28;  ///< errors below it are tied
 constexpr double kExactness = 1e-6;    ///< largest |1 - TA| that passes for 1
 constexpr double kHalfADecade = 0.5;   ///< what counts as little help
+constexpr double kNearOne = 0.9;       ///< a target alignment above it is near 1
+constexpr double kFlat = 0.01;         ///< less than this a doubling is no change of alignment
 
 Identity model(const std::string& rule, const std::string& rescaling = "none");
 
@@ -47,11 +49,16 @@ Measure exact(const Identity& model, const std::string& metric = "target_alignme
 
 /// Lower error after training: "final_errors", as log10 ratio; or faster: "log_areas". With
 /// "final_excess_errors", what no map of that width can fit is left out where it was measured.
+/// Where both end below the floor from every seed, the faster one is better.
 Measure trains_better(const Identity& better, const Identity& worse,
                       const std::string& metric = "final_errors");
 
-/// Final errors of two models within half a decade.
-Measure trains_alike(const Identity& one, const Identity& other);
+/// Two models within half a decade of each other.
+Measure trains_alike(const Identity& one, const Identity& other,
+                     const std::string& metric = "final_errors");
+
+/// A shorter way of the prediction to the target; without a test, as there is one seed.
+Measure more_direct(const Identity& better, const Identity& worse);
 
 using Compare = std::function<std::vector<Comparison>(const PanelResults&)>;
 
@@ -70,20 +77,21 @@ Compare each(const Cells& cells, const std::vector<Measure>& measures);
 
 enum class Scale { kLinear, kLog2, kLog10 };
 
-/// Per seed, `sign` x the slope of target alignment over the cells, of one model.
+/// Per seed, `sign` x the slope of target alignment over the cells, of one model. Guards: no step
+/// between neighbouring cells goes the other way.
 Compare trend(const Cells& cells, Scale scale, double sign, const Identity& model);
 
 /// The same of the gap between two models.
 Compare gap_trend(const Cells& cells, Scale scale, double sign, const Identity& better,
                   const Identity& worse);
 
-/// The slope of one model is within +- margin.
-Compare flat(const Cells& cells, Scale scale, double margin, const Identity& model);
+/// From each cell to the next, one model's target alignment changes by less than +- margin.
+Compare flat(const Cells& cells, double margin, const Identity& model);
 
 /// Target alignment deviates more from its mean over seeds at the last cell than at the first.
 Compare scatters_more(const Cells& cells, const Identity& model);
 
-/// A claim in one reading, to be judged by one panel.
+/// A claim in one reading, to be judged by one panel, or several ("2F,2H").
 struct Reading {
   std::string claim;
   std::string reading;

@@ -52,6 +52,7 @@ std::vector<EfficiencyTask> efficiency_tasks(const Results& results,
       auto& task = cells[cell];
       task.panel = id;
       task.cell = cell;
+      task.diverged += entry.diverged() ? 1 : 0;
       add_runs(task, entry, measure);
     }
     for (auto& [cell, task] : cells) {

@@ -15,6 +15,7 @@ struct EfficiencyTask {
   std::string cell;                  ///< "init kaiming, hidden_layers 8"
   std::vector<double> alignments;    ///< mean over training
   std::vector<double> efficiencies;  ///< minus the mean log10 error over training
+  std::size_t diverged = 0;          ///< models without a rate, of which there are no runs
   RankCorrelation correlation;
 };
 

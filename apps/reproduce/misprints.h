@@ -22,10 +22,23 @@ struct Misprint {
   double right_value;
 };
 
-/// Every misprint, contradiction and missing condition of arXiv:2605.11911v1 that this library
-/// decides otherwise, measured in float64 on small networks. The right values come from the
-/// library, the printed ones too where it offers them as an option, else from a transcription.
-/// Takes some 50 ms; the same numbers at every call.
+/// A formula that looks wrong beside others, and holds as it is printed.
+///   printed, why  what stands there, and in which sense it holds
+///   measure       what the value is, which is 0 to rounding or to the accuracy wanted
+struct Confirmation {
+  std::string where;
+  std::string printed;
+  std::string why;
+  std::string measure;
+  double value;
+};
+
+/// Every misprint and contradiction of arXiv:2605.11911v1 that this library decides otherwise,
+/// measured in float64. The right values come from the library, the printed ones too where it
+/// offers them as an option, else from a transcription. The same numbers at every call.
 std::vector<Misprint> misprints();
+
+/// What is printed right, though this library counts or computes otherwise.
+std::vector<Confirmation> confirmations();
 
 }  // namespace pcxx::reproduce

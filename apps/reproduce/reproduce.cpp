@@ -182,8 +182,11 @@ std::vector<Figure> figures_in(const fs::path& out, std::vector<Figure> figures)
 int draw(const std::vector<Figure>& figures, const Setting& setting) {
   std::vector<std::string> arguments{setting.out.string(), "--figure"};
   for (const auto& figure : figures) arguments.push_back(figure.id);
-  const auto drawing = train::run_plot_script("paper", arguments);
-  if (!drawing.drawn) {
+  // The paper's models alone, then ours with them.
+  for (const bool ours : {false, true}) {
+    if (ours) arguments.insert(arguments.begin() + 1, "--ours");
+    const auto drawing = train::run_plot_script("paper", arguments);
+    if (drawing.drawn) continue;
     fmt::print(stderr, "{}: no figures: {}\n", kName, drawing.message);
     return 1;
   }

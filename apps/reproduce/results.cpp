@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <set>
+#include <sstream>
 
 namespace pcxx::reproduce {
 
@@ -30,8 +31,8 @@ std::optional<std::string> wrong_key(const Json& entry) {
     return std::nullopt;
   };
   constexpr std::array texts{"model", "rule", "rescaling", "best_rate_at_edge"};
-  constexpr std::array lists{"final_errors", "log_areas", "mean_target_alignments",
-                             "mean_held_out_alignments"};
+  constexpr std::array lists{"final_errors", "log_areas", "early_log_areas",
+                             "mean_target_alignments", "mean_held_out_alignments"};
   constexpr std::array alignments{"target_alignment", "batch_alignment", "held_out_alignment"};
   auto wrong = find(texts, [](const Json& value) { return value.is_string(); });
   if (!wrong) wrong = find(lists, [](const Json& value) { return value.is_array(); });
@@ -105,6 +106,9 @@ PanelResults PanelResults::read(const std::string& text, const std::string& path
   auto summary = Json::parse(text, limit, false);
   if (summary.is_discarded()) user_error("'{}' is not JSON", path);
   if (!summary.is_object()) user_error("'{}' is no summary: it holds no object", path);
+  if (summary.contains("best_by") && !summary["best_by"].is_string()) {
+    user_error("'{}' is no summary: its best_by is no text", path);
+  }
   for (const char* list : {"cells", "models"}) {
     const auto found = summary.find(list);
     if (found == summary.end()) continue;
@@ -145,7 +149,25 @@ std::vector<double> PanelResults::values(const std::string& key, const Identity&
   return {found.begin(), found.end()};
 }
 
-std::optional<PanelResults> Results::panel(std::string_view id) const {
+std::optional<PanelResults> Results::panel(std::string_view ids) const {
+  std::vector<PanelResults> panels;
+  std::istringstream list{std::string(ids)};
+  for (std::string id; std::getline(list, id, ',');) {
+    auto found = one(id);
+    if (!found) return std::nullopt;
+    panels.push_back(std::move(*found));
+  }
+  if (panels.size() == 1) return panels.front();
+  Json all;
+  for (const auto& panel : panels) {
+    for (const char* key : {"cells", "models"}) {
+      for (const auto& entry : panel.summary().value(key, Json::array())) all[key].push_back(entry);
+    }
+  }
+  return PanelResults(std::move(all));
+}
+
+std::optional<PanelResults> Results::one(const std::string& id) const {
   const auto path = folder_ / "panels" / id / "summary.json";
   std::error_code error;
   if (!fs::exists(path, error)) return std::nullopt;

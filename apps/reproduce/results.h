@@ -32,7 +32,8 @@ class Entry {
   std::string text(const std::string& key) const;
 
   /// Of every seed, NaN where it is not finite: of an alignment, "target_alignment"; of a training,
-  /// "final_errors". Empty when it was not measured.
+  /// "final_errors", "log_areas" or, of the first fifth of it, "early_log_areas". Empty when it was
+  /// not measured.
   std::vector<double> seeds(const std::string& metric) const;
 
   /// Every learning rate diverged.
@@ -77,10 +78,13 @@ class Results {
  public:
   explicit Results(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
-  /// nullopt when it has not run. UserError names a summary that cannot be read.
-  std::optional<PanelResults> panel(std::string_view id) const;
+  /// One panel, or several as one: "2F,2H". nullopt when one has not run. UserError names a summary
+  /// that cannot be read.
+  std::optional<PanelResults> panel(std::string_view ids) const;
 
  private:
+  std::optional<PanelResults> one(const std::string& id) const;
+
   std::filesystem::path folder_;
 };
 

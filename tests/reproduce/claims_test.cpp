@@ -79,8 +79,29 @@ TEST_F(Claims, SeeSlopesAndScatter) {
   EXPECT_NEAR(gap.effect, 0.03, 0.004);
 }
 
+// Oracle: alignments that were made to fall with depth but for one step, by 0.05 up to 4 hidden
+// layers and up by 0.01 from there to 8: the slope is down, and the step alone is against it.
+TEST_F(Claims, OfATrendAreNotReversedAtAnyStep) {
+  const auto write_last_step = [&](double last, double noise) {
+    write_alignments("2A", "hidden_layers", {1, 2, 4, 8}, [=](double depth, bool, int s) {
+      const double fall = depth == 1 ? 0 : depth == 2 ? -0.05 : depth == 4 ? -0.2 : -0.2 + last;
+      return 0.9 + fall + noise * scatter(s, static_cast<int>(depth));
+    });
+  };
+  write_last_step(0.01, 1e-4);
+  const auto found = verdict("c", "Kaiming, depth, B = 1");
+  EXPECT_EQ(found.outcome, Outcome::kNotSupported) << found.text;
+  EXPECT_NE(found.text.find("hidden layers 4 to 8"), std::string::npos) << found.text;
+  ASSERT_EQ(found.comparisons.size(), 4U);
+  EXPECT_GT(found.effect, 0);
+  EXPECT_LT(found.comparisons[0].p, 1e-6);
+  // A step that is lost in the scatter is no reversal, and leaves nothing open.
+  write_last_step(0.001, 1e-2);
+  EXPECT_EQ(verdict("c", "Kaiming, depth, B = 1").outcome, Outcome::kSupported);
+}
+
 // Oracle: 0.95 at every width, then falling by 0.02 a doubling; BP's 0.04 makes the lead larger
-// when wide.
+// when wide. A change of 0.02 at the last doubling alone is one.
 TEST_F(Claims, SeeWhetherTheWidthMatters) {
   const auto with_slope = [](double pc_slope) {
     return [=](double width, bool pc, int s) {
@@ -89,10 +110,58 @@ TEST_F(Claims, SeeWhetherTheWidthMatters) {
   };
   write_alignments("2D", "width", {128, 256, 512}, with_slope(0));
   EXPECT_EQ(verdict("b", "norm-preserving, width, B = 1").outcome, Outcome::kSupported);
-  EXPECT_EQ(verdict("b", "norm-preserving, width, B = 1, slope").outcome, Outcome::kSupported);
+  const auto flat = verdict("b", "norm-preserving, width, B = 1, change");
+  EXPECT_EQ(flat.outcome, Outcome::kSupported) << flat.text;
+  EXPECT_EQ(flat.comparisons.size(), 2U);
   EXPECT_EQ(verdict("j", "norm-preserving, width, B = 1").outcome, Outcome::kNotSupported);
   write_alignments("2D", "width", {128, 256, 512}, with_slope(0.02));
-  EXPECT_EQ(verdict("b", "norm-preserving, width, B = 1, slope").outcome, Outcome::kNotSupported);
+  EXPECT_EQ(verdict("b", "norm-preserving, width, B = 1, change").outcome, Outcome::kNotSupported);
+  write_alignments("2D", "width", {128, 256, 512}, [](double width, bool pc, int s) {
+    return 0.98 - (width == 512 ? 0.02 : 0) + 0.001 * scatter(s, pc);
+  });
+  const auto once = verdict("b", "norm-preserving, width, B = 1, change");
+  EXPECT_EQ(once.outcome, Outcome::kNotSupported);
+  EXPECT_NE(once.text.find("width 256 to 512"), std::string::npos) << once.text;
+}
+
+// Oracle: norm-preserving weights were made better by 0.1 in two panels, then in one of them worse.
+TEST_F(Claims, CompareTwoPanels) {
+  const auto write_with_init = [&](const char* id, const char* init, double level) {
+    auto cells = json::array();
+    for (const char* rule : {"bp", "pc"}) {
+      json values;
+      for (int s = 0; s < 10; ++s) values.push_back(level + 0.01 * scatter(s, 1));
+      cells.push_back({{"rule", rule},
+                       {"rescaling", "none"},
+                       {"init", init},
+                       {"batch_size", 1},
+                       {"hidden_layers", 4},
+                       {"target_alignment", {{"values", values}}}});
+    }
+    write(id, {{"cells", cells}});
+  };
+  write_with_init("2A", "kaiming", 0.7);
+  EXPECT_EQ(verdict("q", "PC, depth, B = 1").outcome, Outcome::kNotRun);
+  write_with_init("2C", "norm_preserving", 0.8);
+  const auto found = verdict("q", "PC, depth, B = 1");
+  EXPECT_EQ(found.outcome, Outcome::kSupported) << found.text;
+  EXPECT_EQ(found.comparisons.size(), 1U);
+  EXPECT_NEAR(found.effect, 0.1, 1e-12);
+  write_with_init("2C", "norm_preserving", 0.6);
+  EXPECT_EQ(verdict("q", "PC, depth, B = 1").outcome, Outcome::kNotSupported);
+}
+
+// Oracle: lengths over the straight distance, as written.
+TEST_F(Claims, SeeTheShorterWay) {
+  const auto way = [&](double bp, double pc) {
+    write("1B", {{"models",
+                  {{{"rule", "bp"}, {"rescaling", "none"}, {"path_excess", bp}},
+                   {{"rule", "pc"}, {"rescaling", "none"}, {"path_excess", pc}}}}});
+    return verdict("t", "1-1-2");
+  };
+  EXPECT_EQ(way(1.13, 1.04).outcome, Outcome::kSupported);
+  EXPECT_NEAR(way(1.13, 1.04).effect, 0.09, 1e-12);
+  EXPECT_EQ(way(1.04, 1.13).outcome, Outcome::kNotSupported);
 }
 
 // Oracle: 1e-7 and 1e-5 from 1, on either side of the 1e-6 of the header; no p without a test.
@@ -156,7 +225,7 @@ TEST_F(Claims, AreAllThere) {
     names.push_back(found.claim + found.reading);
     EXPECT_EQ(found.outcome, Outcome::kNotRun);
   }
-  EXPECT_EQ(letters, "abcdefghijklmno");
+  EXPECT_EQ(letters, "abcdefghijklmnopqrst");
   std::sort(names.begin(), names.end());
   EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
 }

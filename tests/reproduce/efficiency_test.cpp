@@ -42,6 +42,15 @@ TEST_F(Efficiency, IsCorrelatedWithinTasks) {
   EXPECT_NEAR(pooled(found).rho, 0, 1e-12);
 }
 
+// Contract: a model without a rate has no runs, and is counted.
+TEST_F(Efficiency, CountsModelsThatDiverged) {
+  Json lost{{"init", "kaiming"}, {"hidden_layers", 1}, {"best_rate", nullptr}};
+  const auto found = tasks({model(1, {0.1, 0.2, 0.3}, {-1, -2, -3}), lost, lost});
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].alignments.size(), 3U);
+  EXPECT_EQ(found[0].diverged, 2U);
+}
+
 // Contract: a run without an area, which has diverged, is left out, and so is a task of too few.
 TEST_F(Efficiency, LeavesOutWhatDiverged) {
   const auto found = tasks(

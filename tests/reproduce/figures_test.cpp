@@ -51,7 +51,7 @@ TEST(Figures, AreThoseOfThePaper) {
 TEST(Figures, AreSelectedByName) {
   const auto some = select_figures(paper(), "2,3A");
   EXPECT_EQ(ids(some), (std::vector<std::string>{"2", "3"}));
-  EXPECT_EQ(some[0].panels.size(), 8U);
+  EXPECT_EQ(some[0].panels.size(), 12U);
   ASSERT_EQ(some[1].panels.size(), 1U);
   EXPECT_EQ(some[1].panels[0].id, "3A");
   const auto shared = select_figures(paper(), "9");

@@ -19,24 +19,20 @@ struct Expected {
 };
 
 // Oracle: the theory. Alignments, ratios and condition numbers of the right formulas are known
-// exactly, but for three. A descent by 200 steps of 0.05 in one hidden layer, whose Hessian
-// I + W^T W has no eigenvalue below 1, leaves at most 0.95^200 = 3.5e-5 of the gradient; with steps
-// 64 times smaller it leaves at least (1 - 0.05 * 2.5 / 64)^200 = 0.67, the largest eigenvalue
-// being below 2.5 (||W||^2 < 4/3 for this initialisation). The map error has the expectation
-// 1/20 + 1/180. The floor of alpha is 1/2.
+// exactly, but for two. The map error has the expectation 1/20 + 1/180. BP's alignment in 8 hidden
+// layers of 512 is 0.71 over seeds, with a deviation of 0.035 (an independent program), and 0.04 to
+// 0.08 lower at 1e-4.
 const Expected kExpected[] = {
-    {"eq. 33", "gradient", 0, 1e-12, 1.5, 10},
+    {"sections 2.2 and 3, appendices E to I", "target alignment", 1, 1e-9, -1, 0.99},
     {"eq. 30", "condition number", 100, 1e-9, 500, 1e12},
     {"Theorem 2, eq. 27 and 50", "target alignment", 1, 1e-9, -1, 0.99},
-    {"Theorems 1 and 2", "target alignment", 1, 1e-9, -1, 0.99},
     {"eq. 47 to 49", "|change", 1, 1e-9, 0.0312499, 0.0312501},
     {"eq. 44", "|update", 1, 1e-12, 15.99999, 16.00001},
     {"eq. 63 to 66", "relative error", 0, 1e-12, 0.1, 10},
-    {"appendix B.2", "largest residual", 0, 3.6e-5, 0.67, 1},
     {"appendix I, figure 6", "target alignment", 1, 1e-9, -1, 0.99},
     {"section 3.1.3", "error of the map", 1.0 / 20 + 1.0 / 180, 0.01, 18, 27},
     {"section 3.1.3", "target alignment", 1, 1e-9, -1, 0.9},
-    {"Theorem 1, section 3.2", "smallest", 0.5, 1e-12, -1e9, 0},
+    {"appendices B.1 and B.2", "target alignment of BP", 0.71, 0.11, 0.5, 0.7},
 };
 
 TEST(Misprints, TheRightFormulaMeetsItsTheoryAndThePrintedOneDoesNot) {
@@ -60,6 +56,24 @@ TEST(Misprints, TheMapErrorsDifferByTheNumberOfEntries) {
     if (!misprint.measure.starts_with("error of the map")) continue;
     EXPECT_NEAR(misprint.printed_value / misprint.right_value, 20 * 20, 1e-9);
   }
+}
+
+// Oracle: the theory. Eq. 33 is the minimum of the energy, and Theorem 1 has no condition on the
+// sign of its denominators, both to rounding. Inference with E / B descends a quadratic energy with
+// Hessian I + W^T W >= I in one hidden layer, so that 10,000 steps of 0.05 / 64 leave at most
+// (1 - 0.05 / 64)^10000 = 4.0e-4 of the gradient.
+TEST(Misprints, WhatIsPrintedRightHoldsInNumbers) {
+  const auto found = confirmations();
+  ASSERT_EQ(found.size(), 3U);
+  EXPECT_EQ(found[0].where, "eq. 33");
+  EXPECT_LT(found[0].value, 1e-13);
+  EXPECT_EQ(found[1].where, "Theorem 1, section 3.2");
+  EXPECT_EQ(found[1].measure.find("the 0 of"), std::string::npos) << found[1].measure;
+  EXPECT_GT(found[1].value, 0);
+  EXPECT_LT(found[1].value, 1e-10);
+  EXPECT_EQ(found[2].where, "appendix B.2");
+  EXPECT_GT(found[2].value, 0);
+  EXPECT_LT(found[2].value, 4.1e-4);
 }
 
 // Contract: the same numbers at every call.

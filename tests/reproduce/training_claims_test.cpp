@@ -42,6 +42,23 @@ TEST_F(TrainingClaims, TieErrorsAtTheFloor) {
   EXPECT_TRUE(has_note(found, "3 of 3 seeds tied"));
 }
 
+// Oracle: where every seed of both ends at the floor, areas a decade apart decide; not where one of
+// them does not.
+TEST_F(TrainingClaims, JudgeSpeedWhereAllEndAtTheFloor) {
+  const auto at_floor = [](const char* rule, double area, double last = 1e-30) {
+    return trained(rule, "none", {1e-29, 1e-30, last}, {area, area + 0.1, area - 0.1});
+  };
+  write_models("2E", {at_floor("bp", -10), at_floor("pc", -11)});
+  const auto found = verdict("d", "Kaiming, 1 hidden");
+  EXPECT_EQ(found.outcome, Outcome::kSupported) << found.text;
+  EXPECT_NEAR(found.effect, 1, 1e-12);
+  EXPECT_TRUE(has_note(found, "judged by the mean log10 error"));
+  write_models("2E", {at_floor("bp", -11), at_floor("pc", -10)});
+  EXPECT_EQ(verdict("d", "Kaiming, 1 hidden").outcome, Outcome::kNotSupported);
+  write_models("2E", {at_floor("bp", -10, 1e-27), at_floor("pc", -11)});
+  EXPECT_NEAR(verdict("d", "Kaiming, 1 hidden").effect, 1.0 / 3, 1e-12);
+}
+
 // Oracle: against a finite rival divergence loses, without a number; both diverged decide nothing.
 TEST_F(TrainingClaims, JudgeDivergence) {
   const auto finite = [](const char* rule) { return trained(rule, "none", errors(-3, 1)); };
@@ -66,18 +83,41 @@ TEST_F(TrainingClaims, NoteRatesAtTheEdge) {
   EXPECT_TRUE(has_note(found, "BP: best rate at the high edge"));
 }
 
-// Oracle: a quarter and a whole decade, on either side of the half; a rival that diverged is far
-// away.
-TEST_F(TrainingClaims, SeeWhetherAlphaHelpsLittle) {
-  const auto plain = trained("pc", "none", errors(-3, 1));
-  write_models("3B", {plain, trained("pc", "alpha", errors(-3.25, 2))});
-  EXPECT_EQ(verdict("g", "online, 1 hidden").outcome, Outcome::kSupported);
-  for (const double exponent : {-4.0, -2.0}) {
-    write_models("3B", {plain, trained("pc", "alpha", errors(exponent, 2))});
-    EXPECT_EQ(verdict("g", "online, 1 hidden").outcome, Outcome::kNotSupported) << exponent;
+// Oracle: a quarter and a whole decade of the early area, on either side of the half; a rival that
+// diverged is far away. The final error is another reading's.
+TEST_F(TrainingClaims, SeeWhetherAlphaHelpsLittleAtFirst) {
+  const auto with_early = [](const char* rescaling, double early) {
+    auto found = trained("pc", rescaling, errors(-3, 1));
+    for (int s = 0; s < 10; ++s) found["early_log_areas"].push_back(early + 0.1 * scatter(s, 2));
+    return found;
+  };
+  const char* const reading = "online, 1 hidden, beginning";
+  const auto plain = with_early("none", -1);
+  write_models("3B", {plain, with_early("alpha", -1.25)});
+  EXPECT_EQ(verdict("g", reading).outcome, Outcome::kSupported);
+  EXPECT_EQ(verdict("g", "online, 1 hidden, end").outcome, Outcome::kUndecided);
+  for (const double early : {-2.0, 0.0}) {
+    write_models("3B", {plain, with_early("alpha", early)});
+    EXPECT_EQ(verdict("g", reading).outcome, Outcome::kNotSupported) << early;
   }
   write_models("3B", {plain, diverged("pc", "alpha")});
-  EXPECT_EQ(verdict("g", "online, 1 hidden").outcome, Outcome::kNotSupported);
+  EXPECT_EQ(verdict("g", reading).outcome, Outcome::kNotSupported);
+}
+
+// Oracle: errors a decade apart, four comparisons; one of the rivals was made better.
+TEST_F(TrainingClaims, CompareEitherPcWithEitherBp) {
+  std::vector<json> models{
+      trained("bp", "none", errors(-3, 1)), trained("bp", "alpha", errors(-3, 2)),
+      trained("pc", "none", errors(-4, 3)), trained("pc", "alpha", errors(-4, 4))};
+  write_models("3C-presynaptic", models);
+  const auto found = verdict("k", "8 hidden, alpha by x*.x*");
+  EXPECT_EQ(found.outcome, Outcome::kSupported) << found.text;
+  EXPECT_EQ(found.comparisons.size(), 4U);
+  models[1] = trained("bp", "alpha", errors(-5, 2));
+  write_models("3C-presynaptic", models);
+  const auto lost = verdict("k", "8 hidden, alpha by x*.x*");
+  EXPECT_EQ(lost.outcome, Outcome::kNotSupported);
+  EXPECT_NE(lost.text.find("2 of 4"), std::string::npos) << lost.text;
 }
 
 // Oracle: areas in the claimed order, then with the last two swapped.
