@@ -63,7 +63,10 @@ Options:
   --help            print this, and end
 
 Results: report.html and report.md with the verdicts on every claim, verdicts.json, summary.csv,
-figures/*.png and *.pdf, and panels/<name>/, each a run of one program that its config.toml repeats. The figures are described in configs/paper/ (PCXX_CONFIGS names another folder of configs).
+figures/*.png and *.pdf (*-ours with the models that are not the paper's), and panels/<name>/, each a
+run of one program that its config.toml repeats. The figures are described in configs/paper/
+(PCXX_CONFIGS names another folder of configs). Each model is judged at the learning rate of its
+lowest final error, as in the paper; --set best_by=area takes the fastest one.
 Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted; the same command goes on
 )";
 
