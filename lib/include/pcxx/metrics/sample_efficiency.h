@@ -53,7 +53,7 @@ BestBy best_by_from(std::string_view name);
 ///   final_error     mean over seeds of the last error
 ///   area            mean over seeds of the area under the log curve
 ///   at_low_edge, at_high_edge  the lowest or highest of several rates: the range should be widened
-///   tied            number of rates tied in final error for the best, this one included
+///   tied            number of rates among which the area decided, this one included
 ///   diverged_rates  number of rates with a diverged seed
 struct BestRate {
   std::size_t index = 0;
