@@ -180,7 +180,7 @@ TEST(BestRate, PassesOverARateWithADivergedSeed) {
   const auto best = best_rate(curves, {1, 2, 3, 4});
   EXPECT_EQ(best->index, 1);
   EXPECT_EQ(best->diverged_rates, 2);
-  EXPECT_EQ(best->tied, 2);
+  EXPECT_EQ(best->tied, 1);
   EXPECT_FALSE(best->at_high_edge);
 }
 
