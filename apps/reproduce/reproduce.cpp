@@ -183,7 +183,7 @@ std::vector<Figure> figures_in(const fs::path& out, std::vector<Figure> figures)
 }
 
 int draw(const std::vector<Figure>& figures, const Setting& setting) {
-  std::vector<std::string> arguments{setting.out.string(), "--figure"};
+  std::vector<std::string> arguments{fs::absolute(setting.out).string(), "--figure"};
   for (const auto& figure : figures) arguments.push_back(figure.id);
   // The paper's models alone, then ours with them.
   for (const bool ours : {false, true}) {

@@ -3,6 +3,7 @@
 #include <pcxx/train/figure.h>
 
 #include "support/environment.h"
+#include "support/python.h"
 #include "support/temporary_folder.h"
 
 namespace pcxx::train {
@@ -89,6 +90,66 @@ TEST_F(Figure, SaysWhyTheScriptFailed) {
   expect_not_drawn("the script wrote none");
   install_python("kill -9 $$");
   expect_not_drawn("a python failed");
+}
+
+// Contract: nothing of the current folder is run, whatever PATH says of it.
+TEST_F(Figure, IsNotDrawnByWhatLiesInTheCurrentFolder) {
+  const auto stranger = folder_ / "stranger";
+  const std::string trap = "#!/bin/sh\ntouch " + (folder_ / "sprung").string() + "\n";
+  for (const std::string name : {".venv/bin/python", "python3", "bin/python3"}) {
+    fs::create_directories((stranger / name).parent_path());
+    write_file(stranger / name, trap);
+    fs::permissions(stranger / name, fs::perms::owner_all);
+  }
+  fs::create_directories(stranger / "plots");
+  write_file(stranger / "plots/small.py", "");
+  const test::CurrentFolder current(stranger);
+  const Variable none("PCXX_PYTHON", std::nullopt);
+  for (const std::string path : {"", ":", ".", "bin", ".:bin:/nonexistent", "/nonexistent:"}) {
+    const Variable where("PATH", path);
+    expect_not_drawn("no Python with numpy and matplotlib");
+    const Variable named("PCXX_PYTHON", "python3");
+    expect_not_drawn("no Python with numpy and matplotlib");
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "sprung"));
+}
+
+// Contract: Python takes no module, and matplotlib no settings, of the current folder.
+TEST_F(Figure, TakesNoModulesOfTheCurrentFolder) {
+  const auto python = test::python_with("numpy, matplotlib");
+  if (python.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const auto stranger = folder_ / "stranger";
+  fs::create_directory(stranger);
+  const auto sprung = folder_ / "sprung";
+  const std::string trap = "open('" + sprung.string() + "', 'w')\n";
+  for (const std::string name : {"numpy", "matplotlib", "contextlib", "importlib", "sitecustomize",
+                                 "usercustomize", "warnings", "records", "re", "json"}) {
+    write_file(stranger / (name + ".py"), trap);
+  }
+  write_file(stranger / "matplotlibrc", "lines.linewidth: 77\n");
+  write_file(folder_ / "plots/small.py",
+             "import contextlib, json, re, sys, warnings\n"
+             "import matplotlib, numpy\n"
+             "assert matplotlib.rcParams['lines.linewidth'] != 77\n"
+             "open(sys.argv[3], 'w').write('picture')\n");
+  const test::CurrentFolder current(stranger);
+  const Variable chosen("PCXX_PYTHON", python);
+  for (const std::string modules : {"", ":", ".", "stranger:", "../stranger"}) {
+    const Variable path("PYTHONPATH", modules);
+    const auto drawing = draw();
+    EXPECT_TRUE(drawing.drawn) << drawing.message;
+    EXPECT_FALSE(fs::exists(sprung)) << modules;
+  }
+}
+
+// A folder that is named from the current one is found from the scripts' own.
+TEST_F(Figure, FoldersMayBeRelative) {
+  install_python("printf picture > \"$4\"");
+  const test::CurrentFolder current(folder_.path());
+  const Variable plots("PCXX_PLOTS", "plots");
+  const Variable python("PCXX_PYTHON", "./a python");
+  EXPECT_TRUE(train::draw(fs::path("./") / results().filename(), "small").drawn);
+  EXPECT_EQ(read_file(figure()), "picture");
 }
 
 // A pipe holds 64 KiB: more must be read while the child runs.

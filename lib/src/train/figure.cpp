@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <pcxx/core/share.h>
 #include <pcxx/train/figure.h>
 #include <spawn.h>
@@ -11,6 +12,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
+#include <string_view>
 #include <vector>
 
 #include "train/text.h"
@@ -51,32 +54,54 @@ struct Pipe {
   std::array<int, 2> ends{};
 };
 
-// This process's environment, and a back end that needs no screen.
-std::vector<char*> child_environment() {
-  static char backend[] = "MPLBACKEND=Agg";
-  std::vector<char*> result;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    if (std::strncmp(*entry, "MPLBACKEND=", 11) != 0) result.push_back(*entry);
+// The folders of a variable such as PATH. An empty or relative one would be below the current
+// folder, which may be a stranger's.
+std::vector<std::string> absolute_folders(const char* name) {
+  std::vector<std::string> folders;
+  std::istringstream entries(variable(name));
+  for (std::string entry; std::getline(entries, entry, ':');) {
+    if (fs::path(entry).is_absolute()) folders.push_back(entry);
   }
-  result.push_back(backend);
+  return folders;
+}
+
+// This process's environment, with a back end that needs no screen and no modules of the current
+// folder.
+std::vector<std::string> child_environment() {
+  std::vector<std::string> result{"MPLBACKEND=Agg"};
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    if (!text.starts_with("MPLBACKEND=") && !text.starts_with("PYTHONPATH=")) {
+      result.emplace_back(text);
+    }
+  }
+  const auto modules = absolute_folders("PYTHONPATH");
+  if (!modules.empty()) result.push_back(fmt::format("PYTHONPATH={}", fmt::join(modules, ":")));
+  return result;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> result;
+  for (auto& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;
 }
 
-// Without a shell, so that paths may hold anything. 0 or an errno.
-int spawn(std::vector<std::string> command, int errors, pid_t& child) {
-  std::vector<char*> words;
-  for (auto& word : command) words.push_back(word.data());
-  words.push_back(nullptr);
-  auto environment = child_environment();
+// Without a shell, so that paths may hold anything, and in `folder`: Python takes modules, and
+// matplotlib its settings, from the current one. 0 or an errno.
+int spawn(std::vector<std::string> command, const fs::path& folder, int errors, pid_t& child) {
+  auto texts = child_environment();
+  const auto words = pointers(command);
+  const auto environment = pointers(texts);
 
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addchdir_np(&files, folder.c_str());
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&files, errors, STDERR_FILENO);
   const int error =
-      ::posix_spawnp(&child, words.front(), &files, nullptr, words.data(), environment.data());
+      ::posix_spawn(&child, words.front(), &files, nullptr, words.data(), environment.data());
   posix_spawn_file_actions_destroy(&files);
   return error;
 }
@@ -97,10 +122,10 @@ std::string read_until_end(int from, pid_t child) {
   }
 }
 
-Outcome run(const std::vector<std::string>& command) {
+Outcome run(const std::vector<std::string>& command, const fs::path& folder) {
   Pipe pipe;
   pid_t child = 0;
-  if (const int error = spawn(command, pipe.ends[1], child); error != 0) {
+  if (const int error = spawn(command, folder, pipe.ends[1], child); error != 0) {
     return {.errors = std::strerror(error)};
   }
   pipe.close_end(1);
@@ -116,28 +141,43 @@ std::string last_line(std::string text) {
   return text.substr(text.rfind('\n') + 1);
 }
 
-std::vector<std::string> pythons(const fs::path& plots) {
-  if (const auto chosen = variable("PCXX_PYTHON"); !chosen.empty()) return {chosen};
-  return {plots / "../.venv/bin/python", ".venv/bin/python", "python3"};
+// Of PATH; empty when it is not there.
+std::string find_program(const std::string& name) {
+  for (const auto& folder : absolute_folders("PATH")) {
+    const auto path = fs::path(folder) / name;
+    std::error_code ignored;
+    if (::access(path.c_str(), X_OK) == 0 && fs::is_regular_file(path, ignored)) return path;
+  }
+  return {};
 }
 
-bool has_matplotlib(const std::string& python) {
+std::vector<std::string> pythons(const fs::path& plots) {
+  if (const auto chosen = variable("PCXX_PYTHON"); !chosen.empty()) {
+    const bool is_path = chosen.find('/') != std::string::npos;
+    return {is_path ? fs::absolute(chosen).string() : find_program(chosen)};
+  }
+  return {plots / "../.venv/bin/python", find_program("python3")};
+}
+
+bool has_matplotlib(const std::string& python, const fs::path& plots) {
   return run({python, "-c",
               "import importlib.util as u, sys\n"
-              "sys.exit(not all(map(u.find_spec, ('numpy', 'matplotlib'))))"})
+              "sys.exit(not all(map(u.find_spec, ('numpy', 'matplotlib'))))"},
+             plots)
              .code == 0;
 }
 
 std::string find_python(const fs::path& plots) {
   for (const auto& python : pythons(plots)) {
-    if (has_matplotlib(python)) return python;
+    if (!python.empty() && has_matplotlib(python, plots)) return python;
   }
   return {};
 }
 
 fs::path script_path(const std::string& script) {
   const auto chosen = variable("PCXX_PLOTS");
-  return (chosen.empty() ? share_folder() / "plots" : fs::path(chosen)) / (script + ".py");
+  const auto plots = chosen.empty() ? share_folder() / "plots" : fs::path(chosen);
+  return plots / (script + ".py");
 }
 
 // Empty when the script has done its work, otherwise why not.
@@ -147,13 +187,14 @@ std::string fault_of(const fs::path& script, const std::vector<std::string>& arg
     return fmt::format("'{}' is not there (PCXX_PLOTS names the folder of the scripts)",
                        script.string());
   }
-  const auto python = find_python(script.parent_path());
+  const auto here = fs::absolute(script);
+  const auto python = find_python(here.parent_path());
   if (python.empty()) {
     return "no Python with numpy and matplotlib was found (PCXX_PYTHON names one)";
   }
-  std::vector<std::string> command{python, script};
+  std::vector<std::string> command{python, here};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  const auto outcome = run(command);
+  const auto outcome = run(command, here.parent_path());
   if (outcome.code == 0) return "";
   const auto fault = last_line(outcome.errors);
   return fault.empty() ? python + " failed" : fault;
@@ -162,8 +203,9 @@ std::string fault_of(const fs::path& script, const std::vector<std::string>& arg
 // Empty when the figure is there, otherwise why not.
 std::string attempt(const fs::path& script, const fs::path& folder, const fs::path& figure) {
   std::error_code error;
-  const auto unfinished = folder / fmt::format(".figure.{}.png", ::getpid());
-  auto fault = fault_of(script, {folder, "--out", unfinished});
+  const auto here = fs::absolute(folder);
+  const auto unfinished = here / fmt::format(".figure.{}.png", ::getpid());
+  auto fault = fault_of(script, {here, "--out", unfinished});
   if (fault.empty()) {
     fs::rename(unfinished, figure, error);
     if (error) fault = "the script wrote none";
