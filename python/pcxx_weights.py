@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Weights of pcxx in PyTorch, and back: load(path) makes a torch.nn.Module of a file of weights,
-save(network, path) writes one that --load of the programs takes. Needs torch alone."""
+save(network, path) writes one that --load of the programs takes, convert(old, new) makes one of a .pt
+file without running what is in it. Needs torch alone."""
 
 import argparse
 import copy
 import ctypes
 import json
+import os
+import re
 import struct
 import sys
 import zlib
@@ -15,8 +18,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-DTYPES = {"F32": torch.float32, "F64": torch.float64}
+LONGEST_HEADER = 100_000_000  # bytes, as the format's own reader has it
+DIMENSIONS = 64
+LARGEST = 2**63 - 1
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+PRECISIONS = (torch.float32, torch.float64)  # of weights
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12}  # for rounding in sums of a thousand terms
 SLOPE = 0.01  # of LeakyReLU below zero
 ACTIVATIONS = {
@@ -74,9 +92,10 @@ class Dense(nn.Module):
 
 class Network(nn.Sequential):
     """Layers called layer1, layer2, ..., as in the file. Takes [batch, in_features]; an ensemble
-    gives [members, batch, out_features]."""
+    gives [members, batch, out_features]. A slice of it is a Network too."""
 
     def __init__(self, layers):
+        layers = layers.values() if isinstance(layers, dict) else layers
         super().__init__(OrderedDict((f"layer{l}", layer) for l, layer in enumerate(layers, start=1)))
 
     def description(self):
@@ -86,8 +105,9 @@ class Network(nn.Sequential):
 def load(path):
     """The network of a file of weights. `network.metadata` are the texts that lie beside them."""
     tensors, metadata = read_safetensors(path)
-    network = Network([_layer(path, entry) for entry in _described_layers(path, tensors, metadata)])
-    _check_names(path, network, tensors)
+    layers = _described_layers(path, tensors, metadata)
+    _check_tensors(path, layers, tensors)
+    network = Network([Dense(**layer) for layer in layers])
     network.to(next(iter(tensors.values())).dtype)
     network.load_state_dict(tensors)
     if "crc32" in metadata and metadata["crc32"] != str(_checksum(network)):
@@ -98,45 +118,101 @@ def load(path):
 
 def _described_layers(path, tensors, metadata):
     """The layers as the file has them; of files of older versions, from their texts."""
+    if "layers" in metadata:
+        try:
+            layers = _json(metadata["layers"])
+        except ValueError:
+            layers = None
+    elif "activations" in metadata:
+        layers = _older_layers(tensors, metadata)
+    else:
+        layers = None
+    if type(layers) is not list or not layers:
+        raise WeightsError(f"{path} does not say of what layers its weights are")
+    for layer in layers:
+        if not _is_layer(layer):
+            raise WeightsError(f"{path} describes a layer that is not known here: {str(layer)[:200]}")
     try:
-        if "layers" in metadata:
-            return json.loads(metadata["layers"])
-        names = metadata["activations"].split(",")
-        residual = metadata.get("residual", "").split(",")
-        layers = []
-        for l, activation in enumerate(names, start=1):
-            shape = tensors[f"layer{l}.weight"].shape
-            layers.append(
-                {
-                    "in_features": shape[-1],
-                    "out_features": shape[-2],
-                    "activation": activation,
-                    "bias": f"layer{l}.bias" in tensors,
-                    "residual": "true" in residual[l - 1 : l],
-                }
-                | ({"members": shape[0]} if len(shape) == 3 else {})
-            )
-        return layers
-    except (KeyError, ValueError):
-        raise WeightsError(f"{path} does not say of what layers its weights are") from None
+        _check_chain(layers)
+    except WeightsError as error:
+        raise WeightsError(f"{path} describes no network: {error}") from None
+    return layers
 
 
-def _layer(path, entry):
-    try:
-        return Dense(**entry)
-    except (KeyError, TypeError, RuntimeError):
-        raise WeightsError(f"{path} describes a layer that is not known here: {entry}") from None
+def _older_layers(tensors, metadata):
+    names = metadata["activations"].split(",")
+    residual = metadata.get("residual", "").split(",")
+    layers = []
+    for l, activation in enumerate(names, start=1):
+        weight = tensors.get(f"layer{l}.weight")
+        if weight is None or weight.dim() not in (2, 3):
+            return None
+        layers.append(
+            {
+                "in_features": weight.shape[-1],
+                "out_features": weight.shape[-2],
+                "activation": activation,
+                "bias": f"layer{l}.bias" in tensors,
+                "residual": "true" in residual[l - 1 : l],
+            }
+            | ({"members": weight.shape[0]} if weight.dim() == 3 else {})
+        )
+    return layers
 
 
-def _check_names(path, network, tensors):
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+def _is_layer(layer):
+    """Whether Dense takes it."""
+    if type(layer) is not dict:
+        return False
+    wanted = {"in_features": int, "out_features": int}
+    known = wanted | {"activation": str, "bias": bool, "residual": bool, "members": int}
+    if not wanted.keys() <= layer.keys() <= known.keys():
+        return False
+    if any(type(value) is not known[name] for name, value in layer.items()):
+        return False
+    sizes = [layer[name] for name in ("in_features", "out_features", "members") if name in layer]
+    return layer.get("activation", "identity") in ACTIVATIONS and all(1 <= size <= LARGEST for size in sizes)
+
+
+def _check_chain(layers):
+    """Each layer takes what the one below gives."""
+    for l, layer in enumerate(layers, start=1):
+        given = layers[l - 2]["out_features"] if l > 1 else layer["in_features"]
+        if layer["in_features"] != given:
+            raise WeightsError(f"layer {l} takes {layer['in_features']} numbers, and the one below gives {given}")
+        if layer.get("residual") and layer["in_features"] != layer["out_features"]:
+            raise WeightsError(f"layer {l} is residual, and takes and gives different numbers")
+        if layer.get("members") != layers[0].get("members"):
+            raise WeightsError(f"layer {l} has other members than layer 1")
+
+
+def _sizes(layers):
+    """{name: sizes} of the weights."""
+    sizes = {}
+    for l, layer in enumerate(layers, start=1):
+        lead = (layer["members"],) if "members" in layer else ()
+        sizes[f"layer{l}.weight"] = (*lead, layer["out_features"], layer["in_features"])
+        if layer.get("bias"):
+            sizes[f"layer{l}.bias"] = (*lead, layer["out_features"])
+    return sizes
+
+
+def _check_tensors(path, layers, tensors):
+    """Before anything is allocated for the layers."""
+    wanted = _sizes(layers)
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             has, described = found.get(name, "none"), wanted.get(name, "none")
             raise WeightsError(f"{path} is damaged: {name} has the sizes {has}, described are {described}")
-    if len({value.dtype for value in tensors.values()}) != 1:
+    dtypes = {value.dtype for value in tensors.values()}
+    if len(dtypes) != 1:
         raise WeightsError(f"{path} mixes precisions")
+    if not dtypes <= set(PRECISIONS):
+        raise WeightsError(f"{path} has weights of {NAMES[dtypes.pop()]}, not of F32 or F64")
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise WeightsError(f"{path} has a {name} that is not finite")
 
 
 # ---- saving
@@ -144,13 +220,21 @@ def _check_names(path, network, tensors):
 
 def save(network, path, metadata=None):
     """Writes a Network, or a Sequential of Linear layers each with at most one activation behind it
-    (ReLU, Sigmoid, Tanh, LeakyReLU(0.01), Identity), as a file of weights."""
+    (ReLU, Sigmoid, Tanh, LeakyReLU(0.01), Identity), as a file of weights. Flatten() and Dropout, which
+    do nothing to flat images after training, are left out. Metadata are texts or numbers."""
     network = network if isinstance(network, Network) else from_sequential(network)
     dtypes = {parameter.dtype for parameter in network.parameters()}
-    if len(dtypes) != 1 or not dtypes <= set(NAMES):
+    if len(dtypes) != 1 or not dtypes <= set(PRECISIONS):
         raise WeightsError("the weights of a network are all float32 or all float64")
     layers = network.description()
-    texts = dict(metadata or {})
+    for layer in layers:
+        if not _is_layer(layer):
+            raise WeightsError(f"pcxx has no layer {layer}")
+    _check_chain(layers)
+    for name, value in network.state_dict().items():
+        if not value.isfinite().all():
+            raise WeightsError(f"{name} is not finite")
+    texts = _texts(metadata or {})
     texts |= {
         "widths": ",".join(str(n) for n in [layers[0]["in_features"], *(e["out_features"] for e in layers)]),
         "activations": ",".join(entry["activation"] for entry in layers),
@@ -162,15 +246,33 @@ def save(network, path, metadata=None):
     write_safetensors(path, network.state_dict(), texts)
 
 
+def _texts(metadata):
+    """With numbers as texts, as the format has no others."""
+    texts = {}
+    for name, value in metadata.items():
+        text = str(value) if type(value) in (int, float) else value
+        if not _is_text(name) or not _is_text(text):
+            raise WeightsError(f"metadata are texts or numbers, not {name!r}: {value!r}")
+        texts[name] = text
+    return texts
+
+
+def _is_text(value):
+    """Of whole characters: half of a pair is none."""
+    return isinstance(value, str) and value.encode(errors="replace").decode() == value
+
+
 def from_sequential(module):
     """The Network that does what a Sequential does; its weights are copies."""
+    if isinstance(module, dict):
+        raise WeightsError("a state_dict does not say what its layers do: save the network itself")
     layers = []
     for child in _flat(module):
         if isinstance(child, Dense):
             layers.append(copy.deepcopy(child))
         elif isinstance(child, nn.Linear):
             layers.append(_from_linear(child))
-        elif isinstance(child, nn.Identity):
+        elif _does_nothing(child):
             continue
         elif layers and layers[-1].activation_name == "identity" and not layers[-1].residual:
             layers[-1].activation_name = _activation_name(child)
@@ -182,6 +284,12 @@ def from_sequential(module):
     return Network(layers)
 
 
+def _does_nothing(module):
+    """To rows of numbers, after training."""
+    flat = type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+    return flat or type(module) in (nn.Identity, nn.Dropout)
+
+
 def _flat(module):
     if not isinstance(module, nn.Sequential):
         return [module]
@@ -189,47 +297,166 @@ def _flat(module):
 
 
 def _from_linear(linear):
+    if type(linear).forward is not nn.Linear.forward or linear.in_features < 1 or linear.out_features < 1:
+        raise WeightsError(f"pcxx has no layer {_brief(linear)}")
     layer = Dense(linear.in_features, linear.out_features, bias=linear.bias is not None)
     layer.to(linear.weight.dtype)
-    layer.load_state_dict({name: value.detach().clone() for name, value in linear.state_dict().items()})
+    with torch.no_grad():
+        layer.weight.copy_(linear.weight)
+        if linear.bias is not None:
+            layer.bias.copy_(linear.bias)
     return layer
+
+
+def _brief(module):
+    return " ".join(str(module).split())[:200]
 
 
 def _activation_name(module):
     for name, make in ACTIVATIONS.items():
         if type(module) is type(make()) and getattr(module, "negative_slope", SLOPE) == SLOPE:
             return name
-    raise WeightsError(f"pcxx has no layer {module}")
+    raise WeightsError(f"pcxx has no layer {_brief(module)}")
+
+
+def convert(old, new):
+    """Makes a file of weights of an archive of PyTorch: of a saved network or a job of an older pcxx, or
+    of a state_dict, whose Linear layers become layer1, layer2, ... in their order. Nothing that is in
+    the archive is run. What the layers do stays unsaid, so that --load takes them where sizes fit."""
+    import pcxx_archive
+
+    try:
+        if not pcxx_archive.is_archive(old):
+            raise WeightsError(f"{old} is no archive of PyTorch (.pt)")
+        tensors = pcxx_archive.weights_of_archive(old)
+        write_safetensors(new, _as_layers(tensors), {"format": "pt"})
+    except pcxx_archive.ArchiveError as error:
+        raise WeightsError(f"{old} {error}") from None
+
+
+def _as_layers(tensors):
+    """The same by the names of pcxx."""
+    import pcxx_archive
+
+    if not tensors:
+        raise pcxx_archive.ArchiveError("holds no weights")
+    layers, renamed = {}, {}
+    for name, tensor in tensors.items():
+        if tensor.dtype not in PRECISIONS or not tensor.isfinite().all():
+            raise pcxx_archive.ArchiveError(f"has a {name} that is not of finite F32 or F64")
+        layer, _, member = name.rpartition(".")
+        renamed[f"layer{layers.setdefault(layer, len(layers) + 1)}.{member}"] = tensor
+    if all(re.fullmatch(r"layer[1-9]\d*\..+", name) for name in tensors):
+        return tensors
+    for name, tensor in renamed.items():
+        if not re.fullmatch(r"layer\d+\.(weight|bias)", name) or tensor.dim() > 3:
+            raise pcxx_archive.ArchiveError(f"has a tensor {name} that no Linear layer has")
+    return renamed
 
 
 # ---- the format
 
 
 def read_safetensors(path):
-    """({name: tensor}, {name: text})."""
+    """({name: tensor}, {name: text}). Throws WeightsError unless the file is whole and in order; nothing
+    is allocated on the word of a header that the file's length contradicts."""
     data = Path(path).read_bytes()
+    if data[:4] == b"PK\x03\x04" and data[8:9] != b"{":
+        raise WeightsError(f"{path} is an archive of PyTorch: --convert makes safetensors of it, without running it")
     try:
-        (length,) = struct.unpack("<Q", data[:8])
-        header = json.loads(data[8 : 8 + length])
+        header, numbers = _split(data)
         metadata = header.pop("__metadata__", {})
-        numbers = bytearray(data[8 + length :])
-        return {name: _tensor(numbers, **entry) for name, entry in header.items()}, metadata
-    except KeyError as error:
-        raise WeightsError(f"{path} has a tensor of dtype {error.args[0]}, and pcxx writes none") from None
-    except (struct.error, ValueError, TypeError, AttributeError, RuntimeError):
-        raise WeightsError(f"{path} is no safetensors file, or is damaged") from None
+        if type(metadata) is not dict or not all(type(text) is str for text in metadata.values()):
+            raise ValueError("its __metadata__ are no texts")
+        entries = {name: _entry(name, value, len(numbers)) for name, value in header.items()}
+        _check_places(entries, len(numbers))
+        return {name: _tensor(name, entry, numbers) for name, entry in entries.items()}, metadata
+    except ValueError as error:
+        raise WeightsError(f"{path} is no safetensors file, or is damaged: {error}") from None
 
 
-def _tensor(numbers, dtype, shape, data_offsets):
-    begin, end = data_offsets
-    if not 0 <= begin < end <= len(numbers):
-        raise ValueError
-    return torch.frombuffer(numbers[begin:end], dtype=DTYPES[dtype]).reshape(shape)
+def _split(data):
+    """The header as an object, and the bytes behind it."""
+    if len(data) < 8:
+        raise ValueError(f"it has only {len(data)} bytes")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > LONGEST_HEADER or length > len(data) - 8:
+        raise ValueError(f"its header should have {length} bytes, and {len(data) - 8} follow")
+    header = data[8 : 8 + length]
+    if not header.startswith(b"{"):
+        raise ValueError("its header is no JSON object")
+    return _json(header.decode()), memoryview(data)[8 + length :]
+
+
+def _json(text):
+    """Strictly: no member twice, no NaN, no more depth than Python takes. Throws ValueError."""
+
+    def members(pairs):
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a name comes twice")
+        return found
+
+    def constant(name):
+        raise ValueError(f"{name} is no JSON")
+
+    try:
+        value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
+        json.dumps(value, ensure_ascii=False).encode()  # halves of pairs are no characters
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+    return value
+
+
+def _is_count(value):
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def _entry(name, value, size):
+    """(dtype, shape, begin, end)."""
+    value = value if type(value) is dict else {}
+    dtype, shape, place = value.get("dtype"), value.get("shape"), value.get("data_offsets")
+    fits = type(dtype) is str and type(shape) is list and type(place) is list and len(place) == 2
+    if not fits or not all(_is_count(number) for number in shape + place):
+        raise ValueError(f"its {name} has no dtype, shape and data_offsets")
+    if dtype not in DTYPES:
+        raise ValueError(f"its {name} has the unknown dtype {dtype}")
+    begin, end = place
+    count = DTYPES[dtype].itemsize
+    for extent in shape[:DIMENSIONS]:
+        count = min(count * max(extent, 1), LARGEST)
+    fits = len(shape) <= DIMENSIONS and begin <= end <= size and count < LARGEST
+    if not fits or end - begin != (0 if 0 in shape else count):
+        raise ValueError(f"its {name} has not the bytes that its shape says")
+    return dtype, shape, begin, end
+
+
+def _check_places(entries, size):
+    """The tensors take up all of the data, each its own."""
+    last = 0
+    for name, (_, _, begin, end) in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if begin != last:
+            raise ValueError(f"its {name} {'overlaps another tensor' if begin < last else 'follows a gap'}")
+        last = end
+    if last != size:
+        raise ValueError(f"{size - last} bytes at its end are of no tensor")
+
+
+def _tensor(name, entry, numbers):
+    dtype, shape, begin, end = entry
+    if begin == end:
+        return torch.empty(shape, dtype=DTYPES[dtype])
+    data = bytearray(numbers[begin:end])
+    if dtype == "BOOL" and data.translate(None, b"\0\1"):
+        raise ValueError(f"its {name} has values that are neither true nor false")
+    return torch.frombuffer(data, dtype=DTYPES[dtype]).reshape(shape)
 
 
 def write_safetensors(path, tensors, metadata):
-    header, numbers = {"__metadata__": metadata}, b""
+    header, numbers = {"__metadata__": _texts(metadata)}, bytearray()
     for name, tensor in tensors.items():
+        if tensor.dtype not in NAMES:
+            raise WeightsError(f"safetensors have no {str(tensor.dtype).removeprefix('torch.')}")
         data = _bytes(tensor)
         place = [len(numbers), len(numbers) + len(data)]
         header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": place}
@@ -255,9 +482,11 @@ def _checksum(network):
 def _write(path, write):
     """Whole or not at all."""
     path = Path(path)
+    if not path.name:
+        raise WeightsError(f"{path} is no name of a file")
     if not path.parent.is_dir():
         raise WeightsError(f"there is no folder {path.parent}")
-    temporary = path.with_name(f".{path.name}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
         temporary.replace(path)
@@ -280,10 +509,13 @@ def difference_from_run(network, weights, folder):
             raise WeightsError(f"{path} has no {name}")
     given, wanted = (predictions[name] for name in names)
     layers = network.description()
-    widths = layers[0]["in_features"], layers[-1]["out_features"]
-    for name, values, width in zip(names, (given, wanted), widths):
-        if values.shape[-1] != width:
-            raise WeightsError(f"{path} is of another network: {name} has {values.shape[-1]} numbers, not {width}")
+    lead = (layers[0]["members"],) if "members" in layers[0] else ()
+    sizes = given.shape[:-1] + (layers[0]["in_features"],), lead + given.shape[:-1] + (layers[-1]["out_features"],)
+    for name, values, size in zip(names, (given, wanted), sizes):
+        if values.dim() < 2 or values.shape != size:
+            raise WeightsError(f"{path} is of another network: {name} is {list(values.shape)}, not {list(size)}")
+        if values.dtype != dtype:
+            raise WeightsError(f"{path} is of another network: {name} is of {NAMES[values.dtype]}")
     with torch.no_grad():
         found = network(given)
     return float((found - wanted).abs().max()), float(wanted.abs().max())
@@ -299,16 +531,28 @@ def check(network, arguments):
     return fits
 
 
-def compute(network, arguments):
+def _inputs(path, wanted, dtype):
+    """Of a .npy file: [batch, wanted]. Nothing is allocated on the word of its header."""
     import numpy as np
 
     try:
-        inputs = torch.from_numpy(np.load(arguments.inputs)).to(next(network.parameters()).dtype)
-        with torch.no_grad():
-            outputs = network(inputs).numpy()
-    except (ValueError, TypeError, RuntimeError, EOFError):
-        wanted = network.description()[0]["in_features"]
-        raise WeightsError(f"{arguments.inputs} holds no [batch, {wanted}] of numbers") from None
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, TypeError, EOFError, SyntaxError, MemoryError, OverflowError, RecursionError):
+        array = None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        raise WeightsError(f"{path} holds no [batch, {wanted}] of numbers that are real")
+    if array.ndim != 2 or array.shape[1] != wanted:
+        raise WeightsError(f"{path} holds no [batch, {wanted}] of numbers, but {list(array.shape)}")
+    return torch.from_numpy(array.astype(str(dtype).removeprefix("torch.")))
+
+
+def compute(network, arguments):
+    import numpy as np
+
+    wanted = network.description()[0]["in_features"]
+    inputs = _inputs(arguments.inputs, wanted, next(network.parameters()).dtype)
+    with torch.no_grad():
+        outputs = network(inputs).numpy()
 
     def write(temporary):
         with open(temporary, "wb") as file:
@@ -332,9 +576,15 @@ def export(network, path):
     _write(path, lambda file: torch.export.save(program, file))
 
 
+def _one_line(error):
+    """Control characters of names and values as escapes."""
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], str(error))
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", help="file of weights: .safetensors")
+    parser.add_argument("weights", help="file of weights: .safetensors (.pt to convert)")
+    parser.add_argument("--convert", metavar="NEW.safetensors", help="make one of a .pt, which is not run")
     parser.add_argument("--check", metavar="RUN", help="compare with the outputs of pcxx in its run folder")
     parser.add_argument("--inputs", metavar="FILE.npy", help="what to give to the network; needs --outputs")
     parser.add_argument("--outputs", metavar="FILE.npy", help="where to put what it makes of them")
@@ -342,7 +592,12 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     if (arguments.inputs is None) != (arguments.outputs is None):
         parser.error("--inputs and --outputs go together")
+    if arguments.convert and (arguments.check or arguments.inputs or arguments.export):
+        parser.error("--convert does nothing else")
     try:
+        if arguments.convert:
+            convert(arguments.weights, arguments.convert)
+            return 0
         network = load(arguments.weights)
         print(network)
         if arguments.inputs:
@@ -351,7 +606,7 @@ def main(argv=None):
             export(network, arguments.export)
         return 0 if not arguments.check or check(network, arguments) else 1
     except (WeightsError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {_one_line(error)}", file=sys.stderr)
         return 2
 
 

@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+"""Tests of python/: bad files of every kind, archives of PyTorch, and what is saved. PyTorch.Files of
+tests/integration/pytorch_test.cpp runs them."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import struct
+import sys
+import tempfile
+import unittest
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
+import pcxx_weights
+
+DATA = struct.pack("<2f", 1.5, -2)
+LAYER = {"in_features": 2, "out_features": 1}
+
+
+def entry(shape=(1, 2), begin=0, end=8, dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+def texts(layers):
+    return {"layers": layers if isinstance(layers, str) else json.dumps(layers)}
+
+
+class Files(unittest.TestCase):
+    """Each test has an empty current folder."""
+
+    def setUp(self):
+        self.before = os.getcwd()
+        self.folder = tempfile.TemporaryDirectory()
+        os.chdir(self.folder.name)
+
+    def tearDown(self):
+        os.chdir(self.before)
+        self.folder.cleanup()
+
+    def call(self, *words):
+        """(exit code, what was said)."""
+        errors, out = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(out):
+            code = pcxx_weights.main([str(word) for word in words])
+        return code, errors.getvalue()
+
+    def assert_refused(self, part, *words):
+        code, said = self.call(*words)
+        self.assertEqual(code, 2, said)
+        self.assertEqual(said.count("\n"), 1, said)
+        self.assertIn(part, said)
+        self.assertLess(len(said), 1000)
+
+    def write(self, header, data=DATA, name="w"):
+        header = header if isinstance(header, bytes) else json.dumps(header).encode()
+        Path(name).write_bytes(struct.pack("<Q", len(header)) + header + data)
+        return name
+
+    # Oracle: the numbers that were written down.
+    def test_a_file_by_hand_is_read(self):
+        self.write({"__metadata__": texts([LAYER]), "layer1.weight": entry()})
+        network = pcxx_weights.load("w")
+        self.assertEqual(network.layer1.weight.tolist(), [[1.5, -2]])
+        self.assertEqual(self.call("w")[0], 0)
+
+    # Contract, that of lib/src/train/safetensors.h: one sentence and exit code 2.
+    def test_bad_headers_are_refused(self):
+        good = {"__metadata__": texts([LAYER]), "layer1.weight": entry()}
+        deep = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        text = json.dumps(good).encode()
+        twice = text[:-1] + b"," + text[1:]
+        for header in (
+            b"", b"[]", b"3", b"null", b" " + text, b"\n" + text, b"\xef\xbb\xbf" + text, b"\xff" + text, twice,
+            deep, b"{" + b'"' + b'\\"' * 200_000, text + b"x", text.decode().encode("utf-16"), b'{"a":NaN}',
+            b'{"\\ud800":{}}', b'{"a\\nb":3}', b'{"x":' + b"9" * 100_000 + b"}",
+        ):  # fmt: skip
+            self.assert_refused("w is no safetensors file, or is damaged", self.write(header))
+        for metadata in (None, 3, [], "x", {"a": 3}, {"a": None}, {"a": {}}):
+            self.assert_refused("__metadata__", self.write(good | {"__metadata__": metadata}))
+        for value in (
+            None, 3, [], {}, {"dtype": "F32"}, entry() | {"dtype": 8}, entry() | {"dtype": []},
+            entry() | {"shape": 1}, entry() | {"shape": [True, 2]}, entry() | {"shape": [1.0, 2]},
+            entry() | {"shape": [-1, -2]}, entry() | {"shape": [2**64, 2]}, entry() | {"data_offsets": [0]},
+            entry() | {"data_offsets": [0, 8, 8]}, entry() | {"data_offsets": {"0": 0}},
+        ):  # fmt: skip
+            self.assert_refused("layer1.weight", self.write(good | {"layer1.weight": value}))
+        for value in (
+            entry(dtype="F8"), entry((2,), 0, 4), entry((1, 2), 8, 0), entry((1, 2), 0, 9), entry((2, 2)),
+            entry((2**62, 2**62)), entry((2**62, 0), 0, 0), entry([1] * 65 + [2]),
+        ):  # fmt: skip
+            self.assert_refused("layer1.weight", self.write(good | {"layer1.weight": value}))
+        for more in (entry((1,), 0, 4), entry((1,), 12, 16), entry((2,), 4, 12)):
+            data = DATA + b"\0" * 8
+            self.assert_refused("damaged", self.write(good | {"x": more}, data))
+        self.assert_refused("at its end are of no tensor", self.write(good, DATA + b"\0"))
+        self.assert_refused("has not the bytes", self.write(good, DATA[:-1]))
+        self.assert_refused("neither true nor false", self.write({"b": entry((8,), dtype="BOOL")}))
+        for size in range(0, 40):
+            self.write(good)
+            Path("w").write_bytes(Path("w").read_bytes()[:size])
+            self.assert_refused("w is no safetensors file", "w")
+        for length in (2**63, 2**64 - 1, 100_000_001):
+            Path("w").write_bytes(struct.pack("<Q", length) + text)
+            self.assert_refused("header should have", "w")
+
+    # Contract: layers are checked against the tensors before anything is made of them.
+    def test_bad_layers_are_refused(self):
+        good = {"layer1.weight": entry()}
+        for layers in (
+            "", "null", "3", "{}", "[]", "[[]]", "[3]", "[null]", "[" * 100_000, "[{}]", '[{"in_features":2}]',
+            [LAYER | {"bias": 1}], [LAYER | {"residual": None}], [LAYER | {"activation": "softmax"}],
+            [LAYER | {"activation": 3}], [LAYER | {"activation": []}], [LAYER | {"more": 1}],
+            [LAYER | {"in_features": "2"}], [LAYER | {"in_features": True}], [LAYER | {"in_features": -2}],
+            [LAYER | {"in_features": 2.0}], [LAYER | {"members": 0}], [LAYER | {"members": None}],
+            [LAYER | {"in_features": 10**30}], [LAYER | {"residual": True}], [LAYER, LAYER],
+            [LAYER, {"in_features": 1, "out_features": 1, "members": 2}],
+        ):  # fmt: skip
+            self.assert_refused("w ", self.write({"__metadata__": texts(layers)} | good))
+        for layers in ([LAYER | {"in_features": 60_000, "out_features": 60_000}], [LAYER | {"bias": True}], [LAYER] + [
+            {"in_features": 1, "out_features": 1}
+        ]):  # fmt: skip
+            self.assert_refused("has the sizes", self.write({"__metadata__": texts(layers)} | good))
+        self.assert_refused("does not say", self.write(good))
+        self.assert_refused("does not say", self.write({"__metadata__": {"activations": "relu"}, "x": entry()}))
+        scalar = {"layer1.weight": entry((), 0, 4), "x": entry((1,), 4, 8)}
+        self.assert_refused("does not say", self.write({"__metadata__": {"activations": "relu"}} | scalar))
+        for number in ("nan", "inf", "-inf"):
+            self.write({"__metadata__": texts([LAYER])} | good, struct.pack("<2f", 1, float(number)))
+            self.assert_refused("layer1.weight that is not finite", "w")
+        self.assert_refused("of I32", self.write({"__metadata__": texts([LAYER]), "layer1.weight": entry(dtype="I32")}))
+
+    def test_what_is_saved_can_be_loaded(self):
+        for metadata in ({"a": None}, {"a": True}, {"a": [1]}, {1: "a"}, {"a": "\ud800"}):
+            with self.assertRaises(pcxx_weights.WeightsError):
+                pcxx_weights.save(nn.Sequential(nn.Linear(2, 1)), "w", metadata)
+        broken = nn.Linear(2, 1)
+        broken.weight.data[0, 1] = float("nan")
+        for network in (
+            nn.Sequential(broken), nn.Sequential(nn.Linear(3, 2), nn.Linear(5, 2)), nn.Linear(2, 1).state_dict(),
+            nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)), nn.Sequential(nn.Linear(2, 1), nn.Dropout2d(0.5)),
+            nn.Sequential(nn.LazyLinear(2)), nn.Sequential(nn.Linear(2, 2, dtype=torch.complex64)), nn.GRU(2, 2),
+        ):  # fmt: skip
+            with self.assertRaises(pcxx_weights.WeightsError) as caught:
+                pcxx_weights.save(network, "w")
+            self.assertNotIn("\n", str(caught.exception))
+        self.assertEqual(os.listdir("."), [])
+        pcxx_weights.save(nn.Sequential(nn.Linear(2, 1)), "w", {"epoch": 5, "rate": 0.1})
+        self.assertEqual(pcxx_weights.load("w").metadata["epoch"], "5")
+
+    # Oracle: PyTorch's own outputs of the network as it is after training.
+    def test_what_does_nothing_is_left_out(self):
+        network = nn.Sequential(
+            nn.Flatten(), nn.Linear(4, 6), nn.Dropout(0.5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(6, 3), nn.Flatten()
+        ).eval()
+        pcxx_weights.save(network, "w")
+        x = torch.randn(5, 4)
+        self.assertTrue(torch.equal(pcxx_weights.load("w")(x), network(x)))
+
+    # Oracle: the layers by hand.
+    def test_a_slice_is_a_network(self):
+        pcxx_weights.save(nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3), nn.Linear(3, 2)), "w")
+        network, x = pcxx_weights.load("w"), torch.randn(5, 4)
+        self.assertTrue(torch.equal(network[:2](x), network[1](network[0](x))))
+        self.assertTrue(torch.equal(network[1:](network[0](x)), network(x)))
+        pcxx_weights.save(network[1:], "part")
+        self.assertTrue(torch.equal(pcxx_weights.load("part")(network[0](x)), network(x)))
+
+    # Oracle: the same numbers in this machine's order of bytes and precision.
+    def test_inputs_of_any_real_kind_are_taken(self):
+        pcxx_weights.save(nn.Sequential(nn.Linear(4, 3)), "w")
+        wanted = None
+        numbers = np.arange(8).reshape(2, 4)
+        for dtype in ("<f4", ">f4", "<f8", ">f8", "<i8", ">i2", "u1", "<u4", "f2"):
+            np.save("i.npy", numbers.astype(dtype))
+            self.assertEqual(self.call("w", "--inputs", "i.npy", "--outputs", "o.npy")[0], 0)
+            wanted = np.load("o.npy") if wanted is None else wanted
+            self.assertTrue(np.array_equal(np.load("o.npy"), wanted), dtype)
+        os.remove("o.npy")
+        texts_, objects = np.array([["a"] * 4]), np.array([None])
+        for array in (numbers.astype(complex), numbers[0], numbers[:, :3], numbers[None], texts_, objects):
+            np.save("i.npy", array)
+            self.assert_refused("i.npy holds no [batch, 4]", "w", "--inputs", "i.npy", "--outputs", "o.npy")
+        np.savez("i.npz", numbers)
+        self.assert_refused("i.npz holds no", "w", "--inputs", "i.npz", "--outputs", "o.npy")
+        np.save("i.npy", numbers)
+        header = Path("i.npy").read_bytes()
+        for data in (b"", b"x", header[:40], header.replace(b"(2, 4)", b"(9" + b"9" * 12 + b", 4)", 1)):
+            Path("i.npy").write_bytes(data)
+            self.assert_refused("i.npy holds no", "w", "--inputs", "i.npy", "--outputs", "o.npy")
+        self.assertFalse(Path("o.npy").exists())
+
+    # Oracle: the state_dict itself.
+    def test_archives_of_state_dicts_are_converted(self):
+        network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Sequential(nn.Linear(6, 3, bias=False)))
+        scripted = torch.jit.script(network)
+        torch.save(network.state_dict(), "state.pt")
+        strided = {name: value.double().repeat_interleave(2, 0)[::2] for name, value in network.state_dict().items()}
+        torch.save(strided, "double.pt")
+        scripted.save("script.pt")
+        for name in ("state.pt", "double.pt", "script.pt"):
+            self.assertEqual(self.call(name, "--convert", "new.safetensors"), (0, ""))
+            tensors, _ = pcxx_weights.read_safetensors("new.safetensors")
+            self.assertEqual(list(tensors), ["layer1.weight", "layer1.bias", "layer2.weight"])
+            for found, wanted in zip(tensors.values(), network.state_dict().values()):
+                self.assertTrue(torch.equal(found.float(), wanted))
+
+    # Contract: nothing in an archive is run, and one sentence says what it is.
+    def test_archives_that_run_code_are_refused(self):
+        Path("victim.txt").write_text("precious")
+
+        class Shell:
+            def __reduce__(self):
+                return os.system, ("echo overwritten > victim.txt",)
+
+        class Script(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.b = torch.tensor(list(b"overwritten"), dtype=torch.uint8)
+
+            def forward(self, x):
+                return x
+
+            @torch.jit.export
+            def __getstate__(self):
+                return self.b, self.training
+
+            @torch.jit.export
+            def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+                self.training = state[1]
+                f = torch.from_file("victim.txt", True, state[0].numel(), dtype=torch.uint8)
+                f.copy_(state[0])
+                self.b = f
+
+        torch.save({"layer1.weight": Shell()}, "shell.pt")
+        torch.save(nn.Linear(2, 1), "object.pt")
+        torch.jit.script(Script()).save("script.pt")
+        self.assert_refused("calls", "shell.pt", "--convert", "new")
+        self.assert_refused("makes a", "object.pt", "--convert", "new")
+        self.assert_refused("reads its members by code of its own", "script.pt", "--convert", "new")
+        for name in ("shell.pt", "object.pt", "script.pt"):
+            self.assert_refused("--convert", name)
+        self.assertEqual(Path("victim.txt").read_text(), "precious")
+        self.assertFalse(Path("new").exists())
+
+    # Contract: archives by hand that lie about what is in them.
+    def test_bad_archives_are_refused(self):
+        torch.save(OrderedDict({"0.weight": torch.ones(2, 3)}), "good.pt")
+        with zipfile.ZipFile("good.pt") as archive:
+            good = {name: archive.read(name) for name in archive.namelist()}
+        pickled = next(name for name in good if name.endswith("data.pkl"))
+        numbers = next(name for name in good if name.endswith("data/0"))
+
+        def archive(changes, compression=zipfile.ZIP_STORED):
+            with zipfile.ZipFile("bad.pt", "w", compression) as file:
+                for name, data in (good | changes).items():
+                    if data is not None:
+                        file.writestr(name, data)
+            return "bad.pt", "--convert", "new"
+
+        self.assertEqual(self.call(*archive({}))[0], 0)
+        os.remove("new")
+        self.assert_refused("compressed", *archive({}, zipfile.ZIP_DEFLATED))
+        self.assert_refused("bad.pt", *archive({numbers: None}))
+        self.assert_refused("does not hold the numbers", *archive({numbers: good[numbers][:-4]}))
+        self.assert_refused("not of finite", *archive({numbers: struct.pack("<6f", *[float("nan")] * 6)}))
+        self.assert_refused("is no archive", *archive({pickled: None}))
+        self.assert_refused("is no archive", *archive({"other/data.pkl": good[pickled]}))
+        root = pickled.removesuffix("data.pkl")
+        self.assert_refused("order of bytes", *archive({root + "byteorder": b"big"}))
+        memo = {"a": {}}
+        for _ in range(40):  # 2^40 members, if they were counted
+            memo = {"a": memo, "b": memo}
+        loop = {}
+        loop["a"] = loop
+        for value in (
+            memo, loop, 3, None, [], "x", {1: 2}, {"a": 3}, {"a": [[]]}, os.system, OrderedDict(a=1), b"x" * 9
+        ):  # fmt: skip
+            self.assert_refused("bad.pt", *archive({pickled: pickle.dumps(value, 2)}))
+        nested = b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."
+        huge = b"\x80\x02\x8e" + b"\xff" * 8 + b"."
+        for text in (
+            b"", b"\x80", b".", b"(.", b"a.", b"t.", b"\x80\x02}h\x09.", nested, huge, b"\x80\x02Nr\xff\xff\xff\x7f.",
+            b"\x80\x02cos\nsystem\n(X\x02\x00\x00\x00lstR.", b"\x80\x04\x95" + b"\xff" * 8, b"}}b.", b"c\n\n)\x81.",
+            b"K\x01Q.", b"((((((((tQ.",
+        ):  # fmt: skip
+            self.assert_refused("bad.pt", *archive({pickled: text}))
+        data = good[pickled]
+        for i in range(len(data)):  # nothing but one sentence or weights, whatever byte is changed
+            code, said = self.call(*archive({pickled: data[:i] + bytes([data[i] ^ 0x15]) + data[i + 1 :]}))
+            self.assertTrue(code == 0 or (code == 2 and said.count("\n") == 1), said)
+        self.assert_refused("is no archive of PyTorch", self.write({}), "--convert", "new")
+        Path("short.pt").write_bytes(Path("good.pt").read_bytes()[:100])
+        self.assert_refused("is no whole archive", "short.pt", "--convert", "new")
+        for name, value in (("half", torch.ones(2, 3).half()), ("deep", torch.ones(1, 2, 2, 3))):
+            torch.save({"0.weight": value}, name)
+            self.assert_refused(name, name, "--convert", "new")
+        torch.save({"running_mean": torch.ones(2)}, "norm.pt")
+        self.assert_refused("that no Linear layer has", "norm.pt", "--convert", "new")
+
+
+if __name__ == "__main__":
+    unittest.main()
