@@ -125,7 +125,7 @@ class AlignmentRun {
   }
 
   void operator()() {
-    const auto parts = run_.work(work()).read();
+    const auto parts = run_.work(work()).read(check_part);
     run_.summary()["cells"] = nlohmann::json::array();
     for (std::size_t cell = 0; cell < cells_.size(); ++cell) {
       for (std::size_t m = 0; m < models_[cell].size(); ++m) report(cell, m, parts);
@@ -167,6 +167,12 @@ class AlignmentRun {
       return part;
     };
     return work;
+  }
+
+  static void check_part(const train::Part& part) {
+    for (const auto& [name, value] : part) {
+      TORCH_CHECK(value.numel() == 1, name, " is no number, but ", value.sizes());
+    }
   }
 
   // "<model>.<metric>" and its value.

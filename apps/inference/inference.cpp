@@ -5,7 +5,6 @@
 #include <pcxx/inference/descent_options.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/checkpoint.h>
 #include <pcxx/train/experiment.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/program.h>
@@ -176,7 +175,7 @@ class InferenceRun {
 
   void operator()() {
     if (config_.text("task") != "teacher") train::print_dataset(run_);
-    const auto parts = run_.work(work()).read();
+    const auto parts = run_.work(work()).read([this](const train::Part& part) { check(part); });
     run_.summary()["solvers"] = nlohmann::json::array();
     for (std::size_t s = 0; s < solvers_.size(); ++s) report(s, parts);
     if (curvatures_.defined()) {
@@ -198,7 +197,7 @@ class InferenceRun {
   Subject subject(std::int64_t seed) const {
     const auto options = train::tensor_options(config_, run_.device());
     auto network = train::draw_network(config_, seed, run_.device());
-    if (run_.load_path()) train::load_network(network, *run_.load_path());
+    run_.load(network);
     auto batch = this->batch(seed, options);
     if (batch.input.size(-1) != network->in_features() ||
         batch.target.size(-1) != network->out_features()) {
@@ -248,6 +247,22 @@ class InferenceRun {
         {"curvature", inference::curvature(*subject.network, subject.batch, 50).cpu()}};
     for (std::size_t s = 0; s < solvers_.size(); ++s) add(part, s, descents[s], least);
     return part;
+  }
+
+  void check(const train::Part& part) const {
+    entry(part, "curvature");
+    for (std::size_t s = 0; s < solvers_.size(); ++s) {
+      const auto values = entries_below(part, fmt::format("{}.", s));
+      const auto& passes = entry(values, "at");
+      for (const auto* name : {"final_energy_gap", "inference_converged", "inference_mean_passes",
+                               "inference_passes"}) {
+        entry(values, name);
+      }
+      for (const auto& [name, value] : values) {
+        const bool is_curve = name == "at" || name.starts_with("step.");
+        TORCH_CHECK(value.numel() == (is_curve ? passes.numel() : 1), name, " is ", value.sizes());
+      }
+    }
   }
 
   static void add(train::Part& part, std::size_t s, const Descent& descent,

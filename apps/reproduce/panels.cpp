@@ -5,6 +5,7 @@
 #include <pcxx/core/files.h>
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/programs.h>
+#include <pcxx/train/commit.h>
 #include <pcxx/train/parts.h>
 #include <pcxx/version.h>
 
@@ -62,13 +63,17 @@ bool same_run(const train::Config& config, const std::string& toml, const fs::pa
   return !first_difference(config, other, kFree);
 }
 
-// Parts of another run, of an older config or version, would stop this one.
+// Parts of another run, of an older config, version or commit, would stop this one.
 void remove_foreign_parts(const Panel& panel, const Setting& setting) {
   const auto parts = folder_of(panel, setting.out) / "parts";
   const auto run = train::Parts::run_of(parts);
   if (!run) return;
-  const bool ours = run->value("version", "") == PCXX_VERSION && run->contains("config") &&
-                    same_run(config_of(panel, setting), run->value("config", ""), parts);
+  const auto text = [&](const char* name) {
+    const auto found = run->find(name);
+    return found != run->end() && found->is_string() ? found->get<std::string>() : "";
+  };
+  const bool ours = text("version") == PCXX_VERSION && text("commit") == train::git_commit() &&
+                    same_run(config_of(panel, setting), text("config"), parts);
   if (!ours) fs::remove_all(parts);
 }
 

@@ -542,7 +542,7 @@ TEST_F(Apps, KilledSweepsGoOn) {
   auto command = with({"--threads", "1", "--out", "killed"});
   command.insert(command.begin(), binary("pcxx-regression"));
   const test::Process process(command);
-  const fs::path first = fs::path("killed") / "parts" / "job0.pt";
+  const fs::path first = fs::path("killed") / "parts" / "job0.safetensors";
   for (int i = 0; i < 6000 && !fs::exists(first); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }

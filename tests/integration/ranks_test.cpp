@@ -216,14 +216,14 @@ TEST_F(Ranks, StopEnsemblesTogether) {
   for (const int again : {1, 3}) {
     const test::Process process(
         on_ranks(2, train + Words{"--set", "checkpoint_every=50", "--out", "stopped"}));
-    const fs::path checkpoint = "stopped/parts/job0.checkpoint.pt";
+    const fs::path checkpoint = "stopped/parts/job0.checkpoint.safetensors";
     for (int i = 0; i < 60'000 && !fs::exists(checkpoint); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     ASSERT_TRUE(fs::exists(checkpoint)) << process.errors();
     for (const auto child : children_of(process.id())) ::kill(child, SIGTERM);
     EXPECT_NE(process.wait(), 0);
-    ASSERT_FALSE(fs::exists("stopped/parts/job0.pt")) << "it was too late";
+    ASSERT_FALSE(fs::exists("stopped/parts/job0.safetensors")) << "it was too late";
     EXPECT_TRUE(own_lines(process.errors()).starts_with("pcxx-regression: interrupted with 0 of 1"))
         << process.errors();
     ASSERT_EQ(
@@ -257,7 +257,7 @@ TEST_F(Ranks, EndTogetherAndGoOn) {
   for (const int again : {1, 3}) {
     const test::Process process(
         on_ranks(2, train + steps + Words{"--set", "checkpoint_every=5", "--out", "killed"}));
-    const fs::path checkpoint = "killed/parts/job0.checkpoint.pt";
+    const fs::path checkpoint = "killed/parts/job0.checkpoint.safetensors";
     for (int i = 0; i < 60'000 && !fs::exists(checkpoint); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
@@ -271,7 +271,7 @@ TEST_F(Ranks, EndTogetherAndGoOn) {
     EXPECT_EQ(own_lines(process.errors()),
               "pcxx-autoencoder: told to stop, and another rank does not answer: it has ended, or "
               "is busy; the last checkpoint stays, and --resume goes on from it\n");
-    ASSERT_FALSE(fs::exists("killed/parts/job0.pt")) << "it was too late";
+    ASSERT_FALSE(fs::exists("killed/parts/job0.safetensors")) << "it was too late";
     ASSERT_TRUE(fs::exists(checkpoint));
     ASSERT_EQ(
         run(on_ranks(again, {kBin + "pcxx-autoencoder", "--resume", "--quiet", "--out", "killed"})),

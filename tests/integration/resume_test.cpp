@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
 const std::string kProgram = PCXX_BINARY_DIR "/bin/pcxx-autoencoder";
-const fs::path kCheckpoint = "parts/job0.checkpoint.pt";
+const fs::path kCheckpoint = "parts/job0.checkpoint.safetensors";
 
 // One job of about a second, and one that is not begun when the first is stopped.
 Words command(const Words& more) {
@@ -105,7 +105,7 @@ TEST_F(Resume, AStoppedProgramGivesTheSameResults) {
       const auto killed = stop(SIGKILL, "killed", model + Words{"--set", "checkpoint_every=3"});
       EXPECT_EQ(killed.code, -1);
       ASSERT_TRUE(fs::exists("killed" / kCheckpoint));
-      EXPECT_FALSE(fs::exists("killed/parts/job0.pt")) << "it was too late";
+      EXPECT_FALSE(fs::exists("killed/parts/job0.safetensors")) << "it was too late";
 
       for (const std::string name : {"terminated", "killed"}) {
         const test::Process resumed({kProgram, "--resume", "--quiet", "--out", name});
@@ -129,7 +129,8 @@ TEST_F(Resume, ACheckpointThatDoesNotFitIsRefused) {
   const auto refused = [&](const std::string& part) {
     std::string errors;
     EXPECT_EQ(run(often + Words{"--resume", "--out", "a"}, &errors), 2);
-    EXPECT_TRUE(errors.starts_with("pcxx-autoencoder: 'a/parts/job0.checkpoint.pt' " + part))
+    EXPECT_TRUE(
+        errors.starts_with("pcxx-autoencoder: 'a/parts/job0.checkpoint.safetensors' " + part))
         << errors;
     EXPECT_EQ(errors.find('\n'), errors.size() - 1) << errors;
     EXPECT_TRUE(fs::exists(file));

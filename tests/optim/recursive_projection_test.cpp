@@ -1,9 +1,6 @@
 #include <gtest/gtest.h>
 #include <pcxx/core/random.h>
 #include <pcxx/optim/recursive_projection.h>
-#include <torch/serialize/archive.h>
-
-#include <sstream>
 
 #include "support/factors.h"
 #include "support/networks.h"
@@ -144,27 +141,28 @@ TEST(RecursiveProjection, MemoryIsSavedAndLoaded) {
   const auto stream = make_stream(20, 1, 6, 2, 0.5);
   RecursiveProjection original;
   learn(original, stream);
-  torch::serialize::OutputArchive written;
-  original.save(written);
-  std::stringstream file;
-  written.save_to(file);
-  torch::serialize::InputArchive archive;
-  archive.load_from(file);
+  const auto state = original.state();
   RecursiveProjection restored;
-  restored.load(archive);
+  restored.set_state(state);
   const auto next = factors(at::zeros({2, 6}, at::kDouble), stream.x[0], stream.y[0]);
   EXPECT_TRUE(at::equal(restored.directions({next}).front().weight,
                         original.directions({next}).front().weight));
 
   RecursiveProjection other;
   other.directions({test::random_factors({.in = 4})});
-  EXPECT_THROW(other.load(archive), c10::Error);
-  torch::serialize::InputArchive foreign;
-  torch::serialize::OutputArchive nothing;
-  std::stringstream empty;
-  nothing.save_to(empty);
-  foreign.load_from(empty);
-  EXPECT_THROW(other.load(foreign), c10::Error);
+  EXPECT_THROW(other.set_state(state), c10::Error);
+  EXPECT_THROW(other.set_state({}), c10::Error);
+
+  // As many layers as somebody wrote there, which neither memory nor the network has.
+  for (const std::int64_t layers : {std::int64_t{-1}, std::int64_t{2}, std::int64_t{1} << 60}) {
+    auto wrong = state;
+    wrong["layers"] = at::scalar_tensor(layers, at::kLong);
+    EXPECT_THROW(RecursiveProjection().set_state(wrong), c10::Error) << layers;
+  }
+  RecursiveProjection deeper;
+  deeper.set_state(
+      {{"layers", as_count(2)}, {"memory0", state.at("memory0")}, {"memory1", at::eye(3)}});
+  EXPECT_THROW(deeper.directions({next}), c10::Error);
 }
 
 // Contract: a forgetting factor in (0, 1], a positive delta.

@@ -5,6 +5,7 @@
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
+#include <torch/optim/adagrad.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/lbfgs.h>
@@ -136,6 +137,67 @@ TEST(Rescaled, IsSavedAndLoaded) {
   train(*network, optimizer, 4);
   train(*copy, restored, 4);
   expect_same_weights(*copy, *network, 0);
+}
+
+// Oracle: the optimizer that goes on, to the last bit, for every optimizer of LibTorch and its
+// options; a scheduler's rate is kept as well.
+TEST(Rescaled, GoesOnFromItsState) {
+  using namespace torch::optim;
+  const auto make = [](const std::string& name, const nn::NetworkImpl& owner) {
+    const auto parameters = owner.parameters();
+    std::unique_ptr<Optimizer> inner;
+    if (name == "sgd") inner = std::make_unique<SGD>(parameters, 0.1);
+    if (name == "momentum") {
+      inner = std::make_unique<SGD>(parameters, SGDOptions(0.1).momentum(0.9));
+    }
+    if (name == "adam") inner = std::make_unique<Adam>(parameters, 0.01);
+    if (name == "amsgrad") {
+      inner = std::make_unique<Adam>(parameters, AdamOptions(0.01).amsgrad(true));
+    }
+    if (name == "adamw") inner = std::make_unique<AdamW>(parameters, 0.01);
+    if (name == "rmsprop") inner = std::make_unique<RMSprop>(parameters, 0.01);
+    if (name == "centered") {
+      inner =
+          std::make_unique<RMSprop>(parameters, RMSpropOptions(0.01).centered(true).momentum(0.9));
+    }
+    if (name == "adagrad") inner = std::make_unique<Adagrad>(parameters, 0.01);
+    return Rescaled(std::move(inner), std::make_unique<RecursiveProjection>());
+  };
+  const auto train = [](const nn::NetworkImpl& trained, Rescaled& optimizer, std::uint64_t from) {
+    for (std::uint64_t t = from; t < from + 3; ++t) {
+      const auto batch = random_batch(trained, 2, t);
+      optimizer.step(learning::Backpropagation().factors(trained, batch).layers);
+    }
+  };
+  for (const std::string name :
+       {"sgd", "momentum", "adam", "amsgrad", "adamw", "rmsprop", "centered", "adagrad"}) {
+    SCOPED_TRACE(name);
+    const auto network = random_network(small());
+    auto optimizer = make(name, *network);
+    train(*network, optimizer, 0);
+    optimizer.inner().param_groups().front().options().set_lr(0.003);
+    State state;
+    for (const auto& [key, tensor] : optimizer.state()) state[key] = tensor.clone();
+    const auto copy = std::dynamic_pointer_cast<nn::NetworkImpl>(network->clone());
+    auto restored = make(name, *copy);
+    restored.set_state(state);
+    train(*network, optimizer, 3);
+    train(*copy, restored, 3);
+    expect_same_weights(*copy, *network, 0);
+    // Contract: a gap, or a tensor of other sizes, is refused and changes nothing.
+    const auto before = restored.state();
+    for (const auto& [key, tensor] : state) {
+      auto wrong = state;
+      wrong.erase(key);
+      EXPECT_THROW(restored.set_state(wrong), c10::Error) << key;
+      if (tensor.numel() == 0) continue;
+      wrong[key] = tensor.unsqueeze(0).repeat_interleave(2, 0);
+      EXPECT_THROW(restored.set_state(wrong), c10::Error) << key;
+    }
+    const auto after = restored.state();
+    ASSERT_EQ(after.size(), before.size());
+    for (const auto& [key, tensor] : before) EXPECT_TRUE(at::equal(after.at(key), tensor)) << key;
+  }
 }
 
 std::string message(const std::function<void()>& action) {

@@ -106,7 +106,7 @@ start=$(now)
 srun --kill-on-bad-exit=1 -n 2 "$PCXX_BIN/${train[0]}" "${train[@]:1}" --set steps=100000 \
   --set checkpoint_every=50 --out "$work/lost" 2>"$work/lost.log" &
 srun_id=$!
-until [[ -e "$work/lost/parts/job0.checkpoint.pt" ]]; do sleep 0.1; done
+until [[ -e "$work/lost/parts/job0.checkpoint.safetensors" ]]; do sleep 0.1; done
 victim=$(pgrep -n -f "$work/lost")
 start=$(now)
 kill -KILL "$victim"

@@ -12,6 +12,7 @@
 #include "support/small_program.h"
 #include "support/temporary_folder.h"
 #include "support/user_error.h"
+#include "train/archive.h"
 #include "train/interruption.h"
 #include "train/saved_run.h"
 
@@ -108,7 +109,7 @@ class JobCheckpointTest : public ::testing::Test {
   std::map<std::size_t, std::vector<std::int64_t>> done_;  // steps by job
 };
 
-const fs::path kCheckpoint = "a/parts/job1.checkpoint.pt";
+const fs::path kCheckpoint = "a/parts/job1.checkpoint.safetensors";
 
 // Oracle of the tests here: an undisturbed run, and the count of the steps that are done.
 
@@ -185,9 +186,9 @@ TEST_F(JobCheckpointTest, WhatIsNotItsStateIsRefused) {
   write_file(kCheckpoint, flipped);
   refused("is damaged: its checksum is wrong");
 
-  write_file(kCheckpoint, read_file("b/parts/job1.checkpoint.pt"));
+  write_file(kCheckpoint, read_file("b/parts/job1.checkpoint.safetensors"));
   refused("is of a run with width = 3, not 512");
-  write_file(kCheckpoint, read_file("a/parts/job0.pt"));
+  write_file(kCheckpoint, read_file("a/parts/job0.safetensors"));
   refused("is no checkpoint of a job");
   auto identity = nlohmann::json::parse(read_file("a/parts/run.json"));
   write_checkpoint(kCheckpoint, identity, "j2", {});
@@ -195,10 +196,51 @@ TEST_F(JobCheckpointTest, WhatIsNotItsStateIsRefused) {
   identity["version"] = "0.0.9";
   write_checkpoint(kCheckpoint, identity, "j1", {});
   refused("is of a run with the version 0.0.9, not ");
+  identity = nlohmann::json::parse(read_file("a/parts/run.json"));
+  identity["commit"] = "0123abcd";
+  write_checkpoint(kCheckpoint, identity, "j1", {});
+  refused("is of a run with the commit 0123abcd, not ");
+  write_file(kCheckpoint, "PK\x03\x04\x14");
+  refused("is an archive of PyTorch, which can run code while it is read");
 
   write_file(kCheckpoint, good);
   ASSERT_EQ(run({"--resume", "--out", "a"}).code, 0);
   EXPECT_EQ(read_file("a/metrics.csv"), whole_);
+}
+
+// Contract: a whole checkpoint of this job whose state is another's is refused in one sentence with
+// its name, whatever is missing from it or beyond it.
+TEST_F(JobCheckpointTest, AStateThatDoesNotFitIsRefused) {
+  ASSERT_EQ(run({"--out", "a"}, stop_in(1, 6)).code, 130);
+  const auto identity = nlohmann::json::parse(read_file("a/parts/run.json"));
+  const auto x = at::scalar_tensor(0.5, at::kDouble);
+  const auto refused = [&](const std::string& part) {
+    expect_one_line(run({"--resume", "--out", "a"}), 2, "'" + kCheckpoint.string() + "' " + part);
+  };
+  for (const Part& state :
+       {Part{}, Part{{"x", x}}, Part{{"x", x}, {"step", at::zeros({2}, at::kLong)}}}) {
+    write_checkpoint(kCheckpoint, identity, "j1", {.steps = 7, .state = state});
+    refused("does not fit its job: ");
+  }
+  write_checkpoint(kCheckpoint, identity, "j1", {.steps = kSteps + 1, .state = {}});
+  refused("is of a run with a job of 11 steps, not 10");
+  write_checkpoint(kCheckpoint, identity, "j1", {.steps = -1, .state = {}});
+  refused("is no checkpoint of a job");
+  for (const std::string origin : {"", "null", "{", "[]", "{}", R"({"run":3,"job":"j1","steps":1})",
+                                   R"({"run":{},"job":"j1","steps":1.5})",
+                                   R"({"run":{},"job":"j1","steps":"1"})", R"({"steps":1})"}) {
+    SCOPED_TRACE(origin);
+    write_tensors(kCheckpoint, {{"origin", as_bytes(origin)}});
+    refused("is no checkpoint of a job");
+  }
+  for (const auto& [name, value] : identity.items()) {
+    auto other = identity;
+    other[name] = 3;
+    write_checkpoint(kCheckpoint, other, "j1", {});
+    expect_one_line(run({"--resume", "--out", "a"}), 2, kCheckpoint);
+  }
+  write_tensors(kCheckpoint, {{"origin", at::ones({3}, at::kDouble)}});
+  refused("is no checkpoint of a job");
 }
 
 // Contract of the context alone.

@@ -47,17 +47,17 @@ TEST(Parts, AFlippedByteIsRefusedOrHarmless) {
   parts.begin({});
   const Part part{{"x", at::rand({40}, at::kDouble)}};
   parts.write(0, part);
-  const auto good = read_file(folder / "parts" / "job0.pt");
+  const auto good = read_file(folder / "parts" / "job0.safetensors");
   int refused = 0;
   for (std::size_t i = 0; i < good.size(); i += 5) {
     auto bytes = good;
     bytes[i] = static_cast<char>(bytes[i] ^ 0x41);
-    write_file(folder / "parts" / "job0.pt", bytes);
+    write_file(folder / "parts" / "job0.safetensors", bytes);
     try {
       EXPECT_TRUE(parts.read(0).at("x").equal(part.at("x"))) << "byte " << i;
     } catch (const UserError& error) {
       ++refused;
-      EXPECT_NE(std::string(error.what()).find("job0.pt' is damaged"), std::string::npos);
+      EXPECT_NE(std::string(error.what()).find("job0.safetensors' is damaged"), std::string::npos);
     }
   }
   EXPECT_GT(refused, 40 * 8 / 5);

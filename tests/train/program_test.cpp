@@ -14,6 +14,7 @@
 #include <set>
 
 #include "support/environment.h"
+#include "support/process.h"
 #include "support/small_program.h"
 #include "support/temporary_folder.h"
 
@@ -280,6 +281,7 @@ TEST_F(ProgramTest, GivesTheExperimentItsPaths) {
   const test::Variable set("PCXX_DATA_DIR", "everywhere");
   run_program(program, {"--out", "a"});
   EXPECT_EQ(data, std::nullopt) << "data::data_root looks there";
+  write_file("w.pt", "");
   run_program(program, {"--out", "a", "--data", "my [odd] \"data\" = folder", "--load", "w.pt"});
   EXPECT_EQ(data, "my [odd] \"data\" = folder");
   EXPECT_EQ(load, "w.pt");
@@ -287,6 +289,36 @@ TEST_F(ProgramTest, GivesTheExperimentItsPaths) {
   EXPECT_NE(config.substr(0, config.find('\n')).find("--load w.pt"), std::string::npos);
   run_program(program, {"--config", "a/config.toml", "--out", "b"});
   EXPECT_EQ(data, "my [odd] \"data\" = folder");
+}
+
+// Contract: the config.toml of a folder whose name is no UTF-8 can be run again, and its comment
+// names the folder as a shell takes it. Oracle: bash's own reading of the words.
+TEST_F(ProgramTest, AnOutputFolderMayHaveAnyName) {
+  const auto program = small_program(draw_numbers);
+  for (const std::string name :
+       {"lat\xe9in", "caf\xc3\xa9", "half\xf0\x9f", "\xed\xa0\x80", "a\nb"}) {
+    SCOPED_TRACE(name);
+    ASSERT_EQ(run_program(program, {"--out", name}).code, 0);
+    const auto config = read_file(fs::path(name) / "config.toml");
+    const auto outcome =
+        run_program(program, {"--config", (fs::path(name) / "config.toml").string(), "--out", "b"});
+    EXPECT_EQ(outcome.code, 0) << outcome.errors;
+    EXPECT_EQ(read_file("b/metrics.csv"), read_file(fs::path(name) / "metrics.csv"));
+    const auto comment = config.substr(0, config.find('\n'));
+    const auto word = comment.substr(comment.find("--config ") + 9);
+    const test::Process shell({"bash", "-c", "printf %s " + word});
+    EXPECT_EQ(shell.wait(), 0);
+    EXPECT_EQ(shell.out(), (fs::path(name) / "config.toml").string()) << word;
+  }
+}
+
+// Contract: one line with whatever the words hold.
+TEST_F(ProgramTest, AnErrorIsOneLine) {
+  const auto outcome =
+      run_program(small_program(draw_numbers), {"--out", "a", "--load", "no\nfile\x1b[31m"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.errors.find("no\\nfile\\x1b[31m"), std::string::npos) << outcome.errors;
+  EXPECT_EQ(outcome.errors.find('\n'), outcome.errors.size() - 1);
 }
 
 // A figure that cannot be drawn is no failure; an older run's figure does not outlive it.

@@ -6,6 +6,7 @@
 #include <pcxx/core/random.h>
 
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -238,6 +239,48 @@ TEST(Safetensors, AHeaderThatIsNoObjectIsRefused) {
   }
 }
 
+// Contract: the format has nothing before the brace.
+TEST(Safetensors, NothingStandsBeforeTheHeader) {
+  for (const std::string before : {" ", "\n", "\t", "\xef\xbb\xbf"}) {
+    expect_refused(file_of(before + object({kA, kB}), kData), "no JSON object");
+  }
+}
+
+// Contract: no deeper than 64 lists or objects, wherever they are, and no crash beyond.
+TEST(Safetensors, AHeaderThatNestsDeeplyIsRefused) {
+  for (const int depth : {65, 1000, 100'000}) {
+    const std::string lists(static_cast<std::size_t>(depth), '[');
+    const std::string ends(static_cast<std::size_t>(depth), ']');
+    std::string objects;
+    for (int i = 0; i < depth; ++i) objects += R"({"a":)";
+    for (const auto& value : {lists, lists + ends, objects}) {
+      expect_refused(file_of(R"({"x":)" + value + "}", ""), "nests more than 64");
+      expect_refused(file_of(R"({"__metadata__":{"x":)" + value + "}}", ""), "nests more than 64");
+    }
+  }
+}
+
+// Contract: a time that grows with the length. By the square 30,000 took minutes; the bound is far
+// above what a slow machine needs, and far below that.
+TEST(Safetensors, ManyTensorsAreReadAndWrittenInLinearTime) {
+  NamedTensors tensors;
+  for (int i = 0; i < 30'000; ++i) tensors.emplace_back(fmt::format("t{}", i), at::empty({0}));
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(read_safetensors(written(tensors), kPath).tensors.size(), tensors.size());
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+TEST(Safetensors, MoreDimensionsThanTensorsHaveAreRefused) {
+  std::string shape = "[1";
+  for (int i = 0; i < 64; ++i) shape += ",1";
+  expect_refused(file_of(object({entry("x", "U8", shape + "]", 0, 1)}), "\1"), "65 dimensions");
+}
+
+// A bool of other bits is no value of C++.
+TEST(Safetensors, TruthIsZeroOrOne) {
+  expect_refused(file_of(object({entry("x", "BOOL", "[3]", 0, 3)}), "\0\1\2"s), "neither true");
+}
+
 TEST(Safetensors, MetadataThatAreNoTextsAreRefused) {
   for (const std::string metadata : {"3", "[]", "{\"a\":3}", "{\"a\":{}}", "{\"a\":null}"}) {
     expect_refused(file_of("{\"__metadata__\":" + metadata + "}", ""), "__metadata__");
@@ -282,6 +325,13 @@ TEST(Safetensors, ANameThatComesTwiceIsRefused) {
   expect_refused(
       file_of(object({entry("x", "U8", "[1]", 0, 1), entry("\\u0078", "U8", "[1]", 1, 2)}), data),
       "'x' twice");
+  // Within a tensor's description, and within the texts.
+  expect_refused(
+      file_of(R"({"x":{"dtype":"U8","shape":[2],"shape":[2],"data_offsets":[0,2]}})", data),
+      "'shape' twice");
+  expect_refused(
+      file_of(object({R"("__metadata__":{"a":"1","a":"2"})", entry("x", "U8", "[2]", 0, 2)}), data),
+      "'a' twice");
   // The same key in two objects is no name that comes twice.
   EXPECT_EQ(read_safetensors(file_of(object({entry("dtype", "U8", "[2]", 0, 2)}), data), kPath)
                 .tensors.size(),

@@ -108,6 +108,13 @@ TEST(TrainingState, OfAnotherRunIsRefused) {
                          same_kind.minibatches),
                  c10::Error)
         << name;
+    if (tensor.numel() == 0) continue;
+    auto larger = state;
+    larger[name] = tensor.dim() == 0 ? tensor.repeat({2}) : at::cat({tensor, tensor});
+    EXPECT_THROW(restore(larger, same_kind.network, *same_kind.rule, same_kind.optimizer,
+                         same_kind.minibatches),
+                 c10::Error)
+        << name;
   }
 }
 

@@ -178,15 +178,19 @@ TEST_F(WorkTest, AnotherRunIsNotMixedIn) {
   const auto parts = names_in("a/parts");
   expect_one_line(run({"--resume", "--out", "a", "--set", "width=4"}), 2,
                   "'a/parts' is of a run with width = 3, not 4");
-  expect_one_line(run({"--resume", "--out", "a", "--load", "w.pt"}), 2, "--load");
+  write_file("w", "weights");
+  expect_one_line(run({"--resume", "--out", "a", "--load", "w"}), 2, "--load");
   write_file("other.toml", "width = 3\n[[models]]\nrule = \"pc\"\n");
   expect_one_line(run({"--resume", "--out", "a", "--config", "other.toml"}), 2, "[[models]]");
   write_file("same.toml", "width = 3\n");
   EXPECT_EQ(names_in("a/parts"), parts);
 
   auto other = nlohmann::json::parse(read_file("a/parts/run.json"));
-  other["version"] = "0.0.0";
   const auto before = read_file("a/parts/run.json");
+  other["commit"] = "0123abcd";
+  write_file("a/parts/run.json", other.dump());
+  expect_one_line(run({"--resume", "--out", "a"}), 2, "the commit 0123abcd, not");
+  other["version"] = "0.0.0";
   write_file("a/parts/run.json", other.dump());
   expect_one_line(run({"--resume", "--out", "a"}), 2, "0.0.0");
   write_file("a/parts/run.json", "{");
@@ -195,11 +199,92 @@ TEST_F(WorkTest, AnotherRunIsNotMixedIn) {
   EXPECT_EQ(run({"--resume", "--out", "a", "--config", "same.toml", "--threads", "3"}).code, 0);
 }
 
+// Contract: run.json of any other kind is answered in one sentence.
+TEST_F(WorkTest, ARunJsonOfAnyKindIsOneSentence) {
+  ASSERT_EQ(run_interrupted({"--out", "a"}).code, 130);
+  const auto good = nlohmann::json::parse(read_file("a/parts/run.json"));
+  std::vector<std::string> texts{"", "null", "[]", "3", "{}", "[" + std::string(100'000, '[')};
+  texts.push_back(R"({"inputs": )" + std::string(100'000, '[') + std::string(100'000, ']') + "}");
+  for (const auto& [name, value] : good.items()) {
+    for (const std::string other : {"null", "3", "[]", "{}", R"({"x": [1]})", R"("\n\t\u0000")"}) {
+      auto changed = good;
+      changed[name] = nlohmann::json::parse(other);
+      if (changed != good) texts.push_back(changed.dump());
+    }
+  }
+  for (const auto& text : texts) {
+    SCOPED_TRACE(text.substr(0, 200));
+    write_file("a/parts/run.json", text);
+    expect_one_line(run({"--resume", "--out", "a"}), 2, "a/parts");
+  }
+  write_file("a/parts/run.json", good.dump());
+  EXPECT_EQ(run({"--resume", "--out", "a"}).code, 0);
+}
+
+// Contract: other data or weights are refused by their name; the same ones elsewhere are taken.
+TEST_F(WorkTest, OtherInputsAreNotMixedIn) {
+  double pixel = 1;
+  const auto program = [&](bool stop) {
+    auto inner = program_of_jobs([stop](std::size_t job) {
+      if (stop && job == 2) std::raise(SIGINT);
+    });
+    const auto experiment = inner.run;
+    inner.run = [&pixel, experiment](train::Run& run) {
+      run.take("training images", at::full({3}, pixel, at::kDouble));
+      experiment(run);
+    };
+    return inner;
+  };
+  const auto start = [&](const std::vector<std::string>& words, bool stop = false) {
+    auto all = words;
+    all.insert(all.end(), {"--threads", "1"});
+    return test::run_program(program(stop), all);
+  };
+  write_file("w", "some weights");
+  ASSERT_EQ(start({"--out", "a", "--load", "w"}, true).code, 130);
+  pixel = 2;
+  expect_one_line(start({"--resume", "--out", "a", "--load", "w"}), 2,
+                  "'a/parts' is of a run with other training images: their checksum is ");
+  pixel = 1;
+  expect_one_line(start({"--resume", "--out", "a"}), 2, "other weights of --load");
+  write_file("w", "some weights, trained on");
+  expect_one_line(start({"--resume", "--out", "a", "--load", "w"}), 2, "other weights of --load");
+  write_file("again", "some weights");
+  EXPECT_EQ(start({"--resume", "--out", "a", "--load", "./again"}).code, 0);
+
+  ASSERT_EQ(start({"--shard", "0/2", "--out", "s"}).code, 0);
+  pixel = 2;
+  expect_one_line(start({"--shard", "1/2", "--out", "s"}), 2, "other training images");
+  ASSERT_EQ(start({"--shard", "1/2", "--out", "t"}).code, 0);
+  expect_one_line(start({"--merge", "s", "--merge", "t", "--out", "m"}), 2,
+                  "'s/parts' is of a run with other training images");
+  pixel = 1;
+  expect_one_line(start({"--merge", "s", "--merge", "t", "--out", "m"}), 2,
+                  "'t/parts' is of a run with other training images");
+}
+
+// Contract: archives of older versions are named with their converter, and not read.
+TEST_F(WorkTest, PartsOfAnOlderVersionAreRefused) {
+  for (const std::string name : {"job1.pt", "job2.checkpoint.pt"}) {
+    ASSERT_EQ(run_interrupted({"--out", "a"}).code, 130);
+    write_file("a/parts/" + name, "whatever it is");
+    for (const std::string option : {"--resume", "--merge"}) {
+      const auto outcome =
+          option == "--merge" ? run({"--merge", "a"}) : run({option, "--out", "a"});
+      expect_one_line(outcome, 2, "'a/parts/" + name + "' is of an older version");
+      EXPECT_NE(outcome.errors.find("python/pcxx_weights.py"), std::string::npos);
+    }
+    fs::remove_all("a");
+  }
+}
+
 TEST_F(WorkTest, ADamagedPartIsNamed) {
   ASSERT_EQ(run_interrupted({"--out", "a"}).code, 130);
-  const auto good = read_file("a/parts/job1.pt");
-  write_file("a/parts/job1.pt", std::string_view(good).substr(0, good.size() / 2));
-  expect_one_line(run({"--resume", "--out", "a"}), 2, "'a/parts/job1.pt' is damaged");
+  const auto good = read_file("a/parts/job1.safetensors");
+  write_file("a/parts/job1.safetensors", std::string_view(good).substr(0, good.size() / 2));
+  expect_one_line(run({"--resume", "--out", "a"}), 2, "'a/parts/job1.safetensors' is damaged");
+  write_file("a/parts/job1.safetensors", "PK\x03\x04 and so on");
+  expect_one_line(run({"--resume", "--out", "a"}), 2, "'a/parts/job1.safetensors' is an archive");
 }
 
 TEST_F(WorkTest, ShardsShareOneFolderOrHaveOneEach) {

@@ -5,7 +5,6 @@
 #include <pcxx/nn/activation.h>
 #include <pcxx/nn/feedforward.h>
 #include <pcxx/nn/products.h>
-#include <torch/serialize/archive.h>
 
 #include <algorithm>
 #include <limits>
@@ -196,6 +195,13 @@ Step step_of(const nn::NetworkImpl& network, const nn::Feedforward& pass,
   return step;
 }
 
+// Of its state.
+constexpr const char* kLayers = "layers";
+constexpr const char* kSlopes = "slopes";
+constexpr const char* kBatches = "batches";
+constexpr const char* kMeanSquare = "mean_square";
+constexpr const char* kNoise = "noise";
+
 std::string key(std::size_t layer) {
   return fmt::format("covariance{}", layer);
 }
@@ -224,8 +230,9 @@ void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
                                                      : one);
     }
     const auto& q = covariances_[l - 1];
-    TORCH_CHECK(q.size(-1) == n && q.dim() == layer.weight.dim() &&
-                    (q.dim() == 2 || q.size(0) == layer.weight.size(0)),
+    TORCH_CHECK(q.dim() == layer.weight.dim() && q.size(-1) == n && q.size(-2) == n &&
+                    (q.dim() == 2 || q.size(0) == layer.weight.size(0)) &&
+                    q.scalar_type() == layer.weight.scalar_type(),
                 "the covariance of layer ", l, " is ", q.sizes(), ", but its weight is ",
                 layer.weight.sizes());
     check_residency(q, layer.weight.device(), "the covariance of layer ", l);
@@ -238,6 +245,11 @@ double KalmanPredictiveCoding::newest() const {
 }
 
 void KalmanPredictiveCoding::observe(const at::Tensor& mean_square) {
+  for (const auto& known : {mean_square_, noise_}) {
+    TORCH_CHECK(!known.defined() || (known.sizes() == mean_square.sizes() &&
+                                     known.scalar_type() == mean_square.scalar_type()),
+                "the memory's noise is ", known.sizes(), ", not ", mean_square.sizes());
+  }
   ++batches_;
   mean_square_ =
       mean_square_.defined() ? at::lerp(mean_square_, mean_square, newest()) : mean_square;
@@ -249,7 +261,11 @@ void KalmanPredictiveCoding::observe(const at::Tensor& mean_square) {
 }
 
 void KalmanPredictiveCoding::observe_slopes(std::vector<at::Tensor> means) {
+  TORCH_CHECK(slopes_.empty() || slopes_.size() == means.size(), "the memory has slopes of ",
+              slopes_.size(), " layers, the network of ", means.size());
   for (std::size_t i = 0; i < slopes_.size(); ++i) {
+    TORCH_CHECK(slopes_[i].sizes() == means[i].sizes(), "the slopes of the memory are ",
+                slopes_[i].sizes(), ", those of the network ", means[i].sizes());
     means[i] = at::lerp(slopes_[i], means[i], newest());
   }
   slopes_ = std::move(means);
@@ -336,48 +352,44 @@ std::map<std::string, double> KalmanPredictiveCoding::diagnostics() const {
   return found;
 }
 
-void KalmanPredictiveCoding::save(torch::serialize::OutputArchive& archive) const {
-  archive.write("layers", at::full({}, static_cast<std::int64_t>(covariances_.size()), at::kLong));
-  archive.write("batches", at::full({}, batches_, at::kLong));
+State KalmanPredictiveCoding::state() const {
+  State state{{kLayers, as_count(static_cast<std::int64_t>(covariances_.size()))},
+              {kSlopes, as_count(static_cast<std::int64_t>(slopes_.size()))},
+              {kBatches, as_count(batches_)}};
   if (mean_square_.defined()) {
-    archive.write("mean_square", mean_square_);
-    archive.write("noise", noise_);
+    state[kMeanSquare] = mean_square_;
+    state[kNoise] = noise_;
   }
-  for (std::size_t i = 0; i < covariances_.size(); ++i) archive.write(key(i), covariances_[i]);
-  for (std::size_t i = 0; i < slopes_.size(); ++i) archive.write(slope_key(i), slopes_[i]);
+  for (std::size_t i = 0; i < covariances_.size(); ++i) state[key(i)] = covariances_[i];
+  for (std::size_t i = 0; i < slopes_.size(); ++i) state[slope_key(i)] = slopes_[i];
+  return state;
 }
 
-void KalmanPredictiveCoding::load(torch::serialize::InputArchive& archive) {
-  at::Tensor layers;
-  at::Tensor batches;
-  TORCH_CHECK(archive.try_read("layers", layers) && archive.try_read("batches", batches),
-              "the archive holds no Kalman predictive coding");
-  std::vector<at::Tensor> loaded(static_cast<std::size_t>(layers.item<std::int64_t>()));
-  TORCH_CHECK(covariances_.empty() || loaded.empty() || loaded.size() == covariances_.size(),
-              "the archive holds ", loaded.size(), " layers, not ", covariances_.size());
-  for (std::size_t i = 0; i < loaded.size(); ++i) {
-    archive.read(key(i), loaded[i]);
-    if (covariances_.empty()) continue;
-    const auto& here = covariances_[i];
-    TORCH_CHECK(loaded[i].sizes() == here.sizes() && loaded[i].scalar_type() == here.scalar_type(),
-                "the covariance of layer ", i + 1, " is ", loaded[i].sizes(), " ",
-                loaded[i].dtype(), ", not ", here.sizes(), " ", here.dtype());
+void KalmanPredictiveCoding::set_state(const State& state) {
+  const auto layers = static_cast<std::size_t>(count_of(state, kLayers));
+  TORCH_CHECK(covariances_.empty() || layers == 0 || layers == covariances_.size(),
+              "the state has ", layers, " layers, not ", covariances_.size());
+  const auto batches = count_of(state, kBatches);
+  std::vector<at::Tensor> covariances;
+  for (std::size_t i = 0; i < layers; ++i) {
+    const auto& found = entry(state, key(i));
+    covariances.push_back(
+        entry_like(state, key(i), covariances_.empty() ? found : covariances_[i]));
   }
+  const auto sloped = static_cast<std::size_t>(count_of(state, kSlopes));
+  std::vector<at::Tensor> slopes;
+  for (std::size_t i = 0; i < sloped; ++i) slopes.push_back(entry(state, slope_key(i)).clone());
   at::Tensor mean_square;
   at::Tensor noise;
-  if (!loaded.empty()) {
-    archive.read("mean_square", mean_square);
-    archive.read("noise", noise);
+  if (layers > 0) {
+    mean_square = entry(state, kMeanSquare).clone();
+    noise = entry(state, kNoise).clone();
   }
-  slopes_.clear();
-  for (at::Tensor slopes; archive.try_read(slope_key(slopes_.size()), slopes);
-       slopes = at::Tensor()) {
-    slopes_.push_back(slopes);
-  }
-  covariances_ = std::move(loaded);
+  covariances_ = std::move(covariances);
+  slopes_ = std::move(slopes);
   mean_square_ = std::move(mean_square);
   noise_ = std::move(noise);
-  batches_ = batches.item<std::int64_t>();
+  batches_ = batches;
 }
 
 }  // namespace pcxx::learning

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <pcxx/core/residency.h>
 #include <pcxx/optim/recursive_projection.h>
-#include <torch/serialize/archive.h>
 
 #include "optim/members.h"
 
@@ -54,6 +53,8 @@ at::Tensor advance(at::Tensor& q, const at::Tensor& xhat, double lambda, double 
   return at::linalg_solve_triangular(factor.mT(), half, /*upper=*/true);
 }
 
+constexpr const char* kLayers = "layers";
+
 std::string key(std::size_t layer) {
   return fmt::format("memory{}", layer);
 }
@@ -69,6 +70,8 @@ RecursiveProjection::RecursiveProjection(RecursiveProjectionOptions options) : o
 std::vector<Direction> RecursiveProjection::directions(
     const std::vector<learning::LayerFactors>& layers) {
   const at::NoGradGuard no_grad;
+  TORCH_CHECK(memory_.empty() || memory_.size() == layers.size(), "the memory has ", memory_.size(),
+              " layers, the network ", layers.size());
   memory_.resize(layers.size());
   std::vector<Direction> result;
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -104,26 +107,24 @@ std::map<std::string, double> RecursiveProjection::diagnostics() const {
   return {{"memory_condition", memory_condition()}};
 }
 
-void RecursiveProjection::save(torch::serialize::OutputArchive& archive) const {
-  archive.write("layers", at::full({}, static_cast<std::int64_t>(memory_.size()), at::kLong));
-  for (std::size_t i = 0; i < memory_.size(); ++i) archive.write(key(i), memory_[i]);
+State RecursiveProjection::state() const {
+  State state{{kLayers, as_count(static_cast<std::int64_t>(memory_.size()))}};
+  for (std::size_t i = 0; i < memory_.size(); ++i) state[key(i)] = memory_[i];
+  return state;
 }
 
-void RecursiveProjection::load(torch::serialize::InputArchive& archive) {
-  at::Tensor layers;
-  TORCH_CHECK(archive.try_read("layers", layers), "the archive holds no recursive projection");
-  std::vector<at::Tensor> loaded(static_cast<std::size_t>(layers.item<std::int64_t>()));
-  TORCH_CHECK(memory_.empty() || loaded.size() == memory_.size(), "the archive holds ",
-              loaded.size(), " layers, not ", memory_.size());
-  for (std::size_t i = 0; i < loaded.size(); ++i) {
-    archive.read(key(i), loaded[i]);
-    if (memory_.empty()) continue;
-    TORCH_CHECK(loaded[i].sizes() == memory_[i].sizes() &&
-                    loaded[i].scalar_type() == memory_[i].scalar_type(),
-                "the memory of layer ", i + 1, " is ", loaded[i].sizes(), " ", loaded[i].dtype(),
-                ", not ", memory_[i].sizes(), " ", memory_[i].dtype());
+void RecursiveProjection::set_state(const State& state) {
+  const auto layers = static_cast<std::size_t>(count_of(state, kLayers));
+  TORCH_CHECK(memory_.empty() || layers == memory_.size(), "the state has ", layers,
+              " layers, not ", memory_.size());
+  std::vector<at::Tensor> memory;
+  for (std::size_t i = 0; i < layers; ++i) {
+    const auto& found = entry(state, key(i));
+    TORCH_CHECK(found.dim() >= 2 && found.size(-1) == found.size(-2), "the memory of layer ", i + 1,
+                " is ", found.sizes());
+    memory.push_back(entry_like(state, key(i), memory_.empty() ? found : memory_[i]));
   }
-  memory_ = std::move(loaded);
+  memory_ = std::move(memory);
 }
 
 }  // namespace pcxx::optim

@@ -1,19 +1,30 @@
 #include <c10/util/Type.h>
 #include <pcxx/core/residency.h>
 #include <pcxx/optim/rescaled.h>
-#include <torch/optim/adam.h>
-#include <torch/optim/adamw.h>
 #include <torch/optim/lbfgs.h>
-#include <torch/optim/rmsprop.h>
-#include <torch/optim/sgd.h>
 #include <torch/serialize/archive.h>
 
+#include <sstream>
+
 #include "optim/gradients.h"
+#include "optim/optimizer_state.h"
 
 namespace pcxx::optim {
 namespace {
 
-// What an archive must agree with: types, names, shapes and dtypes, as one text.
+// Of its state.
+constexpr const char* kSignature = "signature";
+constexpr const char* kInner = "inner.";
+constexpr const char* kRescaling = "rescaling.";
+
+// Of an archive: all names, a line each.
+constexpr const char* kNames = "names";
+
+std::string archive_key(std::size_t i) {
+  return c10::str("tensor", i);
+}
+
+// What a state must agree with: types, names, shapes and dtypes, as one text.
 std::string signature(const torch::optim::Optimizer& inner, const Rescaling& rescaling) {
   auto text = c10::str(c10::demangle(typeid(inner).name()), ", ", rescaling.name(), ":");
   for (const auto& group : inner.param_groups()) {
@@ -34,20 +45,6 @@ void check_residency_of(const std::vector<learning::LayerFactors>& layers) {
     check_residency(layer.presynaptic, device, "the presynaptic activity of layer ", i + 1);
     check_residency(layer.feedforward, device, "the feed-forward activity of layer ", i + 1);
   }
-}
-
-// What the optimizers of LibTorch remember of a parameter that is as large as the parameter.
-std::vector<at::Tensor> memory_of(const torch::optim::OptimizerParamState& state) {
-  using namespace torch::optim;
-  if (const auto* sgd = dynamic_cast<const SGDParamState*>(&state)) return {sgd->momentum_buffer()};
-  if (const auto* adam = dynamic_cast<const AdamParamState*>(&state)) {
-    return {adam->exp_avg(), adam->exp_avg_sq()};
-  }
-  if (const auto* adamw = dynamic_cast<const AdamWParamState*>(&state)) {
-    return {adamw->exp_avg(), adamw->exp_avg_sq()};
-  }
-  if (const auto* rms = dynamic_cast<const RMSpropParamState*>(&state)) return {rms->square_avg()};
-  return {};
 }
 
 void check_residency_of(const torch::optim::Optimizer& optimizer) {
@@ -99,29 +96,49 @@ void Rescaled::step(const std::vector<learning::LayerFactors>& layers) {
   inner_->step();
 }
 
+State Rescaled::state() const {
+  State state{{kSignature, as_bytes(signature(*inner_, *rescaling_))}};
+  add_below(state, kInner, state_of(*inner_));
+  add_below(state, kRescaling, rescaling_->state());
+  return state;
+}
+
+void Rescaled::set_state(const State& state) {
+  TORCH_CHECK(state.contains(kSignature), "the state is of no rescaled optimizer");
+  const auto theirs = text_of_bytes(state.at(kSignature));
+  const auto ours = signature(*inner_, *rescaling_);
+  TORCH_CHECK(theirs == ours, "the state is of ", theirs, " but is given to ", ours);
+  const auto before = state_of(*inner_);
+  optim::set_state(*inner_, entries_below(state, kInner));
+  try {
+    rescaling_->set_state(entries_below(state, kRescaling));
+  } catch (...) {
+    optim::set_state(*inner_, before);
+    throw;
+  }
+}
+
 void Rescaled::save(torch::serialize::OutputArchive& archive) const {
-  archive.write("signature", c10::IValue(signature(*inner_, *rescaling_)));
-  torch::serialize::OutputArchive inner(archive.compilation_unit());
-  inner_->save(inner);
-  archive.write("optimizer", inner);
-  torch::serialize::OutputArchive memory(archive.compilation_unit());
-  rescaling_->save(memory);
-  archive.write("rescaling", memory);
+  std::string names;
+  std::size_t count = 0;
+  for (const auto& [name, tensor] : state()) {
+    archive.write(archive_key(count++), tensor);
+    names += name + '\n';
+  }
+  archive.write(kNames, c10::IValue(names));
 }
 
 void Rescaled::load(torch::serialize::InputArchive& archive) {
-  c10::IValue saved;
-  TORCH_CHECK(archive.try_read("signature", saved) && saved.isString(),
+  c10::IValue names;
+  TORCH_CHECK(archive.try_read(kNames, names) && names.isString(),
               "the archive holds no rescaled optimizer");
-  const auto expected = signature(*inner_, *rescaling_);
-  TORCH_CHECK(saved.toStringRef() == expected, "the archive was written by ", saved.toStringRef(),
-              " but is loaded into ", expected);
-  torch::serialize::InputArchive memory;
-  archive.read("rescaling", memory);
-  rescaling_->load(memory);
-  torch::serialize::InputArchive inner;
-  archive.read("optimizer", inner);
-  inner_->load(inner);
+  State state;
+  std::istringstream lines(names.toStringRef());
+  std::size_t count = 0;
+  for (std::string name; std::getline(lines, name);) {
+    archive.read(archive_key(count++), state[name]);
+  }
+  set_state(state);
 }
 
 torch::serialize::OutputArchive& operator<<(torch::serialize::OutputArchive& archive,

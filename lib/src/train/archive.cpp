@@ -2,92 +2,93 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
-#include <torch/serialize/archive.h>
 #include <zlib.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <sstream>
 
 namespace pcxx::train {
 
 namespace {
 
-constexpr const char* kNames = "names";
 constexpr const char* kChecksum = "crc32";
+constexpr std::string_view kZip("PK\x03\x04", 4);
 
-std::string key(std::size_t i) {
-  return fmt::format("tensor{}", i);
+std::uint32_t add_bytes(std::uint32_t sum, const void* bytes, std::size_t size) {
+  return static_cast<std::uint32_t>(::crc32_z(sum, static_cast<const Bytef*>(bytes), size));
+}
+
+std::uint32_t add_tensor(std::uint32_t sum, const at::Tensor& tensor) {
+  const auto bytes = tensor.cpu().contiguous();
+  return add_bytes(sum, bytes.const_data_ptr(), bytes.nbytes());
+}
+
+// By name: that is how they are read.
+std::uint32_t checksum(NamedTensors tensors) {
+  std::sort(tensors.begin(), tensors.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::uint32_t sum = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const auto head = fmt::format("{} {} [{}]", name, c10::toString(tensor.scalar_type()),
+                                  fmt::join(tensor.sizes(), ","));
+    sum = add_bytes(sum, head.data(), head.size());
+    sum = add_tensor(sum, tensor);
+  }
+  return sum;
 }
 
 }  // namespace
 
-std::int64_t checksum(const std::vector<at::Tensor>& tensors) {
-  auto sum = ::crc32_z(0, nullptr, 0);
-  for (const auto& tensor : tensors) {
-    const auto bytes = tensor.cpu().contiguous();
-    sum = ::crc32_z(sum, static_cast<const Bytef*>(bytes.const_data_ptr()), bytes.nbytes());
-  }
-  return static_cast<std::int64_t>(sum);
+std::uint32_t checksum(std::string_view bytes) {
+  return add_bytes(0, bytes.data(), bytes.size());
 }
 
-at::Tensor as_bytes(const std::string& text) {
-  const auto bytes = at::empty({static_cast<std::int64_t>(text.size())}, at::kByte);
-  std::copy(text.begin(), text.end(), bytes.mutable_data_ptr<std::uint8_t>());
-  return bytes;
+std::uint32_t checksum(const std::vector<at::Tensor>& tensors) {
+  std::uint32_t sum = 0;
+  for (const auto& tensor : tensors) sum = add_tensor(sum, tensor);
+  return sum;
 }
 
-std::string text_of_bytes(const at::Tensor& bytes) {
-  const auto* first = bytes.const_data_ptr<std::uint8_t>();
-  return {first, first + bytes.numel()};
+std::string checksum_text(std::uint32_t checksum) {
+  return fmt::format("{:08x}", checksum);
 }
 
-void write_tensors(const std::filesystem::path& path,
-                   const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
-  torch::serialize::OutputArchive archive;
-  auto names = nlohmann::json::array();
-  std::vector<at::Tensor> values;
-  for (const auto& [name, tensor] : tensors) {
-    archive.write(key(names.size()), tensor);
-    names.push_back(name);
-    values.push_back(tensor);
-  }
-  archive.write(kNames, c10::IValue(names.dump()));
-  archive.write(kChecksum, c10::IValue(checksum(values)));
-  AtomicFile file(path);
-  archive.save_to(file.stream());
-  file.commit();
+// The header of safetensors opens with a brace after its length, which may look like a zip file's
+// first bytes.
+void refuse_torch_archive(std::string_view bytes, const std::filesystem::path& path) {
+  if (!bytes.starts_with(kZip) || (bytes.size() > 8 && bytes[8] == '{')) return;
+  user_error(
+      "'{}' is an archive of PyTorch, which can run code while it is read: python/pcxx_weights.py "
+      "with --convert (or pcxx_weights.save in Python) makes safetensors of its weights",
+      path.string());
 }
 
-std::vector<std::pair<std::string, at::Tensor>> tensors_of_bytes(
-    const std::string& bytes, const std::filesystem::path& path) {
-  std::vector<std::pair<std::string, at::Tensor>> result;
-  std::vector<at::Tensor> values;
-  c10::IValue sum;
+void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors) {
+  std::ostringstream bytes;
+  write_safetensors(bytes, tensors, {{kChecksum, checksum_text(checksum(tensors))}});
+  write_file(path, std::move(bytes).str());
+}
+
+NamedTensors tensors_of_bytes(std::string_view bytes, const std::filesystem::path& path) {
+  refuse_torch_archive(bytes, path);
+  Safetensors file;
   try {
-    torch::serialize::InputArchive archive;
-    archive.load_from(bytes.data(), bytes.size(), at::Device(at::kCPU));
-    c10::IValue names;
-    archive.read(kNames, names);
-    for (const auto& name : nlohmann::json::parse(names.toStringRef())) {
-      at::Tensor tensor;
-      archive.read(key(values.size()), tensor);
-      values.push_back(tensor);
-      result.emplace_back(name.get<std::string>(), tensor);
-    }
-    archive.read(kChecksum, sum);
-  } catch (const std::exception&) {
+    file = read_safetensors(bytes, path.string());
+  } catch (const UserError&) {
     user_error("'{}' is damaged; remove it to have it made again", path.string());
   }
-  if (!sum.isInt() || sum.toInt() != checksum(values)) {
+  const auto sum = file.metadata.find(kChecksum);
+  if (sum == file.metadata.end() || sum->second != checksum_text(checksum(file.tensors))) {
     user_error("'{}' is damaged: its checksum is wrong; remove it to have it made again",
                path.string());
   }
-  return result;
+  return file.tensors;
 }
 
-std::vector<std::pair<std::string, at::Tensor>> read_tensors(const std::filesystem::path& path) {
+NamedTensors read_tensors(const std::filesystem::path& path) {
   return tensors_of_bytes(read_file(path), path);
 }
 

@@ -2,29 +2,35 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
+
+#include "train/safetensors.h"
 
 namespace pcxx::train {
 
-/// CRC-32 of the numbers of all tensors; LibTorch's reader does not notice a flipped bit.
-std::int64_t checksum(const std::vector<at::Tensor>& tensors);
+/// CRC-32 of bytes, and of the numbers of all tensors.
+std::uint32_t checksum(std::string_view bytes);
+std::uint32_t checksum(const std::vector<at::Tensor>& tensors);
 
-/// A text's bytes as a tensor, and back.
-at::Tensor as_bytes(const std::string& text);
-std::string text_of_bytes(const at::Tensor& bytes);
+/// Eight hexadecimal digits.
+std::string checksum_text(std::uint32_t checksum);
 
-/// Named tensors as one file, whole or not at all, with a checksum; names may hold any characters.
-void write_tensors(const std::filesystem::path& path,
-                   const std::vector<std::pair<std::string, at::Tensor>>& tensors);
+/// Throws UserError, which names the converter, for an archive of LibTorch: its reader runs code
+/// that the file holds.
+void refuse_torch_archive(std::string_view bytes, const std::filesystem::path& path);
+
+/// Named tensors as one file, whole or not at all: safetensors, with a checksum of names, dtypes,
+/// shapes and numbers.
+void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors);
 
 /// From the bytes of such a file, which messages call `path`. Throws UserError when it is damaged.
-std::vector<std::pair<std::string, at::Tensor>> tensors_of_bytes(const std::string& bytes,
-                                                                 const std::filesystem::path& path);
+NamedTensors tensors_of_bytes(std::string_view bytes, const std::filesystem::path& path);
 
 /// What `write_tensors` wrote. Throws UserError with the path when it is damaged.
-std::vector<std::pair<std::string, at::Tensor>> read_tensors(const std::filesystem::path& path);
+NamedTensors read_tensors(const std::filesystem::path& path);
 
 }  // namespace pcxx::train

@@ -2,11 +2,8 @@
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
 #include <pcxx/train/checkpoint.h>
-#include <torch/serialize/archive.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <optional>
 
 #include "train/archive.h"
 #include "train/layers_text.h"
@@ -23,7 +20,6 @@ using Weights = NamedTensors;
 
 constexpr const char* kChecksum = "crc32";
 constexpr const char* kLayers = "layers";
-constexpr const char* kSafetensors = ".safetensors";
 
 Weights weights_of(const nn::NetworkImpl& network) {
   Weights weights;
@@ -33,10 +29,11 @@ Weights weights_of(const nn::NetworkImpl& network) {
   return weights;
 }
 
-std::int64_t checksum(const Weights& weights) {
+// As a decimal number.
+std::string checksum_of(const Weights& weights) {
   std::vector<at::Tensor> tensors;
   for (const auto& [name, weight] : weights) tensors.push_back(weight);
-  return train::checksum(tensors);
+  return fmt::format("{}", checksum(tensors));
 }
 
 std::string_view type_name(const at::Tensor& weight) {
@@ -45,19 +42,6 @@ std::string_view type_name(const at::Tensor& weight) {
 
 std::string size_text(const at::Tensor& weight) {
   return fmt::format("[{}]", fmt::join(weight.sizes(), ", "));
-}
-
-// All tensors below `archive`, whose names start with `prefix`.
-void collect(torch::serialize::InputArchive& archive, const std::string& prefix, Weights& found) {
-  for (const auto& key : archive.keys()) {
-    at::Tensor weight;
-    torch::serialize::InputArchive child;
-    if (archive.try_read(key, weight)) {
-      found.emplace_back(prefix + key, weight);
-    } else if (archive.try_read(key, child)) {
-      collect(child, prefix + key + ".", found);
-    }
-  }
 }
 
 const at::Tensor* find(const Weights& weights, const std::string& name) {
@@ -93,63 +77,20 @@ Weights match(const Weights& network, const Weights& file, const std::string& pa
   return matched;
 }
 
-struct Stored {
-  Weights weights;
-  std::optional<std::int64_t> checksum;  // files of other programs have neither this
-  std::optional<std::string> layers;     // nor this
-};
-
-Stored read_archive(const std::string& bytes, const std::string& path) {
-  Stored stored;
-  c10::IValue sum;
-  try {
-    torch::serialize::InputArchive archive;
-    archive.load_from(bytes.data(), bytes.size(), at::Device(at::kCPU));
-    collect(archive, "", stored.weights);
-    archive.try_read(kChecksum, sum);
-  } catch (const std::exception&) {
-    user_error("'{}' holds no saved network, or is damaged", path);
-  }
-  if (!sum.isNone()) stored.checksum = sum.isInt() ? sum.toInt() : -1;
-  return stored;
-}
-
-Stored read_safetensors_file(const std::string& bytes, const std::string& path) {
-  auto file = read_safetensors(bytes, path);
-  Stored stored{std::move(file.tensors), {}, {}};
-  if (const auto sum = file.metadata.find(kChecksum); sum != file.metadata.end()) {
-    stored.checksum = std::strtoll(sum->second.c_str(), nullptr, 10);
-  }
-  if (const auto layers = file.metadata.find(kLayers); layers != file.metadata.end()) {
-    stored.layers = layers->second;
-  }
-  return stored;
-}
-
-// A torch archive is a zip file; the header of safetensors opens with a brace after its length.
-bool is_safetensors(std::string_view bytes, const fs::path& path) {
-  if (bytes.starts_with("PK\x03\x04")) return false;
-  return path.extension() == kSafetensors || (bytes.size() > 8 && bytes[8] == '{');
-}
-
-Weights read(const nn::NetworkImpl& network, const fs::path& path) {
-  const auto bytes = read_file(path);
-  const auto stored = is_safetensors(bytes, path) ? read_safetensors_file(bytes, path.string())
-                                                  : read_archive(bytes, path.string());
-  auto weights = match(weights_of(network), stored.weights, path.string());
-  if (stored.checksum && *stored.checksum != checksum(weights)) {
+// Those of `bytes`. Files of other programs have neither a checksum nor a description of layers.
+Weights read(const nn::NetworkImpl& network, std::string_view bytes, const fs::path& path) {
+  refuse_torch_archive(bytes, path);
+  const auto file = read_safetensors(bytes, path.string());
+  auto weights = match(weights_of(network), file.tensors, path.string());
+  const auto sum = file.metadata.find(kChecksum);
+  if (sum != file.metadata.end() && sum->second != checksum_of(weights)) {
     user_error("'{}' is damaged: its weights do not have the checksum they were saved with",
                path.string());
   }
-  if (stored.layers) check_layers(*stored.layers, network.options, path.string());
+  if (const auto layers = file.metadata.find(kLayers); layers != file.metadata.end()) {
+    check_layers(layers->second, network.options, path.string());
+  }
   return weights;
-}
-
-void write_archive(std::ostream& stream, const nn::Network& network) {
-  torch::serialize::OutputArchive archive;
-  network->save(archive);
-  archive.write(kChecksum, c10::IValue(checksum(weights_of(*network))));
-  archive.save_to(stream);
 }
 
 Metadata description(const nn::NetworkImpl& network) {
@@ -176,24 +117,24 @@ Metadata description(const nn::NetworkImpl& network) {
 void write_network(std::ostream& stream, const nn::Network& network, const Metadata& metadata) {
   const auto weights = weights_of(*network);
   auto all = description(*network);
-  all[kChecksum] = fmt::format("{}", checksum(weights));
+  all[kChecksum] = checksum_of(weights);
   all.insert(metadata.begin(), metadata.end());
   write_safetensors(stream, weights, all);
 }
 
 void save_network(const nn::Network& network, const fs::path& path, const Metadata& metadata) {
   AtomicFile file(path);
-  if (path.extension() == kSafetensors) {
-    write_network(file.stream(), network, metadata);
-  } else {
-    write_archive(file.stream(), network);
-  }
+  write_network(file.stream(), network, metadata);
   file.commit();
 }
 
 void load_network(nn::Network& network, const fs::path& path) {
+  load_network(network, read_file(path), path);
+}
+
+void load_network(nn::Network& network, std::string_view bytes, const fs::path& path) {
   const at::NoGradGuard no_grad;
-  const auto stored = read(*network, path);
+  const auto stored = read(*network, bytes, path);
   auto weights = weights_of(*network);
   for (std::size_t i = 0; i < weights.size(); ++i) weights[i].second.copy_(stored[i].second);
 }

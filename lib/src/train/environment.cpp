@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <pcxx/train/commit.h>
 #include <pcxx/version.h>
 #include <sys/utsname.h>
 #include <torch/version.h>

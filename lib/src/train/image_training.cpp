@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "train/amounts.h"
 #include "train/registry.h"
@@ -140,6 +141,7 @@ constexpr const char* kCurvature = "inference_curvature";
 constexpr const char* kUnstableAt = "inference_unstable_at";
 
 std::vector<double> numbers(const at::Tensor& values) {
+  TORCH_CHECK(values.dim() == 1, "a curve is a list, not ", values.sizes());
   const auto* data = values.const_data_ptr<double>();
   return {data, data + values.numel()};
 }
@@ -168,13 +170,41 @@ Part to_part(const ImageTraining& training) {
 }
 
 ImageTraining to_training(const Part& part) {
-  const auto& steps = part.at(kTestedAt);
+  const auto& steps = entry(part, kTestedAt);
   const auto* first = steps.const_data_ptr<std::int64_t>();
-  return {.tested_at = {first, first + steps.numel()},
-          .tests = entries<metrics::Curve>(part, kTest, numbers),
-          .updates = entries<metrics::Curve>(part, kUpdate, numbers),
-          .numbers =
-              entries<double>(part, kNumber, [](const at::Tensor& t) { return t.item<double>(); })};
+  ImageTraining training{.tested_at = {first, first + steps.numel()},
+                         .tests = entries<metrics::Curve>(part, kTest, numbers),
+                         .updates = entries<metrics::Curve>(part, kUpdate, numbers),
+                         .numbers = entries<double>(
+                             part, kNumber, [](const at::Tensor& t) { return t.item<double>(); })};
+  for (const auto& [name, curve] : training.tests) {
+    TORCH_CHECK(curve.size() == training.tested_at.size(), kTest, name, " has ", curve.size(),
+                " values at ", training.tested_at.size(), " steps");
+  }
+  return training;
+}
+
+// What all runs of a model have, and nothing else but how they ended.
+std::set<std::string> names_of(const ImageTraining& training) {
+  std::set<std::string> names;
+  for (const auto& [name, curve] : training.tests) names.insert(name);
+  for (const auto* name : {kPasses, kConverged}) {
+    if (training.numbers.contains(name)) names.insert(name);
+  }
+  return names;
+}
+
+// Of a whole run. Throws c10::Error otherwise.
+void check_part(const Part& part, const Config& model, std::string_view criterion) {
+  const auto training = to_training(part);
+  TORCH_CHECK(!training.tested_at.empty() && training.tests.contains("test_error") &&
+                  training.tests.contains(std::string(criterion)),
+              "no test was measured");
+  for (const auto& [name, curve] : training.tests) {
+    TORCH_CHECK(name.starts_with("test_"), "'", name, "' is no name of a test");
+  }
+  TORCH_CHECK(model.integer("steps") == 0 || training.updates.contains(kTrainError),
+              "no step was measured");
 }
 
 // ---- One job ------------------------------------------------------------------------------------
@@ -194,7 +224,7 @@ class Trainer {
         optimizer_(optim::make_optimizer(model.text("optimizer"), network_->parameters(), rate),
                    make_rescaling(model)),
         minibatches_(images.size(), static_cast<std::uint64_t>(seed)) {
-    if (run.load_path()) load_network(network_, *run.load_path());
+    run.load(network_);
     for (const auto samples : model.integers("test_at")) {
       const auto batch_size = model.integer("batch_size");
       test_steps_.push_back((samples + batch_size - 1) / batch_size);
@@ -363,7 +393,8 @@ class Trainer {
   void go_on(const Part& state) {
     restore(state, network_, *rule_, optimizer_, minibatches_);
     training_ = to_training(state);
-    step_ = state.at("step").item<std::int64_t>();
+    step_ = count_of(state, "step");
+    TORCH_CHECK(step_ <= model_.integer("steps"), "step ", step_, " is beyond the last");
   }
 
   const ImageTask& task_;
@@ -422,14 +453,26 @@ bool contains(const std::vector<std::int64_t>& values, std::int64_t value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
-}  // namespace
-
-ImageSets load_image_sets(Run& run, bool labels) {
+ImageSets find_image_sets(Run& run, bool labels) {
   const auto folder = run.data_folder();
   if (run.config().text("dataset") == "auto") {
     run.resolve("dataset", automatic_dataset(run.config(), folder));
   }
   return load_sets(run.config(), folder, labels);
+}
+
+}  // namespace
+
+ImageSets load_image_sets(Run& run, bool labels) {
+  auto sets = find_image_sets(run, labels);
+  for (const auto& [name, images] :
+       {std::pair("training", &sets.train), std::pair("test", &sets.test)}) {
+    run.take(fmt::format("{} images", name), images->pixels);
+    if (labels && images->labels.defined()) {
+      run.take(fmt::format("{} labels", name), images->labels);
+    }
+  }
+  return sets;
 }
 
 void print_dataset(const Run& run) {
@@ -470,7 +513,7 @@ void ImageSweep::prepare(const Config& model) {
   check_sharing(*make_rule(model), run_.ranks());
   make_rescaling(model);
   auto network = draw_network(model, 0, at::kCPU);
-  if (run_.load_path()) load_network(network, *run_.load_path());
+  run_.load(network);
   if (test_batches_.contains(model.text("dtype"))) return;
   const auto all = at::arange(sets_.test.size(), at::kLong);
   test_batches_.emplace(model.text("dtype"),
@@ -537,9 +580,17 @@ std::vector<ImageModel> ImageSweep::collect(const Parts& parts) const {
   for (std::size_t job = 0; job < jobs_.size(); ++job) {
     const auto& [m, rate, seed] = jobs_[job];
     if (!contains(seeds, seed)) continue;
+    const auto check = [&, place = m](const Part& part) {
+      check_part(part, models_[place], task_.criterion());
+      const auto& runs = results[place].runs;
+      const auto known =
+          std::find_if(runs.begin(), runs.end(), [](const auto& some) { return !some.empty(); });
+      TORCH_CHECK(known == runs.end() || names_of(known->front()) == names_of(to_training(part)),
+                  "other jobs of its model measured something else");
+    };
     const auto& rates = results[m].rates;
     const auto k = std::find(rates.begin(), rates.end(), rate) - rates.begin();
-    results[m].runs[static_cast<std::size_t>(k)].push_back(to_training(parts.read(job)));
+    results[m].runs[static_cast<std::size_t>(k)].push_back(to_training(parts.read(job, check)));
   }
   return results;
 }
@@ -642,7 +693,10 @@ void ImageSweep::keep(const Parts& parts, ImageModel& result) {
     const bool wanted =
         contains(result.seeds, seed) && models_[m] == result.model && rate == result.best->rate;
     if (!wanted) continue;
-    result.networks.push_back(trained_network(parts.read(job), result.model));
+    const auto take = [&](const Part& part) {
+      result.networks.push_back(trained_network(part, result.model));
+    };
+    parts.read(job, take);
     const auto name = fmt::format("weights{}-{}-{}-seed{}.safetensors", ++saved_,
                                   result.model.text("rule"), result.model.text("rescaling"), seed);
     write_network(run_.folder().file(name).stream(), result.networks.back(),

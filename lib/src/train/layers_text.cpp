@@ -3,7 +3,8 @@
 #include <pcxx/core/error.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+
+#include "train/json_text.h"
 
 namespace pcxx::train {
 
@@ -23,7 +24,8 @@ nlohmann::ordered_json layers_of(const nn::NetworkOptions& network) {
   return layers;
 }
 
-std::string value_text(const nlohmann::ordered_json& layer, const std::string& name) {
+template <typename Json>
+std::string value_text(const Json& layer, const std::string& name) {
   return layer.contains(name) ? layer[name].dump() : "none";
 }
 
@@ -35,7 +37,7 @@ std::string layers_text(const nn::NetworkOptions& network) {
 
 void check_layers(const std::string& text, const nn::NetworkOptions& network,
                   const std::string& path) {
-  const auto found = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto found = parse_json(text);
   const auto wanted = layers_of(network);
   const bool fits = found.is_array() && std::all_of(found.begin(), found.end(),
                                                     [](const auto& l) { return l.is_object(); });

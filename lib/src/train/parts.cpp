@@ -4,6 +4,7 @@
 #include <pcxx/train/parts.h>
 
 #include "train/archive.h"
+#include "train/json_text.h"
 
 namespace pcxx::train {
 
@@ -16,7 +17,7 @@ fs::path run_file(const fs::path& folder) {
 }
 
 fs::path job_file(const fs::path& folder, std::size_t job) {
-  return folder / fmt::format("job{}.pt", job);
+  return folder / fmt::format("job{}.safetensors", job);
 }
 
 // Half-written files begin with a dot.
@@ -51,18 +52,24 @@ std::vector<std::size_t> Parts::missing() const {
   return result;
 }
 
-Part Parts::read(std::size_t job) const {
+Part Parts::read(std::size_t job, const Check& check) const {
   const auto path = find(job);
   TORCH_CHECK(path, "job ", job, " has left no part");
   Part part;
   for (auto& [name, tensor] : read_tensors(*path)) part[name] = std::move(tensor);
+  try {
+    if (check) check(part);
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    user_error("'{}' is no part of its job: {}", path->string(), text.substr(0, text.find('\n')));
+  }
   return part;
 }
 
-std::vector<std::optional<Part>> Parts::read() const {
+std::vector<std::optional<Part>> Parts::read(const Check& check) const {
   std::vector<std::optional<Part>> parts(jobs_);
   for (std::size_t job = 0; job < jobs_; ++job) {
-    if (has(job)) parts[job] = read(job);
+    if (has(job)) parts[job] = read(job, check);
   }
   return parts;
 }
@@ -74,7 +81,7 @@ void Parts::write(std::size_t job, const Part& part) const {
 }
 
 fs::path Parts::checkpoint_path(std::size_t job) const {
-  return folders_.front() / fmt::format("job{}.checkpoint.pt", job);
+  return folders_.front() / fmt::format("job{}.checkpoint.safetensors", job);
 }
 
 std::vector<std::size_t> Parts::begun() const {
@@ -84,11 +91,24 @@ std::vector<std::size_t> Parts::begun() const {
   return jobs;
 }
 
+void Parts::refuse_older(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const auto name = entry.path().filename().string();
+    if (!name.starts_with("job") || !name.ends_with(".pt")) continue;
+    user_error(
+        "'{}' is of an older version, whose files can run code while they are read: "
+        "python/pcxx_weights.py with --convert takes the weights out, and without it the run can "
+        "only be done again",
+        entry.path().string());
+  }
+}
+
 std::optional<nlohmann::json> Parts::run_of(const fs::path& folder) {
   const auto path = run_file(folder);
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return std::nullopt;
-  auto run = nlohmann::json::parse(read_file(path), nullptr, false);
+  auto run = parse_json(read_file(path));
   if (!run.is_object()) user_error("'{}' is damaged", path.string());
   return run;
 }
@@ -101,7 +121,8 @@ void Parts::begin(const nlohmann::json& run) const {
   }
   fs::create_directories(folder, error);
   if (error) user_error("cannot make the folder '{}': {}", folder.string(), error.message());
-  write_file(run_file(folder), run.dump(2) + "\n");
+  write_file(run_file(folder),
+             run.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 void Parts::remove() const {

@@ -39,7 +39,7 @@ int print_out(std::string_view text) {
 }
 
 int fail(const Program& program, std::string_view message, int code) {
-  fmt::print(stderr, "{}: {}\n", program.name, message);
+  fmt::print(stderr, "{}: {}\n", program.name, one_line(message));
   return code;
 }
 
@@ -280,8 +280,7 @@ int run_program(const Program& program, int argc, const char* const* argv) {
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     // LibTorch's allocator says it with the line of its source.
-    const bool memory = text.find("can't allocate memory") != std::string::npos;
-    return failed(memory ? "out of memory" : text, 1);
+    return failed(is_out_of_memory(text) ? "out of memory" : text, 1);
   } catch (const std::bad_alloc&) {
     return failed("out of memory", 1);
   } catch (const std::exception& error) {

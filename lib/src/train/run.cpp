@@ -1,4 +1,6 @@
 #include <pcxx/core/error.h>
+#include <pcxx/core/files.h>
+#include <pcxx/train/checkpoint.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/run.h>
 
@@ -7,9 +9,11 @@
 #include <map>
 #include <thread>
 
+#include "train/archive.h"
 #include "train/interruption.h"
 #include "train/saved_run.h"
 #include "train/shared_jobs.h"
+#include "train/text.h"
 #include "train/worker_pool.h"
 
 namespace pcxx::train {
@@ -25,6 +29,10 @@ Run::Run(const Program& program, Config config, c10::Device device, RunFolder& f
       command_line_(std::move(command_line)),
       ranks_(ranks),
       records_(folder.file("metrics.csv").stream(), columns(config_)) {
+  if (command_line_.load) {
+    loaded_ = read_file(*command_line_.load);
+    inputs_["weights of --load"] = checksum_text(checksum(loaded_));
+  }
   if (!command_line_.tensorboard) return;
   tensorboard_.emplace(varied_keys());
   records_.listen([this](const Cell& cell, std::int64_t step, std::string_view metric,
@@ -58,6 +66,14 @@ std::vector<std::string> Run::varied_keys() const {
   return keys;
 }
 
+void Run::load(nn::Network& network) const {
+  if (command_line_.load) load_network(network, loaded_, *command_line_.load);
+}
+
+void Run::take(const std::string& name, const at::Tensor& data) {
+  inputs_[name] = checksum_text(checksum(std::vector<at::Tensor>{data}));
+}
+
 std::optional<fs::path> Run::data_folder() const {
   if (!config_.has("data") || config_.text("data").empty()) return std::nullopt;
   return config_.text("data");
@@ -72,13 +88,14 @@ Run::~Run() {
 
 const Parts& Run::work(const Work& work) {
   TORCH_CHECK(program_.works && !parts_, "Run::work is for programs that say so, once a run");
+  check_same_inputs(ranks_, inputs_);
   if (!ranks_.is_root()) {
     if (command_line_.merge.empty()) do_jobs(work, {});
     throw RankEnded{};
   }
   const auto jobs = work.jobs.size();
   const auto folders = part_folders(command_line_, folder_.path());
-  const auto identity = identity_of(program_, config_, command_line_, jobs);
+  const auto identity = identity_of(program_, config_, inputs_, jobs);
   for (const auto& folder : folders) check_same_run(folder, program_, identity);
   parts_.emplace(folders, jobs);
   if (command_line_.merge.empty()) {
@@ -114,12 +131,13 @@ bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
   for (const auto job : to_do.jobs) steps += work.jobs[job].steps;
   for (const auto& [job, checkpoint] : begun) steps -= checkpoint.steps;
   auto progress = this->progress(work.label, steps);
-  const auto advance = [&](std::int64_t done) {
-    progress.advance(done);
-    check_ranks_interrupted();
-  };
   const auto every = config_.has("checkpoint_every") ? config_.integer("checkpoint_every") : 0;
-  const auto context = [&](std::size_t job) {
+  const auto context = [&](std::size_t job, bool& advanced) {
+    const auto advance = [&](std::int64_t done) {
+      advanced = true;
+      progress.advance(done);
+      check_ranks_interrupted();
+    };
     const auto save = [&, job](std::int64_t done, const Part& state) {
       check_same_weights(ranks_, state);
       if (!ranks_.is_root()) return;
@@ -137,7 +155,8 @@ bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
   try {
     in_workers(to_do.jobs, threads(), inner_threads(), [&](std::size_t job) {
       check_ranks_interrupted();
-      const auto part = work.run(job, context(job));
+      bool advanced = !begun.contains(job);
+      const auto part = do_job(work, job, context(job, advanced), advanced);
       check_same_weights(ranks_, part);
       if (ranks_.is_root()) parts_->write(job, part);
     });
@@ -145,6 +164,29 @@ bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
     return false;
   }
   return true;
+}
+
+// What fails before the first step after a checkpoint is the checkpoint's fault.
+Part Run::do_job(const Work& work, std::size_t job, const JobContext& context,
+                 const bool& advanced) const {
+  const auto blame = [&](const std::string& text) {
+    if (advanced || is_out_of_memory(text)) return;
+    const auto path = parts_ ? parts_->checkpoint_path(job) : fs::path("the checkpoint of rank 0");
+    user_error("'{}' does not fit its job: {}", path.string(), text.substr(0, text.find('\n')));
+  };
+  try {
+    return work.run(job, context);
+  } catch (const UserError&) {
+    throw;
+  } catch (const c10::Error& error) {
+    blame(error.what_without_backtrace());
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    blame(error.what());
+    throw;
+  }
 }
 
 std::size_t Run::threads() const {

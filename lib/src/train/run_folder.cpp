@@ -10,8 +10,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <nlohmann/json.hpp>
+#include <iterator>
 #include <ranges>
+
+#include "train/json_text.h"
 
 namespace pcxx::train {
 
@@ -59,7 +61,8 @@ void remove_file(const fs::path& folder, const fs::path& name) {
 
 nlohmann::json environment_of(const fs::path& folder) {
   std::ifstream stream(folder / "environment.json");
-  return nlohmann::json::parse(stream, nullptr, false);
+  const std::string text(std::istreambuf_iterator<char>(stream), {});
+  return parse_json(text);
 }
 
 // What the run before this one says it wrote.
@@ -167,8 +170,9 @@ void RunFolder::commit() {
 
 bool RunFolder::holds_whole_run() const {
   const auto environment = environment_of(path_);
-  return environment.is_object() && environment.contains("files") &&
-         environment.value("complete", true);
+  if (!environment.is_object() || !environment.contains("files")) return false;
+  const auto complete = environment.find("complete");
+  return complete == environment.end() || *complete == true;
 }
 
 }  // namespace pcxx::train

@@ -1,6 +1,7 @@
 #include "train/safetensors.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 #include <pcxx/core/error.h>
 
 #include <algorithm>
@@ -8,9 +9,9 @@
 #include <bit>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
+
+#include "train/json_text.h"
 
 namespace pcxx::train {
 
@@ -20,6 +21,7 @@ static_assert(std::endian::native == std::endian::little, "numbers are stored as
 
 constexpr std::uint64_t kLength = 8;             // bytes of the header's length
 constexpr std::uint64_t kLongest = 100'000'000;  // header, as the format's own reader has it
+constexpr std::size_t kDimensions = 64;          // as many as LibTorch computes with
 constexpr const char* kMetadata = "__metadata__";
 
 constexpr std::array<std::pair<std::string_view, at::ScalarType>, 10> kTypes{{
@@ -114,21 +116,19 @@ class Reader {
 
  private:
   nlohmann::json parse(std::string_view text) const {
-    std::set<std::string> names;
-    std::string twice;
-    const auto note = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
-      if (event == nlohmann::json::parse_event_t::key && depth == 1 &&
-          !names.insert(value.get<std::string>()).second) {
-        twice = value.get<std::string>();
-      }
-      return true;
-    };
-    auto header = nlohmann::json::parse(text, note, /*allow_exceptions=*/false);
-    if (!header.is_object()) {
+    const auto outline = outline_of(text);
+    if (outline.too_deep) {
+      user_error("'{}' is damaged: its header nests more than {} lists or objects", path_,
+                 kJsonDepth);
+    }
+    // Not even a space, or the mark of a byte order, may stand before it.
+    if (!outline.valid || !text.starts_with('{')) {
       user_error("'{}' is no safetensors file, or is damaged: its header is no JSON object", path_);
     }
-    if (!twice.empty()) user_error("'{}' is damaged: it has '{}' twice", path_, twice);
-    return header;
+    if (!outline.twice.empty()) {
+      user_error("'{}' is damaged: it has '{}' twice", path_, outline.twice);
+    }
+    return nlohmann::json::parse(text);
   }
 
   std::map<std::string, std::string> metadata(const nlohmann::json& value) const {
@@ -142,12 +142,13 @@ class Reader {
   }
 
   Entry entry(const std::string& name, const nlohmann::json& value) const {
-    const auto member = [&](const char* key) {
-      return value.is_object() && value.contains(key) ? value[key] : nlohmann::json();
+    static const nlohmann::json none;
+    const auto member = [&](const char* key) -> const nlohmann::json& {
+      return value.is_object() && value.contains(key) ? value[key] : none;
     };
-    const auto type = member("dtype");
-    const auto shape = member("shape");
-    const auto offsets = member("data_offsets");
+    const auto& type = member("dtype");
+    const auto& shape = member("shape");
+    const auto& offsets = member("data_offsets");
     if (!type.is_string() || !are_counts(shape) || !are_counts(offsets) || offsets.size() != 2) {
       user_error("'{}' is damaged: its '{}' has no dtype, shape and data_offsets", path_, name);
     }
@@ -156,6 +157,9 @@ class Reader {
     });
     if (known == kTypes.end()) {
       user_error("'{}' has a '{}' of the unknown dtype {}", path_, name, type.get<std::string>());
+    }
+    if (shape.size() > kDimensions) {
+      user_error("'{}' is damaged: its '{}' has {} dimensions", path_, name, shape.size());
     }
     Entry entry{name, known->second, shape.get<std::vector<std::int64_t>>(),
                 offsets[0].get<std::uint64_t>(), offsets[1].get<std::uint64_t>()};
@@ -198,9 +202,13 @@ class Reader {
 
   at::Tensor tensor(const Entry& entry) const {
     auto tensor = at::empty(entry.shape, entry.type);
-    if (entry.end > entry.begin) {
-      std::memcpy(tensor.mutable_data_ptr(), data_.data() + entry.begin, entry.end - entry.begin);
+    const auto bytes = data_.substr(entry.begin, entry.end - entry.begin);
+    if (entry.type == at::kBool &&
+        bytes.find_first_not_of(std::string_view("\0\1", 2)) != bytes.npos) {
+      user_error("'{}' is damaged: its '{}' has values that are neither true nor false", path_,
+                 entry.name);
     }
+    if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
     return tensor;
   }
 
@@ -213,19 +221,20 @@ class Reader {
 
 void write_safetensors(std::ostream& stream, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  auto header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[kMetadata] = metadata;
+  std::string text = "{";
+  if (!metadata.empty()) text += fmt::format("\"{}\":{}", kMetadata, json_line(metadata));
   std::vector<at::Tensor> values;
   std::uint64_t end = 0;
   for (const auto& [name, tensor] : tensors) {
     values.push_back(tensor.detach().cpu().contiguous());
     const auto begin = end;
     end += values.back().nbytes();
-    header[name] = {{"dtype", type_name(tensor.scalar_type())},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {begin, end}}};
+    text +=
+        fmt::format(R"({}{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                    text.size() > 1 ? "," : "", nlohmann::json(name).dump(),
+                    type_name(tensor.scalar_type()), fmt::join(tensor.sizes(), ","), begin, end);
   }
-  auto text = header.dump();
+  text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const std::uint64_t length = text.size();
   stream.write(reinterpret_cast<const char*>(&length), kLength);

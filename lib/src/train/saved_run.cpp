@@ -1,10 +1,12 @@
 #include "train/saved_run.h"
 
 #include <pcxx/core/error.h>
+#include <pcxx/core/files.h>
+#include <pcxx/train/commit.h>
 #include <pcxx/version.h>
 
 #include "train/archive.h"
-#include "train/environment.h"
+#include "train/json_text.h"
 
 namespace pcxx::train {
 
@@ -12,16 +14,57 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Keys that say where to compute, where to look and what to keep, not what to do.
-const std::vector<std::string> kFree{"threads", "data", "checkpoint_every", "rank_timeout"};
+// Keys that say where to compute, where to look and what to keep, not what to do. What lies in the
+// files is compared by checksums.
+const std::vector<std::string> kFree{"threads",      "data",         "checkpoint_every",
+                                     "rank_timeout", "train_images", "train_labels",
+                                     "test_images",  "test_labels"};
 
 // Of a checkpoint's file: run and job as JSON, and before each name of the state.
 constexpr const char* kOrigin = "origin";
 constexpr std::string_view kState = "state.";
 
+// What is no text as JSON: it equals none that this program writes.
+std::string text_of(const nlohmann::json& value) {
+  return value.is_string() ? value.get<std::string>() : json_line(value);
+}
+
 std::string text_of(const nlohmann::json& run, const char* name) {
   const auto found = run.find(name);
-  return found != run.end() && found->is_string() ? found->get<std::string>() : "";
+  return found == run.end() ? "" : text_of(*found);
+}
+
+Inputs inputs_of(const nlohmann::json& run) {
+  Inputs inputs;
+  const auto found = run.find("inputs");
+  if (found == run.end()) return inputs;
+  if (!found->is_object()) return {{"inputs", text_of(*found)}};
+  for (const auto& [name, checksum] : found->items()) inputs[name] = text_of(checksum);
+  return inputs;
+}
+
+std::string value_or_none(const std::string& value) {
+  return value.empty() ? "none" : value;
+}
+
+// The first input of either run that is another one in the other, with both checksums.
+struct OtherInput {
+  std::string name;
+  std::string theirs;
+  std::string ours;
+};
+std::optional<OtherInput> other_input(const Inputs& theirs, const Inputs& ours) {
+  const auto of = [](const Inputs& inputs, const std::string& name) {
+    const auto found = inputs.find(name);
+    return found == inputs.end() ? "none" : found->second;
+  };
+  auto all = ours;
+  all.insert(theirs.begin(), theirs.end());
+  for (const auto& [name, checksum] : all) {
+    if (of(theirs, name) != of(ours, name))
+      return OtherInput{name, of(theirs, name), of(ours, name)};
+  }
+  return std::nullopt;
 }
 
 Config saved_config(const Program& program, const nlohmann::json& run, const fs::path& file,
@@ -32,8 +75,8 @@ Config saved_config(const Program& program, const nlohmann::json& run, const fs:
 void check_equal(const fs::path& folder, std::string_view what, const std::string& theirs,
                  const std::string& ours) {
   if (theirs == ours) return;
-  user_error("'{}' is of a run with {} {}, not {}", folder.string(), what,
-             theirs.empty() ? "none" : theirs, ours.empty() ? "none" : ours);
+  user_error("'{}' is of a run with {} {}, not {}", folder.string(), what, value_or_none(theirs),
+             value_or_none(ours));
 }
 
 // `path` is what holds `run`, for messages; `file` what its config was read from.
@@ -41,7 +84,7 @@ void check_equal(const fs::path& path, const fs::path& file, const Program& prog
                  const nlohmann::json& run, const nlohmann::json& identity) {
   check_equal(path, "the program", text_of(run, "program"), text_of(identity, "program"));
   check_equal(path, "the version", text_of(run, "version"), text_of(identity, "version"));
-  check_equal(path, "--load", text_of(run, "load"), text_of(identity, "load"));
+  check_equal(path, "the commit", text_of(run, "commit"), text_of(identity, "commit"));
   const auto theirs = saved_config(program, run, file);
   const auto ours = saved_config(program, identity, file);
   const auto key = first_difference(theirs, ours, kFree);
@@ -49,6 +92,10 @@ void check_equal(const fs::path& path, const fs::path& file, const Program& prog
   if (key) {
     user_error("'{}' is of a run with {} = {}, not {}", path.string(), *key, theirs.toml_of(*key),
                ours.toml_of(*key));
+  }
+  if (const auto other = other_input(inputs_of(run), inputs_of(identity))) {
+    user_error("'{}' is of a run with other {}: their checksum is {}, not {}", path.string(),
+               other->name, other->theirs, other->ours);
   }
   check_equal(path, "a number of jobs of", text_of(run, "jobs"), text_of(identity, "jobs"));
 }
@@ -83,17 +130,15 @@ std::vector<fs::path> part_folders(const CommandLine& command_line, const fs::pa
   return folders;
 }
 
-nlohmann::json identity_of(const Program& program, const Config& config,
-                           const CommandLine& command_line, std::size_t jobs) {
-  return {{"program", program.name},
-          {"version", PCXX_VERSION},
-          {"load", command_line.load ? command_line.load->string() : ""},
-          {"config", config.toml()},
-          {"jobs", fmt::format("{}", jobs)}};
+nlohmann::json identity_of(const Program& program, const Config& config, const Inputs& inputs,
+                           std::size_t jobs) {
+  return {{"program", program.name}, {"version", PCXX_VERSION}, {"commit", git_commit()},
+          {"inputs", inputs},        {"config", config.toml()}, {"jobs", fmt::format("{}", jobs)}};
 }
 
 void check_same_run(const fs::path& folder, const Program& program,
                     const nlohmann::json& identity) {
+  Parts::refuse_older(folder);
   const auto run = Parts::run_of(folder);
   if (run) check_equal(folder, folder / "run.json", program, *run, identity);
 }
@@ -101,23 +146,45 @@ void check_same_run(const fs::path& folder, const Program& program,
 void write_checkpoint(const fs::path& path, const nlohmann::json& identity, const std::string& job,
                       const JobCheckpoint& checkpoint) {
   const nlohmann::json origin{{"run", identity}, {"job", job}, {"steps", checkpoint.steps}};
-  std::vector<std::pair<std::string, at::Tensor>> tensors{{kOrigin, as_bytes(origin.dump())}};
+  NamedTensors tensors{{kOrigin, as_bytes(json_line(origin))}};
   for (const auto& [name, tensor] : checkpoint.state) {
     tensors.emplace_back(std::string(kState) + name, tensor);
   }
   write_tensors(path, tensors);
 }
 
-JobCheckpoint checkpoint_of(const std::string& bytes, const fs::path& path) {
+namespace {
+
+struct StoredCheckpoint {
+  nlohmann::json run;
+  std::string job;
   JobCheckpoint checkpoint;
-  for (auto& [name, tensor] : tensors_of_bytes(bytes, path)) {
-    if (name == kOrigin) {
-      const auto origin = nlohmann::json::parse(text_of_bytes(tensor), nullptr, false);
-      if (origin.is_object()) checkpoint.steps = origin.at("steps").get<std::int64_t>();
+};
+
+StoredCheckpoint stored_checkpoint(const std::string& bytes, const fs::path& path) {
+  StoredCheckpoint stored;
+  auto origin = nlohmann::json();
+  for (const auto& [name, tensor] : tensors_of_bytes(bytes, path)) {
+    if (name == kOrigin && tensor.scalar_type() == at::kByte) {
+      origin = parse_json(text_of_bytes(tensor));
     }
-    if (name.starts_with(kState)) checkpoint.state[name.substr(kState.size())] = tensor;
+    if (name.starts_with(kState)) stored.checkpoint.state[name.substr(kState.size())] = tensor;
   }
-  return checkpoint;
+  const auto has = [&](const char* name) { return origin.is_object() && origin.contains(name); };
+  if (!has("run") || !origin["run"].is_object() || !has("job") || !has("steps") ||
+      !origin["steps"].is_number_unsigned()) {
+    user_error("'{}' is no checkpoint of a job", path.string());
+  }
+  stored.run = origin["run"];
+  stored.job = text_of(origin, "job");
+  stored.checkpoint.steps = origin["steps"].get<std::int64_t>();
+  return stored;
+}
+
+}  // namespace
+
+JobCheckpoint checkpoint_of(const std::string& bytes, const fs::path& path) {
+  return stored_checkpoint(bytes, path).checkpoint;
 }
 
 namespace {
@@ -126,7 +193,16 @@ void check_rank(int rank, std::string_view what, const std::string& theirs,
                 const std::string& ours) {
   if (theirs == ours) return;
   user_error("rank {} has {} {}, and rank 0 has {}: all ranks train one network", rank, what,
-             theirs.empty() ? "none" : theirs, ours.empty() ? "none" : ours);
+             value_or_none(theirs), value_or_none(ours));
+}
+
+// What each rank says, by rank.
+std::vector<nlohmann::json> gather(parallel::Communicator& ranks, const nlohmann::json& here) {
+  std::vector<nlohmann::json> all;
+  for (const auto& text : gather_texts(ranks, json_line(here))) {
+    all.push_back(nlohmann::json::parse(text));
+  }
+  return all;
 }
 
 }  // namespace
@@ -134,15 +210,13 @@ void check_rank(int rank, std::string_view what, const std::string& theirs,
 void check_same_ranks(parallel::Communicator& ranks, const Program& program, const Config& config,
                       const CommandLine& command_line) {
   if (ranks.size() == 1) return;
-  auto identity = identity_of(program, config, command_line, 0);
-  identity["build"] = git_commit();
-  std::vector<nlohmann::json> all;
-  for (const auto& text : gather_texts(ranks, identity.dump())) {
-    all.push_back(nlohmann::json::parse(text));
-  }
+  const bool given = command_line.load.has_value();
+  auto identity = identity_of(program, config, {}, 0);
+  identity["load"] = given ? command_line.load->string() : "";
+  const auto all = gather(ranks, identity);
   for (int rank = 1; rank < ranks.size(); ++rank) {
     const auto& here = all[static_cast<std::size_t>(rank)];
-    for (const char* what : {"program", "version", "build"}) {
+    for (const char* what : {"program", "version", "commit"}) {
       check_rank(rank, fmt::format("the {}", what), text_of(here, what),
                  text_of(all.front(), what));
     }
@@ -154,6 +228,16 @@ void check_same_ranks(parallel::Communicator& ranks, const Program& program, con
     if (key) {
       check_rank(rank, fmt::format("{} =", *key), theirs.toml_of(*key), ours.toml_of(*key));
     }
+  }
+}
+
+void check_same_inputs(parallel::Communicator& ranks, const Inputs& inputs) {
+  if (ranks.size() == 1) return;
+  const auto all = gather(ranks, {{"inputs", inputs}});
+  for (int rank = 1; rank < ranks.size(); ++rank) {
+    const auto other =
+        other_input(inputs_of(all[static_cast<std::size_t>(rank)]), inputs_of(all.front()));
+    if (other) check_rank(rank, other->name + " of the checksum", other->theirs, other->ours);
   }
 }
 
@@ -171,19 +255,15 @@ void check_same_weights(parallel::Communicator& ranks, const Part& state) {
 }
 
 JobCheckpoint read_checkpoint(const fs::path& path, const Program& program,
-                              const nlohmann::json& identity, const std::string& job) {
-  JobCheckpoint checkpoint;
-  std::string origin_text;
-  for (auto& [name, tensor] : read_tensors(path)) {
-    if (name == kOrigin) origin_text = text_of_bytes(tensor);
-    if (name.starts_with(kState)) checkpoint.state[name.substr(kState.size())] = tensor;
+                              const nlohmann::json& identity, const Work::Job& job) {
+  const auto stored = stored_checkpoint(read_file(path), path);
+  check_equal(path, path, program, stored.run, identity);
+  check_equal(path, "the job", stored.job, job.name);
+  if (stored.checkpoint.steps > job.steps) {
+    user_error("'{}' is of a run with a job of {} steps, not {}", path.string(),
+               stored.checkpoint.steps, job.steps);
   }
-  const auto origin = nlohmann::json::parse(origin_text, nullptr, false);
-  if (!origin.is_object()) user_error("'{}' is no checkpoint of a job", path.string());
-  check_equal(path, path, program, origin.at("run"), identity);
-  check_equal(path, "the job", text_of(origin, "job"), job);
-  checkpoint.steps = origin.at("steps").get<std::int64_t>();
-  return checkpoint;
+  return stored.checkpoint;
 }
 
 void remove_parts(const Run& run) {
@@ -199,6 +279,7 @@ Config read_config(const Program& program, const CommandLine& command_line) {
   if (continues && !command_line.config) {
     const auto folders = part_folders(command_line, command_line.out.value_or(""));
     for (const auto& folder : folders) {
+      Parts::refuse_older(folder);
       const auto run = Parts::run_of(folder);
       if (!run) continue;
       check_equal(folder, "the program", text_of(*run, "program"), program.name);

@@ -31,12 +31,12 @@ CommandLine complete(const Program& program, CommandLine command_line);
 std::vector<std::filesystem::path> part_folders(const CommandLine& command_line,
                                                 const std::filesystem::path& out);
 
-/// What run.json says of a run.
-nlohmann::json identity_of(const Program& program, const Config& config,
-                           const CommandLine& command_line, std::size_t jobs);
+/// What run.json says of a run: what it is, of which commit, and what it was given.
+nlohmann::json identity_of(const Program& program, const Config& config, const Inputs& inputs,
+                           std::size_t jobs);
 
-/// Throws UserError, with the first key that differs, unless the parts in `folder` are of that run.
-/// A folder without parts is no matter.
+/// Throws UserError, with the first key or input that differs, unless the parts in `folder` are of
+/// that run. A folder without parts is no matter.
 void check_same_run(const std::filesystem::path& folder, const Program& program,
                     const nlohmann::json& identity);
 
@@ -52,15 +52,18 @@ void write_checkpoint(const std::filesystem::path& path, const nlohmann::json& i
 
 /// Throws UserError when the file is damaged, or of another run or job.
 JobCheckpoint read_checkpoint(const std::filesystem::path& path, const Program& program,
-                              const nlohmann::json& identity, const std::string& job);
+                              const nlohmann::json& identity, const Work::Job& job);
 
-/// What such a file holds, unchecked.
+/// What such a file holds, of whatever run and job.
 JobCheckpoint checkpoint_of(const std::string& bytes, const std::filesystem::path& path);
 
 /// Throws UserError, in one sentence with both values, unless all ranks have the same program,
 /// version, config and --load.
 void check_same_ranks(parallel::Communicator& ranks, const Program& program, const Config& config,
                       const CommandLine& command_line);
+
+/// Throws UserError, which names the first that differs, unless all ranks were given the same.
+void check_same_inputs(parallel::Communicator& ranks, const Inputs& inputs);
 
 /// Throws c10::Error unless the weights of a state are the same, to the last bit, on all ranks.
 void check_same_weights(parallel::Communicator& ranks, const Part& state);

@@ -16,7 +16,7 @@ JobsToDo jobs_to_do(const Parts& parts, const std::optional<Shard>& shard, const
     const auto& jobs = found.jobs;
     if (std::find(jobs.begin(), jobs.end(), job) == jobs.end()) continue;
     found.begun[job] =
-        read_checkpoint(parts.checkpoint_path(job), program, identity, work.jobs[job].name);
+        read_checkpoint(parts.checkpoint_path(job), program, identity, work.jobs[job]);
   }
   return found;
 }

@@ -223,31 +223,40 @@ std::vector<Sweep> SweepPlan::collect(const std::vector<std::optional<Part>>& pa
     sweeps.push_back(empty_sweep(model, seeds));
     least_errors.push_back(at::zeros_like(sweeps.back().left_at, at::kDouble));
   }
-  for (std::size_t j = 0; j < jobs_.size(); ++j) {
-    if (!parts[j]) continue;
-    for (std::size_t i = 0; i < jobs_[j].members.size(); ++i) {
-      const auto& member = jobs_[j].members[i];
+  const auto take = [&](const Job& job, const Part& part) {
+    for (std::size_t i = 0; i < job.members.size(); ++i) {
+      const auto& member = job.members[i];
       if (!finished[member.seed]) continue;
       const auto rate = static_cast<std::int64_t>(member.rate);
       auto& sweep = sweeps[member.model];
-      const auto to = [&](const at::Tensor& table) {
-        return table.select(-1, place[member.seed]).select(-1, rate);
-      };
-      for (const auto& [name, values] : *parts[j]) {
+      const auto metric = error_metric(models_[member.model]);
+      for (const auto& name : {metric, std::string("left_at")}) entry(part, name);
+      for (const auto& [name, values] : part) {
         if (name.starts_with(kDiagnostic)) {
           auto& largest = sweep.diagnostics[name.substr(std::string_view(kDiagnostic).size())];
           largest = std::max(largest, values.item<double>());
           continue;
         }
-        const auto from = values.select(-1, static_cast<std::int64_t>(i));
         auto& table = name == "left_at"           ? sweep.left_at
                       : name == "least_map_error" ? least_errors[member.model]
                                                   : sweep.curves[name];
-        if (!table.defined()) {
-          table = at::full_like(sweep.curves.at(error_metric(models_[member.model])), kNaN);
-        }
-        to(table).copy_(from);
+        if (!table.defined()) table = at::full_like(sweep.curves.at(metric), kNaN);
+        const auto to = table.select(-1, place[member.seed]).select(-1, rate);
+        const auto from = values.select(-1, static_cast<std::int64_t>(i));
+        TORCH_CHECK(from.sizes() == to.sizes(), "its ", name, " is ", from.sizes(), ", not ",
+                    to.sizes());
+        to.copy_(from);
       }
+    }
+  };
+  for (std::size_t j = 0; j < jobs_.size(); ++j) {
+    if (!parts[j]) continue;
+    try {
+      take(jobs_[j], *parts[j]);
+    } catch (const c10::Error& error) {
+      const std::string text = error.what_without_backtrace();
+      user_error("what job {} ({}) left does not fit it: {}", j, name(jobs_[j]),
+                 text.substr(0, text.find('\n')));
     }
   }
   for (std::size_t m = 0; m < models_.size(); ++m) {

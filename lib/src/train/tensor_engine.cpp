@@ -196,11 +196,18 @@ class TensorEnsemble {
 
   void go_on(const Part& state) {
     restore(state, network_, *rule_, optimizer_);
-    step_ = state.at("step").item<std::int64_t>();
-    const auto streams = state.at("teachers").unbind();
+    step_ = count_of(state, "step");
+    TORCH_CHECK(step_ <= model_.integer("steps"), "step ", step_, " is beyond the last");
+    const auto streams = entry(state, "teachers").unbind();
+    TORCH_CHECK(streams.size() == teachers_.size(), "the state has ", streams.size(),
+                " teachers, not ", teachers_.size());
     for (std::size_t s = 0; s < teachers_.size(); ++s) teachers_[s].set_state(streams[s]);
     for (const auto& [name, rows] : state) {
-      if (name.starts_with(kCurve)) curves_[name.substr(kCurve.size())] = rows.unbind();
+      if (!name.starts_with(kCurve)) continue;
+      TORCH_CHECK(rows.scalar_type() == at::kDouble && rows.dim() == 2 && rows.size(0) == step_ &&
+                      rows.size(1) == members_,
+                  name, " of the state is ", rows.sizes(), " ", rows.dtype());
+      curves_[name.substr(kCurve.size())] = rows.unbind();
     }
   }
 

@@ -1,46 +1,19 @@
 #include <ATen/ATen.h>
 #include <pcxx/train/training_state.h>
-#include <torch/serialize/archive.h>
-
-#include "train/archive.h"
 
 namespace pcxx::train {
 
 namespace {
 
-constexpr const char* kRule = "rule";
+constexpr const char* kRule = "rule.";
 constexpr const char* kRuleName = "rule_name";
-constexpr const char* kOptimizer = "optimizer";
+constexpr const char* kOptimizer = "optimizer.";
 constexpr const char* kPosition = "position";
+constexpr const char* kWeight = "weight.";
 
-std::string weight_name(const std::string& name) {
-  return "weight." + name;
-}
-
-const at::Tensor& entry(const Part& part, const std::string& name) {
-  const auto found = part.find(name);
-  TORCH_CHECK(found != part.end(), "the state of a training run has no '", name, "'");
-  return found->second;
-}
-
-template <typename Saved>
-at::Tensor archived(const Saved& saved) {
-  torch::serialize::OutputArchive archive;
-  saved.save(archive);
-  std::string bytes;
-  archive.save_to([&](const void* data, std::size_t size) {
-    bytes.append(static_cast<const char*>(data), size);
-    return size;
-  });
-  return as_bytes(bytes);
-}
-
-template <typename Loaded>
-void unarchive(const Part& state, const char* name, Loaded& loaded, at::Device device) {
-  const auto bytes = text_of_bytes(entry(state, name));
-  torch::serialize::InputArchive archive;
-  archive.load_from(bytes.data(), bytes.size(), device);
-  loaded.load(archive);
+State on_cpu(State state) {
+  for (auto& [name, tensor] : state) tensor = tensor.cpu();
+  return state;
 }
 
 }  // namespace
@@ -48,7 +21,7 @@ void unarchive(const Part& state, const char* name, Loaded& loaded, at::Device d
 Part weights_of(const nn::Network& network) {
   Part part;
   for (const auto& weight : network->named_parameters()) {
-    part[weight_name(weight.key())] = weight.value().detach().cpu();
+    part[kWeight + weight.key()] = weight.value().detach().cpu();
   }
   return part;
 }
@@ -56,21 +29,16 @@ Part weights_of(const nn::Network& network) {
 void restore_weights(const Part& part, nn::Network& network) {
   const at::NoGradGuard no_grad;
   for (auto& weight : network->named_parameters()) {
-    const auto& stored = entry(part, weight_name(weight.key()));
-    TORCH_CHECK(stored.sizes() == weight.value().sizes() &&
-                    stored.scalar_type() == weight.value().scalar_type(),
-                weight.key(), " is ", stored.sizes(), " ", stored.dtype(), ", not ",
-                weight.value().sizes(), " ", weight.value().dtype());
-    weight.value().copy_(stored);
+    weight.value().copy_(entry_like(part, kWeight + weight.key(), weight.value()));
   }
 }
 
 Part training_state(const nn::Network& network, const learning::LearningRule& rule,
                     const optim::Rescaled& optimizer) {
   auto state = weights_of(network);
-  state[kRuleName] = as_bytes(std::string(rule.name()));
-  state[kRule] = archived(rule);
-  state[kOptimizer] = archived(optimizer);
+  state[kRuleName] = as_bytes(rule.name());
+  add_below(state, kRule, on_cpu(rule.state()));
+  add_below(state, kOptimizer, on_cpu(optimizer.state()));
   return state;
 }
 
@@ -86,14 +54,18 @@ void restore(const Part& state, nn::Network& network, learning::LearningRule& ru
   const auto name = text_of_bytes(entry(state, kRuleName));
   TORCH_CHECK(name == rule.name(), "the state is of the rule ", name, ", not ", rule.name());
   restore_weights(state, network);
-  unarchive(state, kRule, rule, network->device());
-  unarchive(state, kOptimizer, optimizer, network->device());
+  const auto here = [&](State found) {
+    for (auto& [key, tensor] : found) tensor = tensor.to(network->device());
+    return found;
+  };
+  rule.set_state(here(entries_below(state, kRule)));
+  optimizer.set_state(here(entries_below(state, kOptimizer)));
 }
 
 void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
              optim::Rescaled& optimizer, data::Minibatches& minibatches) {
   restore(state, network, rule, optimizer);
-  const auto& position = entry(state, kPosition);
+  const auto position = entry_like(state, kPosition, at::empty({2}, at::kLong));
   minibatches.resume(
       {.epoch = position[0].item<std::int64_t>(), .sample = position[1].item<std::int64_t>()});
 }

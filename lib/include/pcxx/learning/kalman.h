@@ -99,8 +99,8 @@ class KalmanPredictiveCoding final : public LearningRule {
   /// The measurements of the last batch's report, means over members.
   std::map<std::string, double> diagnostics() const override;
 
-  void save(torch::serialize::OutputArchive& archive) const override;
-  void load(torch::serialize::InputArchive& archive) override;
+  State state() const override;
+  void set_state(const State& state) override;
 
   /// Q of layer l = 1..L, [n, n] or [R, n, n]; n counts the bias unit. Empty before the first
   /// batch.

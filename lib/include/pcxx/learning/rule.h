@@ -1,5 +1,6 @@
 #pragma once
 
+#include <pcxx/core/state.h>
 #include <pcxx/data/batch.h>
 #include <pcxx/learning/factors.h>
 #include <pcxx/learning/peers.h>
@@ -8,12 +9,6 @@
 #include <map>
 #include <string>
 #include <string_view>
-
-// Only a rule that saves something needs torch/serialize/archive.h, which brings all of ATen.
-namespace torch::serialize {
-class InputArchive;
-class OutputArchive;
-}  // namespace torch::serialize
 
 namespace pcxx::learning {
 
@@ -48,10 +43,10 @@ class LearningRule {
   /// Numbers worth a look after training, by name. Most rules have none.
   virtual std::map<std::string, double> diagnostics() const { return {}; }
 
-  /// Memory of past batches, if any; most rules have none. `load` refuses (c10::Error) what was
-  /// saved by another rule or for other shapes.
-  virtual void save(torch::serialize::OutputArchive&) const {}
-  virtual void load(torch::serialize::InputArchive&) {}
+  /// Memory of past batches, if any; most rules have none. `set_state` refuses (c10::Error) the
+  /// state of another rule or of other shapes.
+  virtual State state() const { return {}; }
+  virtual void set_state(const State&) {}
 };
 
 }  // namespace pcxx::learning

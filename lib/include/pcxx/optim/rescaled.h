@@ -44,11 +44,16 @@ class Rescaled {
   Rescaling& rescaling() { return *rescaling_; }
   const Rescaling& rescaling() const { return *rescaling_; }
 
-  /// State of the optimizer and memory of the rescaling; `torch::save(optimizer, path)` works too.
+  /// Memory and learning rates of the optimizer, and memory of the rescaling. Throws c10::Error for
+  /// optimizers other than LibTorch's if they keep a memory.
+  State state() const;
+  /// Goes on from there. Throws c10::Error, and changes nothing, when the state is of another
+  /// optimizer, another rescaling, or parameters of other shapes or dtypes.
+  void set_state(const State& state);
+
+  /// The same for `torch::save(optimizer, path)` and `torch::load`. Load only what you trust:
+  /// LibTorch's reader runs the code that an archive holds.
   void save(torch::serialize::OutputArchive& archive) const;
-  /// Throws c10::Error, and changes nothing, when the archive was written with another optimizer,
-  /// another rescaling, or parameters of other shapes or dtypes: `Optimizer::load` takes them
-  /// silently.
   void load(torch::serialize::InputArchive& archive);
 
  private:

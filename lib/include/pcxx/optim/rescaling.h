@@ -1,17 +1,12 @@
 #pragma once
 
+#include <pcxx/core/state.h>
 #include <pcxx/learning/factors.h>
 
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
-
-// Only a rescaling that saves something needs torch/serialize/archive.h, which brings all of ATen.
-namespace torch::serialize {
-class InputArchive;
-class OutputArchive;
-}  // namespace torch::serialize
 
 namespace pcxx::optim {
 
@@ -54,10 +49,10 @@ class Rescaling {
   /// of the recursive projection. Most rescalings have none.
   virtual std::map<std::string, double> diagnostics() const { return {}; }
 
-  /// Memory of past samples, if any; most rescalings have none. `load` refuses (c10::Error) what
-  /// was saved by another rescaling or for other shapes.
-  virtual void save(torch::serialize::OutputArchive&) const {}
-  virtual void load(torch::serialize::InputArchive&) {}
+  /// Memory of past samples, if any; most rescalings have none. `set_state` refuses (c10::Error)
+  /// the state of another rescaling or of other shapes.
+  virtual State state() const { return {}; }
+  virtual void set_state(const State&) {}
 };
 
 /// `none`: D_l as it is.

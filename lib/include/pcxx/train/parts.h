@@ -1,9 +1,10 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include <pcxx/core/state.h>
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,12 +14,12 @@
 namespace pcxx::train {
 
 /// What one job of a run measured, by name.
-using Part = std::map<std::string, at::Tensor>;
+using Part = State;
 
-/// The finished jobs of a run, on disk: `job<i>.pt` for each, and `run.json`, which says what run
-/// they are of. A file appears whole or not at all, so that whatever ends the program, what is
-/// finished stays; several programs may add different jobs to one folder. Beside them lies
-/// `job<i>.checkpoint.pt` of a job that was left half done, until it is finished.
+/// The finished jobs of a run, on disk: `job<i>.safetensors` for each, and `run.json`, which says
+/// what run they are of. A file appears whole or not at all, so that whatever ends the program,
+/// what is finished stays; several programs may add different jobs to one folder. Beside them lies
+/// `job<i>.checkpoint.safetensors` of a job that was left half done, until it is finished.
 class Parts {
  public:
   /// The parts of `jobs` jobs that lie in any of `folders`, which need not exist; `write` adds to
@@ -30,10 +31,11 @@ class Parts {
   bool has(std::size_t job) const;
   std::vector<std::size_t> missing() const;
 
-  /// Throws UserError when the file is damaged.
-  Part read(std::size_t job) const;
+  /// Throws UserError when the file is damaged, or `check` throws c10::Error.
+  using Check = std::function<void(const Part& part)>;
+  Part read(std::size_t job, const Check& check = nullptr) const;
   /// Of all jobs; nothing for those that are missing.
-  std::vector<std::optional<Part>> read() const;
+  std::vector<std::optional<Part>> read(const Check& check = nullptr) const;
   /// Ends the job: its checkpoint is removed.
   void write(std::size_t job, const Part& part) const;
 
@@ -42,6 +44,9 @@ class Parts {
   /// The jobs that are not finished and have one.
   std::vector<std::size_t> begun() const;
 
+  /// Throws UserError when an older version of this library has left its archives there, which are
+  /// not read.
+  static void refuse_older(const std::filesystem::path& folder);
   /// run.json of a folder; nothing when there is none.
   static std::optional<nlohmann::json> run_of(const std::filesystem::path& folder);
   /// Makes the first folder and its run.json. Throws UserError when it holds anything else.

@@ -2,6 +2,7 @@
 
 #include <c10/core/Device.h>
 #include <fmt/format.h>
+#include <pcxx/nn/network.h>
 #include <pcxx/parallel/communicator.h>
 #include <pcxx/train/command_line.h>
 #include <pcxx/train/config.h>
@@ -12,6 +13,7 @@
 #include <pcxx/train/work.h>
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -22,6 +24,9 @@
 namespace pcxx::train {
 
 struct Program;
+
+/// What a run was given beside its config: a checksum of the contents, by what it is.
+using Inputs = std::map<std::string, std::string>;
 
 /// What an experiment is given: its config, its device, and where its results go.
 class Run {
@@ -60,6 +65,12 @@ class Run {
 
   /// --load, when given.
   const std::optional<std::filesystem::path>& load_path() const { return command_line_.load; }
+  /// Puts the weights of --load, when given, into a network of the same shape. All networks get the
+  /// bytes that the file had when the run began. Throws UserError as `load_network` does.
+  void load(nn::Network& network) const;
+  /// Tells of data that the run takes: one with others, under this name, does not go on with its
+  /// jobs, nor are theirs merged. Call it before `work`.
+  void take(const std::string& name, const at::Tensor& data);
   /// --data or the key `data`, when given (data::data_root says what is taken elsewhere).
   std::optional<std::filesystem::path> data_folder() const;
 
@@ -94,6 +105,8 @@ class Run {
  private:
   void print_line(const std::string& line) const;
   bool do_jobs(const Work& work, const nlohmann::json& identity) const;
+  Part do_job(const Work& work, std::size_t job, const JobContext& context,
+              const bool& advanced) const;
   void check_ranks_interrupted() const;
   int inner_threads() const;
 
@@ -102,6 +115,8 @@ class Run {
   c10::Device device_;
   RunFolder& folder_;
   CommandLine command_line_;
+  std::string loaded_;  // the file of --load
+  Inputs inputs_;
   parallel::Communicator& ranks_;
   Records records_;
   std::optional<Tensorboard> tensorboard_;

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+/// JSON that may be anybody's: nothing throws, nothing recurses deeper than the text may nest, and
+/// the time is linear in its length.
+namespace pcxx::train {
+
+inline constexpr std::size_t kJsonDepth = 64;  // lists and objects within each other
+
+/// What is known of a text before it becomes values.
+struct JsonOutline {
+  bool valid = true;
+  bool too_deep = false;
+  std::string twice = {};  ///< first member that its object has twice
+};
+
+JsonOutline outline_of(std::string_view text);
+
+/// Discarded (`is_discarded()`) when the text is no JSON, or too deep.
+nlohmann::json parse_json(std::string_view text);
+
+/// On one line, whatever bytes the texts in it have.
+std::string json_line(const nlohmann::json& value);
+
+}  // namespace pcxx::train
