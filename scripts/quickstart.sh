@@ -6,7 +6,7 @@
 #
 # Results: runs/quickstart/ (one folder an experiment, with metrics.csv) and, where Python has
 # matplotlib, runs/quickstart/figure4.png. The autoencoder learns MNIST when PCXX_DATA_DIR names a
-# folder that has mnist/ (data/get_data makes one), and drawn digits otherwise.
+# folder that has mnist/ (data/get_data makes one), and drawn digits where it is not set.
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -45,7 +45,7 @@ cmake --build --preset release --parallel "$(build_jobs)" \
   --target pcxx-{alignment,autoencoder,classifier,inference,regression,reproduce,trajectory}
 
 if [[ -n "${PCXX_DATA_DIR:-}" ]]; then
-  say "data: MNIST of PCXX_DATA_DIR=$PCXX_DATA_DIR, if it is there"
+  say "data: MNIST of PCXX_DATA_DIR=$PCXX_DATA_DIR"
 else
   say "data: drawn digits; for MNIST run data/get_data mnist and set PCXX_DATA_DIR=$PWD/data"
 fi
