@@ -7,9 +7,9 @@
 
 // NOLINTNEXTLINE(readability-identifier-naming)
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const auto& target = *std::find_if(
-      pcxx::fuzz::targets().begin(), pcxx::fuzz::targets().end(),
-      [](const pcxx::fuzz::Target& one) { return one.name == PCXX_FUZZ_TARGET; });
+  static const auto& target =
+      *std::find_if(pcxx::fuzz::targets().begin(), pcxx::fuzz::targets().end(),
+                    [](const pcxx::fuzz::Target& one) { return one.name == PCXX_FUZZ_TARGET; });
   pcxx::fuzz::read(target, std::string(reinterpret_cast<const char*>(data), size));
   return 0;
 }

@@ -67,9 +67,18 @@ void Mutator::change_byte(std::string& input) {
 
 // A number in digits by one at an edge.
 void Mutator::change_number(std::string& input) {
-  constexpr std::array<const char*, 12> kEdges{
-      "0", "-1", "1", "3", "65536", "4294967296", "9223372036854775807", "18446744073709551616",
-      "1e308", "1e-308", "0.5", "-0.0"};
+  constexpr std::array<const char*, 12> kEdges{"0",
+                                               "-1",
+                                               "1",
+                                               "3",
+                                               "65536",
+                                               "4294967296",
+                                               "9223372036854775807",
+                                               "18446744073709551616",
+                                               "1e308",
+                                               "1e-308",
+                                               "0.5",
+                                               "-0.0"};
   auto begin = below(input.size() + 1);
   while (begin < input.size() && !is_digit(input[begin])) ++begin;
   auto end = begin;
@@ -84,7 +93,8 @@ void Mutator::change_length(std::string& input) {
   const std::size_t size = below(2) == 0 ? 4 : 8;
   if (input.size() < size) return;
   auto value = below(3) == 0 ? input.size() - size + below(3) : kEdges[below(kEdges.size())];
-  const auto at = below(2) == 0 ? size * below(input.size() / size) : below(input.size() - size + 1);
+  const auto at =
+      below(2) == 0 ? size * below(input.size() / size) : below(input.size() - size + 1);
   for (std::size_t i = 0; i < size; ++i, value >>= 8) {
     input[at + i] = static_cast<char>(value & 0xffU);
   }
@@ -105,8 +115,8 @@ void Mutator::repeat(std::string& input) {
 void Mutator::splice(std::string& input) {
   const auto& other = any(corpus_);
   const auto from = below(other.size() + 1);
-  input.replace(below(input.size() + 1), below(64),
-                other, from, below(2) == 0 ? below(64) : std::string::npos);
+  input.replace(below(input.size() + 1), below(64), other, from,
+                below(2) == 0 ? below(64) : std::string::npos);
 }
 
 }  // namespace pcxx::fuzz

@@ -11,9 +11,9 @@ namespace pcxx::fuzz {
 /// A format. Whatever the input, `read` takes it or throws a UserError; anything else that it
 /// throws, a signal, or a sanitizer's complaint is a finding.
 struct Target {
-  std::string name;                          ///< also of its folder in corpus/
+  std::string name;  ///< also of its folder in corpus/
   std::function<void(const std::string&)> read;
-  std::vector<std::string> words;            ///< that mean something in the format
+  std::vector<std::string> words;                  ///< that mean something in the format
   std::function<std::string(std::string)> repair;  ///< makes lengths fit again; may be empty
 };
 

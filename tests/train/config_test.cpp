@@ -560,6 +560,9 @@ TEST(Vocabulary, HasLimits) {
     for (const std::string huge : {"1e40", "-1e40", "1e300", "1e308", "inf", "nan"}) {
       test::expect_user_error([&] { read(huge); }, key.name);
     }
+    if (key.kind == Kind::kReal && key.open_minimum) {
+      test::expect_user_error([&] { read("1e-40"); }, key.name + " = 1e-40 is too small");
+    }
     if (key.kind != Kind::kInteger) continue;
     EXPECT_LT(key.maximum, 1e17) << key.name;
     for (const std::string huge : {"9223372036854775807", "-9223372036854775808",

@@ -10,14 +10,23 @@ namespace {
 constexpr double kMostNumbers = 1e11;
 constexpr std::size_t kMostLayers = 10'002;  // as hidden_layers, with inputs and outputs
 
+bool is(const Config& config, const char* key, const char* value) {
+  if (!config.has(key)) return false;
+  const auto texts = config.texts(key);
+  return std::find(texts.begin(), texts.end(), value) != texts.end();
+}
+
 // Rules and rescalings that keep a square matrix a layer.
 bool keeps_squares(const Config& config) {
-  const auto is = [&](const char* key, const char* value) {
-    if (!config.has(key)) return false;
-    const auto texts = config.texts(key);
-    return std::find(texts.begin(), texts.end(), value) != texts.end();
-  };
-  return is("rule", "kpc") || is("rescaling", "recursive_projection");
+  return is(config, "rule", "kpc") || is(config, "rescaling", "recursive_projection");
+}
+
+// The map that gives the targets.
+void check_teacher(const Config& config, double inputs, double outputs) {
+  if (!config.has("targets")) return;
+  const double hidden = is(config, "targets", "relu_teacher") ? 5 * inputs : 0;
+  check_numbers(inputs * outputs + hidden * (inputs + outputs),
+                "the teacher's map of these inputs to these outputs");
 }
 
 }  // namespace
@@ -37,6 +46,7 @@ void check_network(const Config& config, const std::vector<std::int64_t>& widths
   double weights = 0;
   for (std::size_t l = 1; l < n.size(); ++l) weights += n[l - 1] * n[l];
   check_numbers(weights, "the weights of a network of these widths");
+  check_teacher(config, n.front(), n.back());
   const double widest = *std::max_element(n.begin(), n.end());
   if (keeps_squares(config)) {
     check_numbers(widest * widest,

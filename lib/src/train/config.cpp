@@ -18,8 +18,9 @@ constexpr std::uint64_t kLongestFile = 4 << 20;
 // More runs than that, or settings to run, no machine ends, and the product is a slip of the hand.
 constexpr double kMostModels = 100'000;
 constexpr double kMostRuns = 10'000'000;
-// A number in float32 has to leave room for its products.
+// A number in float32 has to leave room for its products, and not to become 0 where it may not.
 constexpr double kMostFloat32 = 1e30;
+constexpr double kLeastFloat32 = 1e-30;
 
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -156,11 +157,15 @@ void Config::check_precision() const {
   if (!has("dtype") || std::ranges::count(texts("dtype"), "float32") == 0) return;
   const auto check = [this](const Settings& settings) {
     for (const auto& [name, setting] : settings) {
-      if (schema_.find(name)->kind != Kind::kReal) continue;
+      const auto& key = *schema_.find(name);
+      if (key.kind != Kind::kReal) continue;
+      const double least = key.open_minimum ? kLeastFloat32 : 0;
       for (const auto& value : setting.values) {
-        if (std::abs(std::get<double>(value)) <= kMostFloat32) continue;
-        user_error("{} = {} is too large for dtype = 'float32', which takes up to {}", name,
-                   to_string(value), kMostFloat32);
+        const double size = std::abs(std::get<double>(value));
+        if (size >= least && size <= kMostFloat32) continue;
+        user_error("{} = {} is too {} for dtype = 'float32', which takes numbers from {} to {}",
+                   name, to_string(value), size < least ? "small" : "large", kLeastFloat32,
+                   kMostFloat32);
       }
     }
   };

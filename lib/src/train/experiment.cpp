@@ -297,8 +297,6 @@ std::string best_rate_title(const Config& config) {
 
 data::LinearTeacher make_teacher(const Config& config, std::int64_t seed, at::Device device) {
   const auto n = widths(config);
-  check_numbers(static_cast<double>(n.front()) * static_cast<double>(n.back()),
-                "the teacher's map of these inputs to these outputs");
   const auto rank = config.integer("rank");
   if (rank > std::min(n.front(), n.back())) {
     user_error("rank = {} is more than a map from {} to {} can have", rank, n.front(), n.back());
