@@ -62,7 +62,8 @@ void Mutator::mutate(std::string& input) {
 void Mutator::change_byte(std::string& input) {
   if (input.empty()) return;
   auto& byte = input[below(input.size())];
-  byte = static_cast<char>(below(2) == 0 ? byte ^ (1 << below(8)) : below(256));
+  const auto bit = std::size_t{1} << below(8);
+  byte = static_cast<char>(below(2) == 0 ? static_cast<unsigned char>(byte) ^ bit : below(256));
 }
 
 // A number in digits by one at an edge.

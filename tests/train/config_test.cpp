@@ -562,6 +562,9 @@ TEST(Vocabulary, HasLimits) {
     }
     if (key.kind == Kind::kReal && key.open_minimum) {
       test::expect_user_error([&] { read("1e-40"); }, key.name + " = 1e-40 is too small");
+      test::expect_user_error(
+          [&] { Config::read(keys, std::nullopt, {"dtype=float64", key.name + "=5e-324"}); },
+          key.name + " = 5e-324 is too small");
     }
     if (key.kind != Kind::kInteger) continue;
     EXPECT_LT(key.maximum, 1e17) << key.name;

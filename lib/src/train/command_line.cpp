@@ -84,13 +84,14 @@ cxxopts::ParseResult parse(const Program& program, int argc, const char* const* 
   try {
     return parser.parse(argc, argv);
   } catch (const cxxopts::exceptions::exception& error) {
-    user_error("{}; --help shows the options", plain(error.what()));
+    user_error("{}; --help shows the options", shortened(plain(error.what())));
   }
 }
 
 void check(const cxxopts::ParseResult& parsed) {
   if (!parsed.unmatched().empty()) {
-    user_error("'{}' belongs to no option; --help shows the options", parsed.unmatched().front());
+    user_error("'{}' belongs to no option; --help shows the options",
+               shortened(parsed.unmatched().front()));
   }
   std::map<std::string, int> counts;
   for (const auto& argument : parsed.arguments()) {
@@ -98,7 +99,7 @@ void check(const cxxopts::ParseResult& parsed) {
     if (++counts[name] > 1 && name != "set" && name != "merge")
       user_error("--{} was given twice", name);
     if (argument.value().empty() || argument.value().starts_with("--")) {
-      user_error("--{} needs a value, not '{}'", name, argument.value());
+      user_error("--{} needs a value, not '{}'", name, shortened(argument.value()));
     }
   }
 }

@@ -18,9 +18,9 @@ constexpr std::uint64_t kLongestFile = 4 << 20;
 // More runs than that, or settings to run, no machine ends, and the product is a slip of the hand.
 constexpr double kMostModels = 100'000;
 constexpr double kMostRuns = 10'000'000;
-// A number in float32 has to leave room for its products, and not to become 0 where it may not.
+// Numbers have to leave room for their products and inverses.
 constexpr double kMostFloat32 = 1e30;
-constexpr double kLeastFloat32 = 1e-30;
+constexpr double kMostFloat64 = 1e300;
 
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -152,20 +152,23 @@ void Config::assign(const std::string& assignment) {
   }
 }
 
-// Numbers that float32 does not hold, where the networks are of that.
+// Numbers that the networks' precision does not hold, or makes 0 where that is out of range.
 void Config::check_precision() const {
-  if (!has("dtype") || std::ranges::count(texts("dtype"), "float32") == 0) return;
-  const auto check = [this](const Settings& settings) {
+  if (!has("dtype")) return;
+  const auto dtypes = texts("dtype");
+  const bool single = std::find(dtypes.begin(), dtypes.end(), "float32") != dtypes.end();
+  const double most = single ? kMostFloat32 : kMostFloat64;
+  const auto check = [&](const Settings& settings) {
     for (const auto& [name, setting] : settings) {
       const auto& key = *schema_.find(name);
       if (key.kind != Kind::kReal) continue;
-      const double least = key.open_minimum ? kLeastFloat32 : 0;
       for (const auto& value : setting.values) {
         const double size = std::abs(std::get<double>(value));
-        if (size >= least && size <= kMostFloat32) continue;
-        user_error("{} = {} is too {} for dtype = 'float32', which takes numbers from {} to {}",
-                   name, to_string(value), size < least ? "small" : "large", kLeastFloat32,
-                   kMostFloat32);
+        const bool small = key.open_minimum && size < 1 / most;
+        if (!small && size <= most) continue;
+        user_error("{} = {} is too {} for dtype = '{}', which takes numbers from {:g} to {:g}",
+                   name, to_string(value), small ? "small" : "large",
+                   single ? "float32" : "float64", 1 / most, most);
       }
     }
   };

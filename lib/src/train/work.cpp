@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "train/interruption.h"
+#include "train/text.h"
 
 namespace pcxx::train {
 
@@ -68,7 +69,7 @@ Shard parse_shard(const std::string& text) {
     const auto count = whole_number(std::string_view(text).substr(slash + 1));
     if (index && count && *index < *count) return {*index, *count};
   }
-  user_error("--shard is i/N with i from 0 to N - 1, such as 0/8, not '{}'", text);
+  user_error("--shard is i/N with i from 0 to N - 1, such as 0/8, not '{}'", shortened(text));
 }
 
 std::optional<Shard> slurm_shard() {

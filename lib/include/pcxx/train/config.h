@@ -42,9 +42,10 @@ struct Setting {
 ///
 /// Unknown, mistyped or out-of-range keys throw UserError with the place (file:line:column or the
 /// --set in question), the key and, when there is no such key, the nearest known one. So do
-/// [[models]] that set nothing or repeat a model, numbers beyond 1e30 (or 1e-30, of those above 0)
-/// where dtype is float32, and lists that together ask for more than 100,000 models or 10,000,000
-/// runs. A whole number may be written as 1e3 or 1000.0.
+/// [[models]] that set nothing or repeat a model, numbers beyond 1e30 where dtype is float32 and
+/// beyond 1e300 elsewhere (or below the inverses, where they must be above 0), and lists that
+/// together ask for more than 100,000 models or 10,000,000 runs. A whole number may be written as
+/// 1e3 or 1000.0.
 class Config {
  public:
   /// The schema's defaults. Throws c10::Error when a key does not admit its own default.
