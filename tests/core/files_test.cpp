@@ -1,12 +1,15 @@
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "support/file_error.h"
 #include "support/temporary_folder.h"
 #include "support/user_error.h"
 
@@ -147,11 +150,51 @@ TEST(AtomicFile, AFullDiskIsAnErrorAndKeepsTheOldFile) {
       file.stream() << text;
       file.commit();
     };
-    expect_user_error(write_to_full_disk, quoted(path));
+    test::expect_file_error(write_to_full_disk, quoted(path), "No space left on device");
     EXPECT_EQ(read_file(path), "old");
     EXPECT_EQ(folder.size(), 1U);
     EXPECT_TRUE(fs::exists("/dev/full"));
   }
+}
+
+// Oracle: the limit of the shell's `ulimit -f`, which is the reason.
+TEST(AtomicFile, AFileThatMayNotGrowIsAnErrorAndKeepsTheOldFile) {
+  const TemporaryFolder folder;
+  write_file(folder / "file", "old");
+  const auto before = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const rlimit small{100'000, limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  test::expect_file_error([&] { write_file(folder / "file", many_bytes()); },
+                          quoted(folder / "file"), "File too large");
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, before);
+  EXPECT_EQ(read_file(folder / "file"), "old");
+  EXPECT_EQ(folder.size(), 1U);
+}
+
+// Oracle: contract. Two writers of one file, in one process, do not meet before the commit.
+TEST(AtomicFile, TheLastCommitCounts) {
+  const TemporaryFolder folder;
+  AtomicFile first(folder / "file");
+  AtomicFile second(folder / "file");
+  first.stream() << "first";
+  second.stream() << "second";
+  first.commit();
+  EXPECT_EQ(read_file(folder / "file"), "first");
+  second.commit();
+  EXPECT_EQ(read_file(folder / "file"), "second");
+}
+
+// Oracle: contract.
+TEST(Files, FoldersAreMadeOrNamed) {
+  const TemporaryFolder folder;
+  make_folders(folder / "a/b");
+  make_folders(folder / "a/b");
+  EXPECT_TRUE(fs::is_directory(folder / "a/b"));
+  write_file(folder / "file", "");
+  expect_user_error([&] { make_folders(folder / "file/below"); }, quoted(folder / "file/below"));
 }
 
 // Oracle: contract. A missing file, a folder, and a file whose reading fails (the first page of a
@@ -162,7 +205,8 @@ TEST(Files, NameAPathThatCannotBeRead) {
     expect_user_error([&] { read_file(path); }, quoted(path));
   }
   if (fs::exists("/proc/self/mem")) {
-    expect_user_error([] { read_file("/proc/self/mem"); }, "'/proc/self/mem'");
+    test::expect_file_error([] { read_file("/proc/self/mem"); }, "'/proc/self/mem'",
+                            "Input/output error");
   }
 }
 

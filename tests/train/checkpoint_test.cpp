@@ -11,6 +11,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "support/file_error.h"
 #include "support/networks.h"
 #include "support/temporary_folder.h"
 #include "support/user_error.h"
@@ -324,7 +325,7 @@ TEST(Checkpoint, AFullDiskKeepsTheOldSafetensors) {
     write_network(file.stream(), random_network(options(), 2));
     file.commit();
   };
-  test::expect_user_error(write_to_full_disk, quoted(path));
+  test::expect_file_error(write_to_full_disk, quoted(path), "No space left on device");
   auto loaded = random_network(options(), 3);
   load_network(loaded, path);
   EXPECT_TRUE(same(copy_of(loaded), copy_of(old)));
