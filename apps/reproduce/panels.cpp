@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
+#include <pcxx/core/standard_streams.h>
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/programs.h>
 #include <pcxx/train/commit.h>
@@ -198,8 +199,8 @@ Ending run_panels(const std::vector<Panel>& panels, const Setting& setting) {
     if (ours && !finished(panel, setting)) open.push_back(panel);
   }
   if (!setting.quiet && !setting.shard && open.size() < panels.size()) {
-    fmt::print("{} of {} panels are finished already\n", panels.size() - open.size(),
-               panels.size());
+    print_to(stdout, fmt::format("{} of {} panels are finished already\n",
+                                 panels.size() - open.size(), panels.size()));
   }
   TimeLeft left(open);
   for (std::size_t i = 0; i < open.size(); ++i) {
@@ -213,9 +214,8 @@ Ending run_panels(const std::vector<Panel>& panels, const Setting& setting) {
     if (code != 0) return Ending::kFailed;
     left.done(panel, took.count());
     if (!setting.quiet) {
-      fmt::print("{:<14} {:>7} s  {}\n", panel.id, fmt::format("{:.1f}", took.count()),
-                 panel.title);
-      std::fflush(stdout);
+      print_to(stdout, fmt::format("{:<14} {:>7} s  {}\n", panel.id,
+                                   fmt::format("{:.1f}", took.count()), panel.title));
     }
   }
   return Ending::kDone;

@@ -5,12 +5,16 @@
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
 #include <pcxx/core/share.h>
+#include <pcxx/core/standard_streams.h>
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/parallel/launch.h>
 #include <pcxx/train/figure.h>
+#include <pcxx/train/run_folder.h>
+#include <pcxx/train/run_lock.h>
 #include <pcxx/version.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cxxopts.hpp>
@@ -163,13 +167,24 @@ nlohmann::json describe(const std::vector<Figure>& figures, Profile profile) {
   return json;
 }
 
-void list(const std::vector<Figure>& figures, const Setting& setting) {
+std::string list(const std::vector<Figure>& figures, const Setting& setting) {
+  std::string text;
   for (const auto& figure : figures) {
-    fmt::print("figure {}: {}\n", figure.id, figure.title);
+    text += fmt::format("figure {}: {}\n", figure.id, figure.title);
     for (const auto& panel : figure.panels) {
-      fmt::print("  {:<14}{}\n", panel.id, fmt::join(command_of(panel, setting), " "));
+      text += fmt::format("  {:<14}{}\n", panel.id, fmt::join(command_of(panel, setting), " "));
     }
   }
+  return text;
+}
+
+int fail(std::string_view message, int code) {
+  print_to(stderr, fmt::format("{}: {}\n", kName, message));
+  return code;
+}
+
+void say(const Setting& setting, const std::string& line) {
+  if (!setting.quiet) print_to(stdout, line + "\n");
 }
 
 // Those of which the folder holds something, of this call or of an earlier one.
@@ -189,11 +204,9 @@ int draw(const std::vector<Figure>& figures, const Setting& setting) {
   for (const bool ours : {false, true}) {
     if (ours) arguments.insert(arguments.begin() + 1, "--ours");
     const auto drawing = train::run_plot_script("paper", arguments);
-    if (drawing.drawn) continue;
-    fmt::print(stderr, "{}: no figures: {}\n", kName, drawing.message);
-    return 1;
+    if (!drawing.drawn) return fail("no figures: " + drawing.message, 1);
   }
-  if (!setting.quiet) fmt::print("figures: {}\n", (setting.out / "figures").string());
+  say(setting, "figures: " + (setting.out / "figures").string());
   return 0;
 }
 
@@ -204,15 +217,15 @@ int present(const std::vector<Figure>& selected, const CommandLine& line) {
   write_file(out / "paper.json", describe(known, line.profile).dump(2) + "\n");
   const int code = draw(selected, line.setting);
   write_report(known, line.profile, line.setting, line.text);
-  if (!line.setting.quiet) fmt::print("report: {}\n", (out / "report.html").string());
+  say(line.setting, "report: " + (out / "report.html").string());
   return code;
 }
 
 int end_shard(const CommandLine& line) {
-  if (line.setting.quiet) return 0;
-  fmt::print(
-      "shard {}/{} is done; once all are, the same command without --shard draws and judges\n",
-      line.setting.shard->index, line.setting.shard->count);
+  say(line.setting,
+      fmt::format(
+          "shard {}/{} is done; once all are, the same command without --shard draws and judges",
+          line.setting.shard->index, line.setting.shard->count));
   return 0;
 }
 
@@ -221,10 +234,14 @@ int reproduce(const CommandLine& line) {
   const auto panels = distinct_panels(figures);
   check(panels, line.setting);
   if (line.list) {
-    list(figures, line.setting);
+    print_answer(list(figures, line.setting));
     return 0;
   }
   check_images(panels, line.setting);
+  const train::RunFolder folder(line.setting.out);
+  const auto work =
+      line.setting.shard ? train::FolderWork{line.setting.shard, false} : train::FolderWork{};
+  const train::RunLock lock(line.setting.out, kName, work);
   switch (run_panels(panels, line.setting)) {
     case Ending::kInterrupted:
       return 130;
@@ -240,6 +257,8 @@ int reproduce(const CommandLine& line) {
 }  // namespace
 
 int run(int argc, const char* const* argv) {
+  open_standard_streams();
+  for (const int ignored : {SIGPIPE, SIGXFSZ}) std::signal(ignored, SIG_IGN);  // errors tell
   try {
     const auto launch = parallel::launched();
     if (launch.size > 1) {
@@ -248,22 +267,20 @@ int run(int argc, const char* const* argv) {
     }
     const auto parsed = parse(argc, argv);
     if (parsed.count("help") > 0) {
-      fmt::print("{}", kHelp);
+      print_answer(kHelp);
       return 0;
     }
     if (parsed.count("version") > 0) {
-      fmt::print("{} {}\n", kName, PCXX_VERSION);
+      print_answer(fmt::format("{} {}\n", kName, PCXX_VERSION));
       return 0;
     }
     auto line = read(parsed);
     line.text = fmt::format("{}", fmt::join(argv, argv + argc, " "));
     return reproduce(line);
   } catch (const UserError& error) {
-    fmt::print(stderr, "{}: {}\n", kName, error.what());
-    return 2;
+    return fail(error.what(), 2);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", kName, error.what());
-    return 1;
+    return fail(error.what(), 1);
   }
 }
 

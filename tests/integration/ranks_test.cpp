@@ -4,6 +4,7 @@
 #include <pcxx/core/files.h>
 
 #include <chrono>
+#include <fstream>
 #include <sstream>
 #include <thread>
 

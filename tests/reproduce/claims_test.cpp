@@ -1,6 +1,7 @@
 #include <pcxx/core/error.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "made_up_results.h"
 

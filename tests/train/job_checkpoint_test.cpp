@@ -114,7 +114,7 @@ const fs::path kCheckpoint = "a/parts/job1.checkpoint.safetensors";
 // Oracle of the tests here: an undisturbed run, and the count of the steps that are done.
 
 TEST_F(JobCheckpointTest, AnInterruptedJobGoesOnWhereItWas) {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) {
     for (const std::string every : {"0", "1", "4", "1000"}) {
       const std::string setting = "checkpoint_every=" + every;
       expect_one_line(run({"--out", "a", "--set", setting}, stop_in(1, 6, signal)), 130,

@@ -76,6 +76,34 @@ TEST(Parts, AreFoundInAnyOfTheirFolders) {
   EXPECT_EQ(both.read(1).size(), some_part().size());
 }
 
+// Oracle: contract, at the moments of a kill: before run.json has its name, and while the parts of
+// a run that has its results are removed.
+TEST(Parts, WhatAKillLeftIsRecognised) {
+  const test::TemporaryFolder folder;
+  const auto path = folder / "parts";
+  const Parts parts({path}, 2);
+  make_folders(path);
+  write_file(path / ".run.json.12-ab-1.partial", "{");
+  parts.begin({});
+  parts.write(0, some_part());
+  EXPECT_EQ(parts.missing(), std::vector<std::size_t>{1});
+
+  std::filesystem::remove(path / "run.json");
+  EXPECT_EQ(parts.missing(), (std::vector<std::size_t>{0, 1}));
+  write_file(parts.checkpoint_path(1), "left");
+  EXPECT_TRUE(parts.begun().empty());
+  parts.begin({});
+  EXPECT_EQ(parts.missing(), (std::vector<std::size_t>{0, 1}));
+  EXPECT_TRUE(parts.begun().empty());
+
+  parts.write(0, some_part());
+  Parts::discard(path);
+  EXPECT_TRUE(parts.has(0)) << "these are of use";
+  std::filesystem::remove(path / "run.json");
+  Parts::discard(path);
+  EXPECT_EQ(folder.size(), 0U);
+}
+
 TEST(Parts, NeverTouchWhatIsNotTheirs) {
   const test::TemporaryFolder folder;
   const Parts parts({folder.path()}, 1);

@@ -203,7 +203,7 @@ TEST_F(ProgramTest, AFailureIsOneSentenceAndLeavesNothing) {
 }
 
 TEST_F(ProgramTest, ASignalEndsItCleanly) {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU}) {
     const auto program = failing([signal](train::Run& run) {
       run.check_interrupted();
       std::raise(signal);
@@ -219,6 +219,23 @@ TEST_F(ProgramTest, ASignalEndsItCleanly) {
   }
   // It is forgotten by the next run.
   EXPECT_EQ(run_program(small_program(draw_numbers), {}).code, 0);
+}
+
+// The same command started again while the first is at work.
+TEST_F(ProgramTest, ASecondRunInTheSameFolderIsRefused) {
+  test::Outcome second;
+  const auto first = run_program(
+      small_program([&](train::Run& run) {
+        draw_numbers(run);
+        const test::Arguments words("pcxx-small", {"--quiet", "--out", "a"});
+        second.code = train::run_program(small_program(draw_numbers), words.count(), words.words());
+      }),
+      {"--quiet", "--out", "a"});
+  EXPECT_EQ(second.code, 2);
+  EXPECT_TRUE(first.errors.starts_with("pcxx-small: 'a' is in use: pcxx-small, process "))
+      << first.errors;
+  EXPECT_EQ(first.code, 0);
+  EXPECT_EQ(names_in("a"), kFiles);
 }
 
 // A signal after the last check counts too.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "support/environment.h"
+#include "support/file_error.h"
 #include "support/temporary_folder.h"
 #include "support/user_error.h"
 
@@ -158,10 +159,50 @@ TEST(RunFolder, OneFileThatCannotBeWrittenKeepsAllOthersBack) {
     folder.write("config.toml", "new");
     fs::create_symlink("/dev/full", folder.file("metrics.csv").temporary());
     folder.write("metrics.csv", "new");
-    expect_user_error([&] { folder.commit(); }, "metrics.csv");
+    test::expect_file_error([&] { folder.commit(); }, "metrics.csv", "No space left on device");
     EXPECT_EQ(read_file(temporary / "config.toml"), "old");
   }
   EXPECT_EQ(names_in(temporary.path()), Names{"config.toml"});
+}
+
+// Between the first file and the last the folder is of no whole run: seen when the last one cannot
+// get its name.
+TEST(RunFolder, AFolderOfTwoRunsIsNoWholeRun) {
+  const TemporaryFolder temporary;
+  EXPECT_FALSE(RunFolder::whole_run(temporary.path()));
+  RunFolder old(temporary.path());
+  old.write("metrics.csv", "old");
+  old.write("weights.pt", "old");
+  old.write("environment.json", R"({"files": ["environment.json", "metrics.csv", "weights.pt"],
+                                    "complete": true})");
+  old.commit();
+  ASSERT_TRUE(RunFolder::whole_run(temporary.path()));
+  {
+    RunFolder folder(temporary.path());
+    folder.write("metrics.csv", "new");
+    folder.write("last", "new");
+    fs::create_directory(temporary / "last");
+    expect_user_error([&] { folder.commit(); }, "last");
+  }
+  EXPECT_FALSE(RunFolder::whole_run(temporary.path()));
+  fs::remove(temporary / "last");
+
+  RunFolder folder(temporary.path());
+  folder.write("metrics.csv", "new");
+  folder.write("environment.json", R"({"files": ["environment.json", "metrics.csv"]})");
+  folder.commit();
+  EXPECT_TRUE(RunFolder::whole_run(temporary.path()));
+  EXPECT_EQ(names_in(temporary.path()), (Names{"environment.json", "metrics.csv"}));
+}
+
+TEST(RunFolder, WhatEnvironmentFilesMeanForTheWhole) {
+  for (const auto* text :
+       {"", "[]", "null", R"({"complete": true})", R"({"files": [], "complete": false})",
+        R"({"files": [], "complete": 1})"}) {
+    const TemporaryFolder temporary;
+    write_file(temporary / "environment.json", text);
+    EXPECT_FALSE(RunFolder::whole_run(temporary.path())) << text;
+  }
 }
 
 TEST(RunFolder, RefusesAPlaceThatCannotBeWritten) {

@@ -141,11 +141,36 @@ TEST_F(WorkTest, WithoutAConfigItGoesOnWithItsOwn) {
   EXPECT_EQ(read_file("b/metrics.csv"), read_file("a/metrics.csv"));
 }
 
-TEST_F(WorkTest, AFinishedRunIsNotGoneOnWith) {
-  expect_one_line(run({"--resume", "--out", "whole"}), 2, "'whole' holds no run to go on with");
+TEST_F(WorkTest, AFinishedRunSaysSo) {
+  const auto again = run({"--resume", "--out", "whole"});
+  EXPECT_EQ(again.code, 0) << again.errors;
+  EXPECT_EQ(again.out, "'whole' holds a complete run: there is nothing left to do\n");
+  expect_one_line(run({"--resume", "--out", "whole", "--set", "width=3"}), 2,
+                  "'whole' is of a run with width");
   expect_one_line(run({"--resume", "--out", "nowhere"}), 2, "'nowhere' holds no run to go on with");
   EXPECT_EQ(read_file("whole/metrics.csv"), whole_);
   EXPECT_FALSE(fs::exists("nowhere"));
+}
+
+// What a kill leaves while the parts of a run that has its results are removed: without run.json.
+TEST_F(WorkTest, ARunWhosePartsWereBeingRemovedIsComplete) {
+  const auto leave = [] {
+    make_folders("whole/parts");
+    write_file("whole/parts/job5.safetensors", "of no more use");
+    write_file("whole/parts/.job6.safetensors.1-a-1.partial", "");
+  };
+  using Words = std::vector<std::string>;
+  for (const auto& words : {Words{"--resume", "--out", "whole"}, Words{"--merge", "whole"}}) {
+    leave();
+    const auto outcome = run(words);
+    EXPECT_EQ(outcome.code, 0) << outcome.errors;
+    EXPECT_EQ(names_in("whole"), kResults) << words.front();
+    EXPECT_EQ(read_file("whole/metrics.csv"), whole_);
+  }
+  leave();
+  ASSERT_EQ(run({"--out", "whole"}).code, 0);
+  EXPECT_EQ(names_in("whole"), kResults);
+  EXPECT_EQ(read_file("whole/metrics.csv"), whole_);
 }
 
 TEST_F(WorkTest, AnInterruptedRunLeavesAWholeOneAlone) {

@@ -435,14 +435,20 @@ class Run {
   void in_threads(std::int64_t pieces, const Work& work) {
     std::vector<std::thread> workers;
     for (std::int64_t i = 0; i < std::min(threads_, pieces); ++i) {
-      workers.emplace_back([&] {
-        try {
-          at::Context::setFlushDenormal(true);
-          work();
-        } catch (...) {
-          stop(std::current_exception());
-        }
-      });
+      try {
+        workers.emplace_back([&] {
+          try {
+            at::Context::setFlushDenormal(true);
+            work();
+          } catch (...) {
+            stop(std::current_exception());
+          }
+        });
+      } catch (const std::system_error&) {
+        // The system gives no more threads: those that there are do the work.
+        if (workers.empty()) throw;
+        break;
+      }
     }
     for (auto& worker : workers) worker.join();
     if (failure_) std::rethrow_exception(failure_);

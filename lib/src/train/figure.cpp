@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/system_calls.h"
 #include "train/text.h"
 
 namespace pcxx::train {
@@ -204,13 +205,17 @@ std::string fault_of(const fs::path& script, const std::vector<std::string>& arg
 std::string attempt(const fs::path& script, const fs::path& folder, const fs::path& figure) {
   std::error_code error;
   const auto here = fs::absolute(folder);
+  // As killed runs may have left one.
+  for (const auto& name : names_in(here)) {
+    if (name.starts_with(".figure.") && name.ends_with(".png")) remove_entry(here / name);
+  }
   const auto unfinished = here / fmt::format(".figure.{}.png", ::getpid());
   auto fault = fault_of(script, {here, "--out", unfinished});
   if (fault.empty()) {
     fs::rename(unfinished, figure, error);
     if (error) fault = "the script wrote none";
   }
-  fs::remove(unfinished, error);
+  remove_entry(unfinished);
   return fault;
 }
 

@@ -19,7 +19,8 @@ SignalScope::SignalScope() {
   flag = false;
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     struct sigaction action{};
-    action.sa_handler = kSignals[i] == SIGPIPE ? SIG_IGN : [](int) { flag = true; };
+    const bool ignored = kSignals[i] == SIGPIPE || kSignals[i] == SIGXFSZ;
+    action.sa_handler = ignored ? SIG_IGN : [](int) { flag = true; };
     ::sigaction(kSignals[i], &action, &before_[i]);
   }
 }

@@ -13,8 +13,9 @@ struct Interrupted {};
 /// Whether such a signal has come since the last SignalScope began.
 bool interrupted();
 
-/// Turns the signals into a flag, while in scope. A reader that went away, as in `| head`, is no
-/// reason to stop.
+/// Turns the signals into a flag, while in scope: those of a user (INT), of the system (TERM, HUP)
+/// and of batch systems (USR1, USR2, XCPU). A reader that went away, as in `| head` (PIPE), is no
+/// reason to stop, and a file that may not grow (XFSZ) gives an error where it is written.
 class SignalScope {
  public:
   SignalScope();
@@ -23,7 +24,8 @@ class SignalScope {
   SignalScope& operator=(const SignalScope&) = delete;
 
  private:
-  static constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+  static constexpr std::array kSignals{SIGINT,  SIGTERM, SIGHUP,  SIGUSR1,
+                                       SIGUSR2, SIGXCPU, SIGPIPE, SIGXFSZ};
   std::array<struct sigaction, kSignals.size()> before_{};
 };
 

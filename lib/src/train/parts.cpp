@@ -3,6 +3,10 @@
 #include <pcxx/core/files.h>
 #include <pcxx/train/parts.h>
 
+#include <algorithm>
+#include <cctype>
+
+#include "core/system_calls.h"
 #include "train/archive.h"
 #include "train/json_text.h"
 
@@ -20,10 +24,23 @@ fs::path job_file(const fs::path& folder, std::size_t job) {
   return folder / fmt::format("job{}.safetensors", job);
 }
 
+bool has_run(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(run_file(folder), ignored);
+}
+
 // Half-written files begin with a dot.
-bool is_ours(std::string_view name) {
+bool is_of_job(std::string_view name) {
   if (name.starts_with('.')) name.remove_prefix(1);
-  return name.starts_with("job") || name.starts_with("run.json");
+  return name.starts_with("job") && name.size() > 3 && std::isdigit(name[3]) != 0;
+}
+
+bool is_of_run(std::string_view name) {
+  return name.starts_with("run.json") || name.starts_with(".run.json.");
+}
+
+bool is_ours(std::string_view name) {
+  return is_of_job(name) || is_of_run(name);
 }
 
 }  // namespace
@@ -35,7 +52,7 @@ std::optional<fs::path> Parts::find(std::size_t job) const {
   std::error_code ignored;
   for (const auto& folder : folders_) {
     auto path = job_file(folder, job);
-    if (fs::exists(path, ignored)) return path;
+    if (fs::exists(path, ignored) && has_run(folder)) return path;
   }
   return std::nullopt;
 }
@@ -76,8 +93,7 @@ std::vector<std::optional<Part>> Parts::read(const Check& check) const {
 
 void Parts::write(std::size_t job, const Part& part) const {
   write_tensors(job_file(folders_.front(), job), {part.begin(), part.end()});
-  std::error_code ignored;
-  fs::remove(checkpoint_path(job), ignored);
+  remove_entry(checkpoint_path(job));
 }
 
 fs::path Parts::checkpoint_path(std::size_t job) const {
@@ -87,7 +103,9 @@ fs::path Parts::checkpoint_path(std::size_t job) const {
 std::vector<std::size_t> Parts::begun() const {
   std::error_code ignored;
   auto jobs = missing();
-  std::erase_if(jobs, [&](auto job) { return !fs::exists(checkpoint_path(job), ignored); });
+  const bool runs = has_run(folders_.front());
+  std::erase_if(jobs,
+                [&](auto job) { return !runs || !fs::exists(checkpoint_path(job), ignored); });
   return jobs;
 }
 
@@ -106,8 +124,7 @@ void Parts::refuse_older(const fs::path& folder) {
 
 std::optional<nlohmann::json> Parts::run_of(const fs::path& folder) {
   const auto path = run_file(folder);
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return std::nullopt;
+  if (!has_run(folder)) return std::nullopt;
   auto run = parse_json(read_file(path));
   if (!run.is_object()) user_error("'{}' is damaged", path.string());
   return run;
@@ -115,24 +132,31 @@ std::optional<nlohmann::json> Parts::run_of(const fs::path& folder) {
 
 void Parts::begin(const nlohmann::json& run) const {
   const auto& folder = folders_.front();
-  std::error_code error;
-  if (!run_of(folder) && fs::exists(folder, error) && !fs::is_empty(folder, error)) {
-    user_error("'{}' is needed for the finished jobs, but holds other files", folder.string());
+  // In this order: a program that begins at the same time writes run.json before any job.
+  const auto names = names_in(folder);
+  if (!has_run(folder)) {
+    if (!std::all_of(names.begin(), names.end(), is_ours)) {
+      user_error("'{}' is needed for the finished jobs, but holds other files", folder.string());
+    }
+    for (const auto& name : names) {
+      if (is_of_job(name)) remove_entry(folder / name);
+    }
   }
-  fs::create_directories(folder, error);
-  if (error) user_error("cannot make the folder '{}': {}", folder.string(), error.message());
+  make_folders(folder);
   write_file(run_file(folder),
              run.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 void Parts::remove() const {
-  std::error_code ignored;
-  std::vector<fs::path> ours;
-  for (const auto& entry : fs::directory_iterator(folders_.front(), ignored)) {
-    if (is_ours(entry.path().filename().string())) ours.push_back(entry.path());
+  if (remove_entry(run_file(folders_.front()))) discard(folders_.front());
+}
+
+void Parts::discard(const fs::path& folder) {
+  if (has_run(folder)) return;
+  for (const auto& name : names_in(folder)) {
+    if (is_ours(name)) remove_entry(folder / name);
   }
-  for (const auto& path : ours) fs::remove(path, ignored);
-  fs::remove(folders_.front(), ignored);
+  remove_entry(folder);
 }
 
 }  // namespace pcxx::train

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <pcxx/core/error.h>
+#include <pcxx/core/standard_streams.h>
 #include <pcxx/parallel/launch.h>
 #include <pcxx/train/figure.h>
 #include <pcxx/train/program.h>
+#include <pcxx/train/run_lock.h>
 #include <pcxx/version.h>
 #include <torch/cuda.h>
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -32,14 +35,12 @@ constexpr int kInterruptedCode = 130;
 constexpr auto kGrace = std::chrono::seconds(2);
 
 int print_out(std::string_view text) {
-  if (parallel::launched().rank > 0) return 0;
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  if (parallel::launched().rank == 0) print_answer(text);
   return 0;
 }
 
 int fail(const Program& program, std::string_view message, int code) {
-  fmt::print(stderr, "{}: {}\n", program.name, one_line(message));
+  print_to(stderr, fmt::format("{}: {}\n", program.name, one_line(message)));
   return code;
 }
 
@@ -170,7 +171,7 @@ int end_unfinished(const Program& program, Run& run, const CommandLine& command_
   constexpr std::size_t kNamed = 5;
   const auto missing = run.unfinished().size();
   const auto jobs = run.parts()->jobs();
-  const bool written = run.records().rows() > 0 && !run.folder().holds_whole_run();
+  const bool written = run.records().rows() > 0 && !RunFolder::whole_run(run.folder().path());
   if (written) write_results(program, run, command_line, seconds);
   const auto results = written ? fmt::format("results so far: {}", run.folder().path().string())
                                : std::string("no results were written");
@@ -218,12 +219,36 @@ RunFolder make_folder(const Program& program, const CommandLine& command_line, b
   return command_line.out ? RunFolder(*command_line.out) : RunFolder::fresh(program.name);
 }
 
+// What this process does in the folder: no two may do the same at once.
+FolderWork work_of(const CommandLine& command_line) {
+  if (!command_line.merge.empty()) return {.jobs = std::nullopt, .results = true};
+  if (command_line.shard) return {.jobs = command_line.shard, .results = false};
+  return {};
+}
+
+// --resume or --merge of a run that has its results. A kill may have left its lock, and parts of no
+// more use.
+int end_complete(const Program& program, const CommandLine& command_line) {
+  const auto& folder = *command_line.out;
+  if (parallel::launched().rank > 0) return 0;
+  if (::access(folder.c_str(), W_OK | X_OK) == 0) {
+    const RunLock lock(folder, program.name);
+    Parts::discard(folder / "parts");
+  }
+  if (command_line.quiet) return 0;
+  print_to(stdout, fmt::format("'{}' holds a complete run: there is nothing left to do\n",
+                               folder.string()));
+  return 0;
+}
+
 int run_experiment(const Program& program, const Config& config, const CommandLine& command_line,
                    parallel::Communicator& ranks) {
   const auto start = std::chrono::steady_clock::now();
   const auto device = make_device(config.text("device"));
   set_threads(config.integer("threads"));
   RunFolder folder = make_folder(program, command_line, ranks.is_root());
+  std::optional<RunLock> lock;
+  if (ranks.is_root()) lock.emplace(folder.path(), program.name, work_of(command_line));
   Run run(program, config, device, folder, command_line, ranks);
   try {
     program.run(run);
@@ -254,6 +279,7 @@ int run_command(const Program& program, int argc, const char* const* argv,
   const auto command_line = complete(program, parse_command_line(program, argc, argv));
   if (command_line.help) return print_out(help_text(program));
   if (command_line.version) return print_out(fmt::format("{} {}\n", program.name, PCXX_VERSION));
+  if (is_complete(program, command_line)) return end_complete(program, command_line);
   const auto config = read_config(program, command_line);
   if (command_line.print_config) return print_out(config.toml());
   if (config.has("rank_timeout")) {
@@ -266,6 +292,7 @@ int run_command(const Program& program, int argc, const char* const* argv,
 }  // namespace
 
 int run_program(const Program& program, int argc, const char* const* argv) {
+  open_standard_streams();
   const SignalScope signals;
   std::unique_ptr<parallel::Communicator> ranks;
   const auto failed = [&](const std::string& message, int code) {

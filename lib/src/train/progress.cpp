@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <pcxx/core/standard_streams.h>
 #include <pcxx/train/progress.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -50,21 +51,19 @@ void Progress::draw(Clock::time_point now) {
   auto line = label_ + "  " + progress_text(done_, total_, seconds);
   if (!note_.empty()) line += "  " + note_;
   line.resize(std::min(line.size(), columns() - 1));
-  fmt::print(stderr, "\r\033[K{}", line);
-  std::fflush(stderr);
+  print_to(stderr, "\r\033[K" + line);
 }
 
 void Progress::print(const std::string& line) {
   const std::scoped_lock lock(drawing_);
   finish();
-  fmt::print(stderr, "{}\n", line);
+  print_to(stderr, line + "\n");
 }
 
 void Progress::finish() {
   if (!drawn_) return;
   drawn_ = false;
-  std::fputs("\r\033[K", stderr);
-  std::fflush(stderr);
+  print_to(stderr, "\r\033[K");
 }
 
 std::string progress_text(std::int64_t done, std::int64_t total, double seconds) {

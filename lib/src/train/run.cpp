@@ -1,11 +1,12 @@
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
+#include <pcxx/core/standard_streams.h>
 #include <pcxx/train/checkpoint.h>
 #include <pcxx/train/program.h>
 #include <pcxx/train/run.h>
+#include <pcxx/train/run_lock.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <thread>
 
@@ -80,9 +81,12 @@ std::optional<fs::path> Run::data_folder() const {
 }
 
 Run::~Run() {
-  if (parts_ && command_line_.merge.empty() && parts_->missing().size() == parts_->jobs() &&
-      parts_->begun().empty()) {
-    parts_->remove();
+  if (!parts_ || !command_line_.merge.empty()) return;
+  try {
+    const bool none = parts_->missing().size() == parts_->jobs() && parts_->begun().empty();
+    if (none && RunLock::holders(folder_.path()) <= 1) parts_->remove();
+  } catch (const std::exception&) {
+    // They stay, and the next run takes them.
   }
 }
 
@@ -216,9 +220,7 @@ void Run::check_ranks_interrupted() const {
 
 void Run::print_line(const std::string& line) const {
   if (quiet() || !ranks_.is_root()) return;
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
+  print_to(stdout, line + "\n");
 }
 
 }  // namespace pcxx::train

@@ -8,11 +8,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 #include <iterator>
 #include <ranges>
+#include <set>
 
+#include "core/system_calls.h"
 #include "train/json_text.h"
 
 namespace pcxx::train {
@@ -20,6 +21,8 @@ namespace pcxx::train {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kEnvironment = "environment.json";
 
 // The topmost folder on the way to `path` that is not there yet; empty if all are.
 fs::path topmost_missing(fs::path path) {
@@ -29,17 +32,10 @@ fs::path topmost_missing(fs::path path) {
   return topmost;
 }
 
-void make_folders(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) user_error("cannot make the folder '{}': {}", path.string(), error.message());
-}
-
 // From `path` up to `topmost`; folders that are not empty stay.
 void remove_folders(fs::path path, const fs::path& topmost) {
-  std::error_code ignored;
-  for (; path != topmost; path = path.parent_path()) fs::remove(path, ignored);
-  fs::remove(topmost, ignored);
+  for (; path != topmost; path = path.parent_path()) remove_entry(path);
+  remove_entry(topmost);
 }
 
 // Of a file below a folder.
@@ -52,17 +48,17 @@ bool is_file_name(const std::string& name) {
 
 // And the folders on its way that it leaves empty.
 void remove_file(const fs::path& folder, const fs::path& name) {
-  std::error_code ignored;
-  fs::remove(folder / name, ignored);
+  remove_entry(folder / name);
   for (auto above = name.parent_path(); !above.empty(); above = above.parent_path()) {
-    fs::remove(folder / above, ignored);
+    remove_entry(folder / above);
   }
 }
 
 nlohmann::json environment_of(const fs::path& folder) {
-  std::ifstream stream(folder / "environment.json");
-  const std::string text(std::istreambuf_iterator<char>(stream), {});
-  return parse_json(text);
+  const auto file = folder / kEnvironment;
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored)) return nullptr;
+  return parse_json(read_file(file));
 }
 
 // What the run before this one says it wrote.
@@ -78,16 +74,21 @@ std::vector<std::string> listed_files(const fs::path& folder) {
 
 // What a killed run left of a file.
 void remove_half_written(const fs::path& file) {
-  std::error_code ignored;
-  std::vector<fs::path> stale;
   const auto start = fmt::format(".{}.", file.filename().string());
-  for (const auto& entry : fs::directory_iterator(file.parent_path(), ignored)) {
-    const auto found = entry.path().filename().string();
-    if (found.starts_with(start) && found.ends_with(".partial")) {
-      stale.push_back(entry.path());
+  for (const auto& name : names_in(file.parent_path())) {
+    if (name.starts_with(start) && name.ends_with(".partial")) {
+      remove_entry(file.parent_path() / name);
     }
   }
-  for (const auto& path : stale) fs::remove(path, ignored);
+}
+
+// While files are replaced, the folder is of no whole run, and lists what is of either. The new
+// environment.json ends that.
+void announce(const fs::path& folder, std::vector<std::string> files) {
+  auto environment = environment_of(folder);
+  environment["complete"] = false;
+  environment["files"] = std::move(files);
+  write_file(folder / kEnvironment, environment.dump(2) + "\n");
 }
 
 }  // namespace
@@ -102,7 +103,7 @@ RunFolder::RunFolder(const fs::path& path) : RunFolder(path, topmost_missing(pat
   }
   make_folders(path_);
   if (::access(path_.c_str(), W_OK | X_OK) != 0) {
-    user_error("cannot write to the folder '{}': {}", path_.string(), std::strerror(errno));
+    file_error("cannot write to the folder", path_, errno);
   }
 }
 
@@ -116,15 +117,13 @@ RunFolder RunFolder::fresh(std::string_view program) {
     const auto path = runs / (number == 1 ? name : fmt::format("{}-{}", name, number));
     std::error_code error;
     if (fs::create_directory(path, error)) return {path, missing.empty() ? path : missing};
-    if (error) user_error("cannot make the folder '{}': {}", path.string(), error.message());
+    if (error) file_error("cannot make the folder", path, error.value());
   }
 }
 
 RunFolder RunFolder::scratch() {
   auto name = (fs::temp_directory_path() / "pcxx-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) {
-    user_error("cannot make the folder '{}': {}", name, std::strerror(errno));
-  }
+  if (::mkdtemp(name.data()) == nullptr) file_error("cannot make the folder", name, errno);
   return {name, name};
 }
 
@@ -159,20 +158,32 @@ void RunFolder::write(std::string_view name, std::string_view text) {
 void RunFolder::commit() {
   const auto listed = listed_files(path_);
   for (const auto& file : files_) file->close();
-  for (const auto& name : listed) {
-    const bool stale = std::find(names_.begin(), names_.end(), name) == names_.end();
-    if (stale) remove_file(path_, name);
+  std::vector<std::string> stale;
+  std::copy_if(listed.begin(), listed.end(), std::back_inserter(stale), [&](const auto& name) {
+    return std::find(names_.begin(), names_.end(), name) == names_.end();
+  });
+  if (!listed.empty()) {
+    auto either = names_;
+    either.insert(either.end(), stale.begin(), stale.end());
+    announce(path_, either);
   }
-  for (const auto& file : files_) file->commit();
+  for (const auto& name : stale) remove_file(path_, name);
+  std::set<fs::path> folders;
+  for (const auto& file : files_) {
+    file->commit();
+    folders.insert(file->path().parent_path());
+  }
+  for (const auto& folder : folders) sync_folder(folder);
   for (const auto& name : names_) remove_half_written(path_ / name);
   committed_ = true;
 }
 
-bool RunFolder::holds_whole_run() const {
-  const auto environment = environment_of(path_);
-  if (!environment.is_object() || !environment.contains("files")) return false;
+std::optional<nlohmann::json> RunFolder::whole_run(const fs::path& folder) {
+  auto environment = environment_of(folder);
+  if (!environment.is_object() || !environment.contains("files")) return std::nullopt;
   const auto complete = environment.find("complete");
-  return complete == environment.end() || *complete == true;
+  if (complete != environment.end() && *complete != true) return std::nullopt;
+  return environment;
 }
 
 }  // namespace pcxx::train

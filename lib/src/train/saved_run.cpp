@@ -130,6 +130,27 @@ std::vector<fs::path> part_folders(const CommandLine& command_line, const fs::pa
   return folders;
 }
 
+bool is_complete(const Program& program, const CommandLine& command_line) {
+  const bool continues = command_line.resume || !command_line.merge.empty();
+  if (!continues || command_line.config || command_line.shard) return false;
+  const auto& out = *command_line.out;
+  for (const auto& folder : part_folders(command_line, out)) {
+    if (Parts::run_of(folder)) return false;
+  }
+  const auto results = RunFolder::whole_run(out);
+  if (!results) return false;
+  check_equal(out, "the program", text_of(*results, "program"), program.name);
+  const auto file = out / "config.toml";
+  const auto text = read_file(file);
+  const auto theirs = Config::parse(program.schema, text, file.string());
+  const auto ours = Config::parse(program.schema, text, file.string(), command_line.assignments);
+  if (const auto key = first_difference(theirs, ours, kFree)) {
+    user_error("'{}' is of a run with {} = {}, not {}", out.string(), *key, theirs.toml_of(*key),
+               ours.toml_of(*key));
+  }
+  return true;
+}
+
 nlohmann::json identity_of(const Program& program, const Config& config, const Inputs& inputs,
                            std::size_t jobs) {
   return {{"program", program.name}, {"version", PCXX_VERSION}, {"commit", git_commit()},

@@ -31,6 +31,10 @@ CommandLine complete(const Program& program, CommandLine command_line);
 std::vector<std::filesystem::path> part_folders(const CommandLine& command_line,
                                                 const std::filesystem::path& out);
 
+/// Whether the run that --resume (without --config) or --merge names has its results and no parts:
+/// nothing is left to do. Throws UserError where the results are of another program or config.
+bool is_complete(const Program& program, const CommandLine& command_line);
+
 /// What run.json says of a run: what it is, of which commit, and what it was given.
 nlohmann::json identity_of(const Program& program, const Config& config, const Inputs& inputs,
                            std::size_t jobs);

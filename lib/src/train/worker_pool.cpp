@@ -7,6 +7,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace pcxx::train {
@@ -39,8 +40,8 @@ void in_workers(const std::vector<std::size_t>& tasks, std::size_t workers, int 
   std::mutex mutex;
   std::exception_ptr failure;
   const auto worker = [&] {
-    const WorkerScope scope(inner_threads);
     try {
+      const WorkerScope scope(inner_threads);
       for (auto i = next++; i < tasks.size(); i = next++) work(tasks[i]);
     } catch (...) {
       const std::scoped_lock lock(mutex);
@@ -49,7 +50,11 @@ void in_workers(const std::vector<std::size_t>& tasks, std::size_t workers, int 
     }
   };
   std::vector<std::thread> threads;
-  for (std::size_t i = 1; i < std::min(workers, tasks.size()); ++i) threads.emplace_back(worker);
+  try {
+    for (std::size_t i = 1; i < std::min(workers, tasks.size()); ++i) threads.emplace_back(worker);
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those that there are do the work.
+  }
   worker();
   for (auto& thread : threads) thread.join();
   if (failure) std::rethrow_exception(failure);

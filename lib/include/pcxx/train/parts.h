@@ -18,8 +18,9 @@ using Part = State;
 
 /// The finished jobs of a run, on disk: `job<i>.safetensors` for each, and `run.json`, which says
 /// what run they are of. A file appears whole or not at all, so that whatever ends the program,
-/// what is finished stays; several programs may add different jobs to one folder. Beside them lies
-/// `job<i>.checkpoint.safetensors` of a job that was left half done, until it is finished.
+/// what is finished stays; several programs may add different jobs to one folder. Jobs in a folder
+/// without run.json are what is left of a run that has its results, and count for nothing. Beside
+/// them lies `job<i>.checkpoint.safetensors` of a job that was left half done, until it is finished.
 class Parts {
  public:
   /// The parts of `jobs` jobs that lie in any of `folders`, which need not exist; `write` adds to
@@ -49,10 +50,14 @@ class Parts {
   static void refuse_older(const std::filesystem::path& folder);
   /// run.json of a folder; nothing when there is none.
   static std::optional<nlohmann::json> run_of(const std::filesystem::path& folder);
-  /// Makes the first folder and its run.json. Throws UserError when it holds anything else.
+  /// Makes the first folder and its run.json. What killed programs have left there goes. Throws
+  /// UserError when it holds anything else.
   void begin(const nlohmann::json& run) const;
-  /// Removes the files of the first folder, and the folder if nothing else is in it.
+  /// Removes the files of the first folder, and the folder if nothing else is in it. However it is
+  /// interrupted, the folder is of the whole run, or without run.json.
   void remove() const;
+  /// Ends such a removal, where one has been interrupted.
+  static void discard(const std::filesystem::path& folder);
 
  private:
   std::optional<std::filesystem::path> find(std::size_t job) const;

@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,8 +23,9 @@ namespace pcxx::train {
 /// A commit takes an older run's place whole: files that its environment.json lists under "files"
 /// and that this run did not write, such as the weights and the figure of other models, are
 /// removed, so that whatever the folder lists belongs to one run. Files that no run lists, such as
-/// a user's notes, are left alone. A name may be a path below the folder, such as
-/// "tensorboard/bp/events"; the folders on its way come and go with what is in them.
+/// a user's notes, are left alone. Until the last file has its name, environment.json says that the
+/// folder is of no whole run: give it that file last. A name may be a path below the folder, such
+/// as "tensorboard/bp/events"; the folders on its way come and go with what is in them.
 class RunFolder {
  public:
   /// Makes the folder. Throws UserError when it cannot be made or written to.
@@ -49,8 +52,8 @@ class RunFolder {
 
   void commit();
 
-  /// Whether the folder holds the results of an earlier run, and of all of it.
-  bool holds_whole_run() const;
+  /// environment.json of a folder that holds the results of a whole run.
+  static std::optional<nlohmann::json> whole_run(const std::filesystem::path& folder);
 
  private:
   RunFolder(std::filesystem::path path, std::filesystem::path created);
