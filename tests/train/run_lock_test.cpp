@@ -126,8 +126,8 @@ TEST(RunLock, OfAnotherHostOrAnUnknownKindStays) {
        {std::pair(holder.dump(), fmt::format("on elsewhere, is at work there; if it has ended, "
                                              "remove '{}', or wait for 3 minutes",
                                              link.string())),
-        std::pair(std::string("[]"), "remove that"),
-        std::pair(std::string(R"({"host": 3})"), "remove that")}) {
+        std::pair(std::string("[]"), std::string("remove that")),
+        std::pair(std::string(R"({"host": 3})"), std::string("remove that"))}) {
     fs::remove(link);
     fs::create_symlink(text, link);
     expect_user_error([&] { const RunLock lock(folder.path(), "pcxx-second"); }, part);

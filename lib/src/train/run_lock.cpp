@@ -82,10 +82,10 @@ std::string host_name() {
 std::optional<std::string> start_of(pid_t process) {
   if (::kill(process, 0) != 0 && errno == ESRCH) return std::nullopt;
   std::ifstream stream(fmt::format("/proc/{}/stat", process));
-  const std::string stat{std::istreambuf_iterator<char>(stream), {}};
-  const auto name_end = stat.rfind(')');
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  const auto name_end = text.rfind(')');
   if (name_end == std::string::npos) return "";
-  std::istringstream rest(stat.substr(name_end + 1));
+  std::istringstream rest(text.substr(name_end + 1));
   const std::vector<std::string> fields{std::istream_iterator<std::string>(rest), {}};
   constexpr std::size_t kStart = 19;  // the first is the state
   if (fields.size() <= kStart) return "";
@@ -150,7 +150,10 @@ std::optional<Holder> holder_of(const fs::path& link) {
   const auto json = parse_json(text);
   if (error || !json.is_object()) return std::nullopt;
   try {
-    return Holder{json.at("program"), json.at("host"), json.at("process"), json.at("start")};
+    return Holder{.program = json.at("program").get<std::string>(),
+                  .host = json.at("host").get<std::string>(),
+                  .process = json.at("process").get<pid_t>(),
+                  .start = json.at("start").get<std::string>()};
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
   }

@@ -20,7 +20,8 @@ using Part = State;
 /// what run they are of. A file appears whole or not at all, so that whatever ends the program,
 /// what is finished stays; several programs may add different jobs to one folder. Jobs in a folder
 /// without run.json are what is left of a run that has its results, and count for nothing. Beside
-/// them lies `job<i>.checkpoint.safetensors` of a job that was left half done, until it is finished.
+/// them lies `job<i>.checkpoint.safetensors` of a job that was left half done, until it is
+/// finished.
 class Parts {
  public:
   /// The parts of `jobs` jobs that lie in any of `folders`, which need not exist; `write` adds to
