@@ -33,6 +33,7 @@ endfunction()
 # As the library is compiled: its flags and its precompiled header.
 function(pcxx_compile_as_library name)
   pcxx_set_flags(${name})
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${PCXX_UNITY} UNITY_BUILD_BATCH_SIZE 10)
   target_precompile_headers(${name} REUSE_FROM pcxx_pch)
 endfunction()
 

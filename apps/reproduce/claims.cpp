@@ -125,7 +125,7 @@ void decide(Verdict& verdict) {
   }
 }
 
-nlohmann::json number(double value) {
+nlohmann::json json_number(double value) {
   if (std::isnan(value)) return nullptr;
   if (std::isinf(value)) return value > 0 ? "infinite" : "-infinite";
   return value;
@@ -146,11 +146,16 @@ std::string to_string(Direction direction) {
 }
 
 nlohmann::json to_json(const Comparison& comparison) {
-  return {{"what", comparison.what},       {"effect", number(comparison.effect)},
-          {"low", number(comparison.low)}, {"high", number(comparison.high)},
-          {"p", number(comparison.p)},     {"p_reversed", number(comparison.p_reversed)},
-          {"d", number(comparison.d)},     {"direction", to_string(comparison.direction)},
-          {"guard", comparison.guard},     {"notes", comparison.notes}};
+  return {{"what", comparison.what},
+          {"effect", json_number(comparison.effect)},
+          {"low", json_number(comparison.low)},
+          {"high", json_number(comparison.high)},
+          {"p", json_number(comparison.p)},
+          {"p_reversed", json_number(comparison.p_reversed)},
+          {"d", json_number(comparison.d)},
+          {"direction", to_string(comparison.direction)},
+          {"guard", comparison.guard},
+          {"notes", comparison.notes}};
 }
 
 }  // namespace
@@ -188,11 +193,11 @@ nlohmann::json to_json(const Verdict& verdict) {
           {"reading", verdict.reading},
           {"text", verdict.text},
           {"outcome", to_string(verdict.outcome)},
-          {"effect", number(verdict.effect)},
-          {"low", number(verdict.low)},
-          {"high", number(verdict.high)},
-          {"p", number(verdict.p)},
-          {"p_corrected", number(verdict.p_corrected)},
+          {"effect", json_number(verdict.effect)},
+          {"low", json_number(verdict.low)},
+          {"high", json_number(verdict.high)},
+          {"p", json_number(verdict.p)},
+          {"p_corrected", json_number(verdict.p_corrected)},
           {"unit", verdict.unit},
           {"comparisons", std::move(comparisons)},
           {"notes", verdict.notes}};

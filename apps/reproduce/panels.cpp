@@ -14,6 +14,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "reproduce/results.h"
+
 namespace pcxx::reproduce {
 
 namespace fs = std::filesystem;
@@ -51,12 +53,6 @@ std::vector<std::string> assignments(const Panel& panel, const Setting& setting)
 
 train::Config config_of(const Panel& panel, const Setting& setting) {
   return train::Config::read(program_of(panel).schema, panel.config, assignments(panel, setting));
-}
-
-nlohmann::json read_json(const fs::path& file) {
-  std::error_code error;
-  if (!fs::is_regular_file(file, error)) return {};
-  return nlohmann::json::parse(read_file(file), nullptr, false);
 }
 
 bool same_run(const train::Config& config, const std::string& toml, const fs::path& file) {
@@ -164,7 +160,7 @@ std::vector<std::string> command_of(const Panel& panel, const Setting& setting) 
 bool finished(const Panel& panel, const Setting& setting) {
   const auto folder = folder_of(panel, setting.out);
   const auto environment = read_json(folder / "environment.json");
-  if (!environment.is_object() || !environment.value("complete", false)) return false;
+  if (!environment.value("complete", false)) return false;
   if (environment.value("version", "") != PCXX_VERSION) return false;
   const auto file = folder / "config.toml";
   std::error_code error;

@@ -60,13 +60,6 @@ std::string interval(double low, double high) {
   return std::isfinite(low) ? fmt::format("{} to {}", number(low), number(high)) : "-";
 }
 
-Json read_json(const fs::path& file) {
-  std::error_code error;
-  if (!fs::is_regular_file(file, error)) return Json::object();
-  auto json = Json::parse(read_file(file), nullptr, false);
-  return json.is_object() ? json : Json::object();
-}
-
 std::string value_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   return value.is_number_float() ? fmt::format("{:g}", value.get<double>()) : value.dump();

@@ -47,6 +47,13 @@ std::optional<std::string> wrong_key(const Json& entry) {
 
 }  // namespace
 
+Json read_json(const fs::path& file) {
+  std::error_code error;
+  if (!fs::is_regular_file(file, error)) return Json::object();
+  auto json = Json::parse(read_file(file), nullptr, false);
+  return json.is_object() ? json : Json::object();
+}
+
 Identity with(Identity identity, const Identity& more) {
   for (const auto& [key, value] : more) identity[key] = value;
   return identity;

@@ -17,6 +17,10 @@ using Identity = std::map<std::string, nlohmann::json>;
 /// `identity` and more of it; what comes later wins.
 Identity with(Identity identity, const Identity& more);
 
+/// The object in a file that a program wrote; an empty one where there is no such file or no
+/// object.
+nlohmann::json read_json(const std::filesystem::path& file);
+
 /// One model of a panel: who it is, and what was measured of it.
 class Entry {
  public:

@@ -8,7 +8,7 @@ namespace pcxx::train {
 namespace {
 
 constexpr double kMostNumbers = 1e11;
-constexpr std::size_t kMostLayers = 10'002;  // as hidden_layers, with inputs and outputs
+constexpr std::size_t kMostWidths = 10'002;  // as hidden_layers, with inputs and outputs
 
 bool is(const Config& config, const char* key, const char* value) {
   if (!config.has(key)) return false;
@@ -38,9 +38,9 @@ void check_numbers(double count, std::string_view what) {
 }
 
 void check_network(const Config& config, const std::vector<std::int64_t>& widths) {
-  if (widths.size() > kMostLayers) {
+  if (widths.size() > kMostWidths) {
     user_error("widths has {} layers, more than the {} that are possible", widths.size(),
-               kMostLayers);
+               kMostWidths);
   }
   const std::vector<double> n(widths.begin(), widths.end());
   double weights = 0;

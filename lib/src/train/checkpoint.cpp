@@ -18,7 +18,7 @@ namespace {
 // By name, in the order of the network.
 using Weights = NamedTensors;
 
-constexpr const char* kChecksum = "crc32";
+constexpr const char* kWeightsChecksum = "crc32";
 constexpr const char* kLayers = "layers";
 
 Weights weights_of(const nn::NetworkImpl& network) {
@@ -82,7 +82,7 @@ Weights read(const nn::NetworkImpl& network, std::string_view bytes, const fs::p
   refuse_torch_archive(bytes, path);
   const auto file = read_safetensors(bytes, path.string());
   auto weights = match(weights_of(network), file.tensors, path.string());
-  const auto sum = file.metadata.find(kChecksum);
+  const auto sum = file.metadata.find(kWeightsChecksum);
   if (sum != file.metadata.end() && sum->second != checksum_of(weights)) {
     user_error("'{}' is damaged: its weights do not have the checksum they were saved with",
                path.string());
@@ -117,7 +117,7 @@ Metadata description(const nn::NetworkImpl& network) {
 void write_network(std::ostream& stream, const nn::Network& network, const Metadata& metadata) {
   const auto weights = weights_of(*network);
   auto all = description(*network);
-  all[kChecksum] = checksum_of(weights);
+  all[kWeightsChecksum] = checksum_of(weights);
   all.insert(metadata.begin(), metadata.end());
   write_safetensors(stream, weights, all);
 }

@@ -21,6 +21,7 @@
 #include <set>
 
 #include "train/amounts.h"
+#include "train/lists.h"
 #include "train/registry.h"
 #include "train/safetensors.h"
 
@@ -30,11 +31,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kDigitsTrain = 60000;
 constexpr std::int64_t kDigitsTest = 10000;
-constexpr std::int64_t kHeldOut = 64;   // test images, in the alignment
-constexpr std::int64_t kPredicted = 8;  // test images, in predictions.safetensors
+constexpr std::int64_t kAlignedSamples = 64;  // test images, in the alignment
+constexpr std::int64_t kPredicted = 8;        // test images, in predictions.safetensors
 
 data::Images limit(const data::Images& images, std::int64_t count) {
   return count > 0 ? images.first(count) : images;
@@ -236,7 +236,7 @@ class Trainer {
     };
     aligned_ = wanted("target_alignment");
     if (wanted("held_out_alignment")) {
-      const auto count = std::min(kHeldOut, test_batch.input.size(0));
+      const auto count = std::min(kAlignedSamples, test_batch.input.size(0));
       held_out_ = {test_batch.input.narrow(0, 0, count), test_batch.target.narrow(0, 0, count)};
     }
     reported_ = wanted("inference");
@@ -447,10 +447,6 @@ nlohmann::json mean_steps(const std::vector<ImageTraining>& seeds,
 
 bool at_edge(const metrics::BestRate& best) {
   return best.at_low_edge || best.at_high_edge;
-}
-
-bool contains(const std::vector<std::int64_t>& values, std::int64_t value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
 }
 
 ImageSets find_image_sets(Run& run, bool labels) {

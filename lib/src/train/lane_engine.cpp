@@ -82,12 +82,12 @@ std::vector<at::Tensor> draw_weights(const std::vector<Source>& sources) {
 }
 
 // What differs from member to member.
-struct Inputs {
+struct LaneInputs {
   ensemble::Members members;
   std::vector<data::LinearTeacher> teachers;  // one a stream
 };
 
-Inputs gather(const std::vector<SweepMember>& members) {
+LaneInputs gather(const std::vector<SweepMember>& members) {
   Numbering<Source> sources;
   // Of a noise, a rank and a seed.
   Numbering<std::tuple<double, std::int64_t, std::int64_t>> streams;
@@ -95,7 +95,7 @@ Inputs gather(const std::vector<SweepMember>& members) {
   std::vector<std::int64_t> stream_of;
   std::vector<double> rates;
   std::vector<double> regularisation;
-  Inputs inputs;
+  LaneInputs inputs;
   for (const auto& [model, rate, seed] : members) {
     source_of.push_back(sources({model, seed}));
     stream_of.push_back(streams({model->real("noise"), model->integer("rank"), seed}));

@@ -16,7 +16,7 @@ namespace pcxx::train {
 namespace {
 
 constexpr std::int64_t kMostValues = 1'000'000;
-constexpr std::size_t kLongestName = 64;  // of what may be a slip of the hand
+constexpr std::size_t kLongestSlip = 64;  // of what may be a slip of the hand
 
 std::string_view kind_phrase(Kind kind) {
   constexpr std::array<std::string_view, 4> phrases = {"true or false", "a whole number",
@@ -35,9 +35,9 @@ bool in_range(const Key& key, double number) {
 }
 
 // Reads or makes the setting of one key.
-class Reader {
+class ValueReader {
  public:
-  Reader(const Key& key, const Source& source) : key_(key), source_(source) {}
+  ValueReader(const Key& key, const Source& source) : key_(key), source_(source) {}
 
   Setting read(const toml::node& node) const {
     if (const auto* table = node.as_table()) return range(*table);
@@ -297,14 +297,14 @@ toml::table parse(std::string_view text, const Source& source) {
 const Key& known_key(const Schema& schema, std::string_view name, const Source& source,
                      const toml::source_region& region) {
   if (const auto* key = schema.find(name)) return *key;
-  const auto meant = name.size() > kLongestName
+  const auto meant = name.size() > kLongestSlip
                          ? "--help shows all keys"
                          : fmt::format("did you mean '{}'?", schema.nearest(name));
   user_error("{}no key is called '{}'; {}", source.prefix(region), shortened(name), meant);
 }
 
 Setting read_setting(const Key& key, const toml::node& node, const Source& source) {
-  return Reader(key, source).read(node);
+  return ValueReader(key, source).read(node);
 }
 
 Setting read_setting(const Key& key, std::string_view toml, const Source& source) {
@@ -316,7 +316,7 @@ Setting read_setting(const Key& key, std::string_view toml, const Source& source
 
 Setting make_setting(const Key& key, const std::vector<Value>& values) {
   const Source source;
-  const Reader reader(key, source);
+  const ValueReader reader(key, source);
   if (key.shape == Shape::kOne && values.size() != 1) {
     user_error("{} takes one value, not {}", key.name, values.size());
   }

@@ -11,16 +11,11 @@
 
 #include "train/amounts.h"
 #include "train/engine.h"
+#include "train/lists.h"
 #include "train/registry.h"
 
 namespace pcxx::train {
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-bool contains(const std::vector<std::string>& list, std::string_view name) {
-  return std::find(list.begin(), list.end(), name) != list.end();
-}
 
 // What makes a model impossible is said before anything is trained.
 void check(const Config& model, const parallel::Communicator& ranks) {

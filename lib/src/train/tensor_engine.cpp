@@ -18,6 +18,7 @@
 #include <limits>
 
 #include "train/engine.h"
+#include "train/lists.h"
 #include "train/registry.h"
 #include "train/saved_run.h"
 
@@ -27,11 +28,6 @@ namespace {
 constexpr std::int64_t kHeldOut = 1000;
 constexpr std::int64_t kAligned = 64;  // of them, in their alignment
 const std::string kCurve = "curve.";   // of a checkpoint's entries
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-bool contains(const std::vector<std::string>& names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 std::vector<std::int64_t> distinct_seeds(const std::vector<SweepMember>& members) {
   std::vector<std::int64_t> seeds;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kFolder = "tensorboard";
 constexpr const char* kFile = "events.out.tfevents.0.pcxx";
-constexpr std::size_t kLongestName = 200;  // file systems take 255 bytes
+constexpr std::size_t kLongestFolder = 200;  // file systems take 255 bytes
 
 // Fields of TensorFlow's messages (event.proto and summary.proto).
 constexpr int kEventStep = 2;
@@ -80,8 +80,8 @@ std::string Tensorboard::name_of(const Cell& cell) const {
   std::replace(name.begin(), name.end(), '/', '_');
   const bool taken = std::any_of(curves_.begin(), curves_.end(),
                                  [&](const Curves& curves) { return curves.name == name; });
-  if (!taken && name.size() <= kLongestName) return name;
-  return fmt::format("{} ({})", name.substr(0, kLongestName), curves_.size());
+  if (!taken && name.size() <= kLongestFolder) return name;
+  return fmt::format("{} ({})", name.substr(0, kLongestFolder), curves_.size());
 }
 
 bool Tensorboard::only_ends(const Curves& curves) {
