@@ -420,6 +420,48 @@ TEST(Inference, TheGapBoundHoldsInLinearNetworks) {
   }
 }
 
+// Oracle: a counterexample written out. E(eps) = eps^2 / 2 + (y - tanh(5 (x + eps)))^2 / 2 is
+// nearly flat at the feed-forward pass of x = -1, eps = 0, and has its minimum far away: half the
+// squared gradient bounds nothing there, and no report of a network with such an activation says
+// so.
+TEST(Inference, NoGapBoundWithSmoothActivations) {
+  const at::NoGradGuard no_grad;
+  nn::Network network(nn::mlp({1, 1, 1}, nn::Activation::kIdentity, nn::Activation::kTanh));
+  network->to(at::kDouble);
+  network->layer(1).weight.fill_(1);
+  network->layer(2).weight.fill_(5);
+  const data::Batch batch(at::full({1, 1}, -1.0, at::kDouble), at::full({1, 1}, 0.9, at::kDouble));
+  const auto energy = [](double eps) {
+    const double r = 0.9 - std::tanh(5 * (eps - 1));
+    return (eps * eps + r * r) / 2;
+  };
+  const double prediction = std::tanh(-5.0);
+  const double gradient = 5 * (1 - prediction * prediction) * (0.9 - prediction);
+  EXPECT_GT(energy(0) - energy(1.1), 1e5 * gradient * gradient / 2);
+  const auto before = ErrorDescent({.max_steps = 0}).infer(*network, batch).report;
+  EXPECT_NEAR(before.energy.item<double>(), energy(0), 1e-12);
+  EXPECT_TRUE(before.gap_bound.isnan().item<bool>());
+
+  for (const auto output : {nn::Activation::kTanh, nn::Activation::kSigmoid}) {
+    const auto smooth = random_network(nn::mlp({3, 4, 2}, nn::Activation::kReLU, output));
+    const auto samples = random_batch(*smooth, 4);
+    for (const auto& report :
+         {ErrorDescent().infer(*smooth, samples).report, Lbfgs().infer(*smooth, samples).report}) {
+      EXPECT_TRUE(report.gap_bound.isnan().all().item<bool>());
+      EXPECT_FALSE(measurements(report).contains("inference_gap_bound"));
+    }
+  }
+  const auto linear_pieces = random_network(nn::mlp({3, 4, 2}, nn::Activation::kLeakyReLU));
+  const auto samples = random_batch(*linear_pieces, 4);
+  EXPECT_TRUE(measurements(Lbfgs().infer(*linear_pieces, samples).report)
+                  .at("inference_gap_bound")
+                  .isfinite()
+                  .item<bool>());
+  const StateDescent states({.max_steps = 3, .step_size = 0.05});
+  EXPECT_FALSE(
+      measurements(states.infer(*linear_pieces, samples).report).contains("inference_gap_bound"));
+}
+
 // Contract: the regime follows from residuals and convergence, per member of an ensemble and for
 // all; the others are reductions of the report.
 TEST(Report, IsMeasuredPerMember) {

@@ -2,6 +2,7 @@
 // for word.
 
 #include <gtest/gtest.h>
+#include <pcxx/nn/sequential.h>
 #include <pcxx/pcxx.h>
 #include <torch/torch.h>
 
@@ -40,6 +41,30 @@ TEST(ComingFrom, PyTorch) {
   // nn.MSELoss has the mean over all entries and no 1/2.
   const auto mse = (batch.target - step.prediction).square().mean().item<double>();
   EXPECT_NEAR(loss.item<double>(), mse * 10 / 2, 1e-4);
+}
+
+// Oracle: the error of the model itself, which shares the network's weights, before the step and
+// after it.
+TEST(ComingFrom, PyTorchSequential) {
+  const auto batch = random_batch(20, 10);
+  const auto error = [&](torch::nn::Sequential& model) {
+    return (batch.target - model->forward(batch.input)).square().mean().item<double>();
+  };
+  torch::manual_seed(1);
+  torch::nn::Sequential as_it_was(torch::nn::Linear(20, 50), torch::nn::ReLU(),
+                                  torch::nn::Linear(50, 10));
+
+  torch::manual_seed(1);
+  torch::nn::Sequential model(torch::nn::Linear(20, 50), torch::nn::ReLU(),
+                              torch::nn::Linear(50, 10));
+  auto net = nn::from_sequential(model);
+  optim::Rescaled optimizer(torch::optim::SGD(net->parameters(), 0.5),
+                            std::make_unique<optim::Projection>(optim::ProjectionOptions{1e-2}));
+  optimizer.step(learning::PredictiveCoding().factors(*net, batch));
+
+  EXPECT_LT(error(model), 0.9 * error(as_it_was));
+  EXPECT_TRUE(
+      at::equal(nn::to_sequential(*net)->forward(batch.input), model->forward(batch.input)));
 }
 
 // Contract: a network of other layers learns by autograd at the equilibrium.

@@ -172,7 +172,7 @@ TEST(Network, RejectsInputsOfTheWrongShape) {
   const Network single(mlp({4, 3, 2}));
   const Network ensemble(mlp({4, 3, 2}).ensemble(5));
   using Shape = std::vector<std::int64_t>;
-  for (const auto& shape : {Shape{4}, Shape{2, 3}, Shape{5, 2, 4}, Shape{}}) {
+  for (const auto& shape : {Shape{3}, Shape{2, 3}, Shape{5, 2, 3}, Shape{}}) {
     EXPECT_THROW(single->forward(torch::zeros(shape)), c10::Error);
   }
   for (const auto& shape :
@@ -185,6 +185,67 @@ TEST(Network, RejectsInputsOfTheWrongShape) {
   } catch (const c10::Error& error) {
     EXPECT_NE(std::string(error.what()).find("[7, 3]"), std::string::npos) << error.what();
   }
+}
+
+// Oracle: each sample by itself. Leading dimensions are those of torch::nn::Linear.
+TEST(Network, TakesInputsAsLinearDoes) {
+  for (const auto& options : networks_of_every_kind()) {
+    if (options.layers().front().members()) continue;
+    auto network = random_network(options);
+    SCOPED_TRACE(c10::str(network));
+    const auto samples = random_batch(*network, 6).input;
+    const auto expected = network->forward(samples);
+    const auto n = network->out_features();
+    const auto cube = network->forward(samples.view({2, 3, -1}));
+    EXPECT_EQ(cube.sizes(), (std::vector<std::int64_t>{2, 3, n}));
+    EXPECT_TRUE(at::equal(cube.view({6, n}), expected));
+    const auto one = network->forward(samples[4]);
+    EXPECT_EQ(one.sizes(), (std::vector<std::int64_t>{n}));
+    EXPECT_LT(relative_difference(one, expected[4]), 1e-14);
+    EXPECT_EQ(network->forward(samples.narrow(0, 0, 0)).sizes(), (std::vector<std::int64_t>{0, n}));
+  }
+}
+
+// Contract: as torch::nn::Linear, `forward` refuses another dtype or device, in one sentence.
+TEST(Network, RefusesInputsOfAnotherDtypeOrDevice) {
+  auto network = random_network(mlp({4, 3}));
+  const auto refusal = [&](const at::Tensor& x) -> std::string {
+    try {
+      network->forward(x);
+    } catch (const c10::Error& error) {
+      return error.what_without_backtrace();
+    }
+    return "nothing";
+  };
+  EXPECT_EQ(refusal(torch::zeros({2, 4})), "the input is Float, but the weights are Double");
+  EXPECT_EQ(refusal(torch::zeros({2, 4}, torch::dtype(at::kDouble).device(at::kMeta))),
+            "the input lies on meta, but what it is used with on cpu");
+}
+
+// Oracle: torch::manual_seed. A network draws itself, the same from the same seed; `draw(false)`
+// leaves zeros and the generator alone, and biases start at 0.
+TEST(Network, DrawsItself) {
+  const auto options = mlp({5, 4, 3}, Activation::kReLU).with_bias();
+  torch::manual_seed(1);
+  const Network first(options);
+  const auto after = torch::rand({1});
+  torch::manual_seed(1);
+  const Network second(options);
+  EXPECT_TRUE(equal_parameters(*first, *second));
+  const Network third(options);
+  EXPECT_FALSE(equal_parameters(*first, *third));
+  EXPECT_GT(first->layer(2).weight.abs().min().item<double>(), 0);
+  EXPECT_LE(first->layer(2).weight.abs().max().item<double>(), 0.5);
+  EXPECT_EQ(first->layer(1).bias.abs().max().item<double>(), 0);
+
+  torch::manual_seed(1);
+  const Network zeros(NetworkOptions(options).draw(false));
+  for (const auto& parameter : zeros->parameters()) {
+    EXPECT_EQ(parameter.abs().max().item<double>(), 0);
+  }
+  const Network again(options);
+  EXPECT_TRUE(equal_parameters(*first, *again));
+  EXPECT_TRUE(at::equal(after, torch::rand({1})));
 }
 
 // Oracle: contract. The input is cast, and expanded to the members without a copy.
@@ -243,7 +304,7 @@ TEST(Network, MovesToADtype) {
           network->layer(l).weight));
     }
     const auto input = random_batch(*network, 3).input;
-    const auto prediction = network->forward(input);
+    const auto prediction = network->forward(input.to(at::kFloat));
     EXPECT_EQ(prediction.scalar_type(), at::kFloat);
     EXPECT_LT(relative_difference(prediction.to(at::kDouble), reference->forward(input)), 1e-5);
     EXPECT_TRUE(network->layer(1).weight.requires_grad());
@@ -259,7 +320,7 @@ TEST(Network, MovesToADevice) {
     const auto expected = network->forward(input);
     network->to(at::Device(at::kCUDA));
     EXPECT_TRUE(network->tensor_options().device().is_cuda());
-    const auto prediction = network->forward(input);
+    const auto prediction = network->forward(input.to(at::kCUDA));
     EXPECT_TRUE(prediction.is_cuda());
     EXPECT_LT(relative_difference(prediction.cpu(), expected), 1e-12);
   }
@@ -304,6 +365,39 @@ TEST(Network, IsLoadedAsItWasSaved) {
     const auto input = random_batch(*network, 3).input;
     EXPECT_TRUE(at::equal(loaded->forward(input), network->forward(input)));
   }
+}
+
+// Contract: weights of another network are refused by name, and nothing is changed.
+TEST(Network, RefusesWeightsOfOtherShapes) {
+  auto network = random_network(mlp({4, 3, 2}));
+  const auto before = std::dynamic_pointer_cast<NetworkImpl>(network->clone());
+  const auto refusal = [&](const NetworkOptions& saved) -> std::string {
+    std::stringstream file;
+    torch::save(random_network(saved), file);
+    try {
+      torch::load(network, file);
+    } catch (const c10::Error& error) {
+      return error.what_without_backtrace();
+    }
+    return "nothing";
+  };
+  EXPECT_EQ(refusal(mlp({4, 5, 2})), "the archive's layer1.weight is [5, 4], not [3, 4]");
+  EXPECT_EQ(refusal(mlp({4, 3, 6})), "the archive's layer2.weight is [6, 3], not [2, 3]");
+  EXPECT_EQ(refusal(mlp({4, 3, 2}).ensemble(2)),
+            "the archive's layer1.weight is [2, 3, 4], not [3, 4]");
+  EXPECT_EQ(refusal(mlp({4, 3})), "the archive holds no layer2");
+  EXPECT_EQ(refusal(mlp({4, 3, 2, 2})),
+            "the archive holds layer3, which is not there to be loaded");
+  EXPECT_EQ(refusal(mlp({4, 3, 2}).with_bias()),
+            "the archive holds layer1.bias, which is not there to be loaded");
+  EXPECT_TRUE(equal_parameters(*network, *before));
+  network = random_network(mlp({4, 3, 2}).with_bias());
+  EXPECT_EQ(refusal(mlp({4, 3, 2})), "the archive holds no layer1.bias");
+
+  std::stringstream file;
+  torch::save(Dense(4, 3), file);
+  Dense other(4, 2);
+  EXPECT_THROW(torch::load(other, file), c10::Error);
 }
 
 // Oracle: text written by hand.

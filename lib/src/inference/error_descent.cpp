@@ -34,6 +34,7 @@ Equilibrium ErrorDescent::infer(const nn::NetworkImpl& network, const data::Batc
   GradientSteps solver(step, fixed);
   minimise(energy, solver, control, options_.max_steps);
   auto report = control.report(name(), solver.step_sizes(), energy.energy());
+  if (!network.is_piecewise_linear()) report.drop_gap_bound();
   auto state = energy.finish(std::move(pass), std::move(report));
   if (!options_.keep_unstable) discard_unstable(state);
   return state;

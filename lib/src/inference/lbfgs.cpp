@@ -24,6 +24,7 @@ Equilibrium Lbfgs::infer(const nn::NetworkImpl& network, const data::Batch& batc
   QuasiNewton solver(like);
   minimise(energy, solver, control, options_.max_steps);
   auto report = control.report(name(), solver.step_sizes(), energy.energy());
+  if (!network.is_piecewise_linear()) report.drop_gap_bound();
   return energy.finish(std::move(pass), std::move(report));
 }
 

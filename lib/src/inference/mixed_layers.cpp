@@ -45,6 +45,7 @@ Equilibrium infer_mixed(const nn::NetworkImpl& network, const data::Batch& batch
   auto settled = infer(functions_of(network), single(state.feedforward.activities.front()),
                        single(target), options);
   state.report = std::move(settled.report);
+  state.report.drop_gap_bound();
   if (ensemble) to_ensemble(state.report);
   for (const auto& x : settled.activities) {
     state.activities.push_back(ensemble ? x.unsqueeze(0) : x);

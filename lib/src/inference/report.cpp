@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <pcxx/inference/report.h>
 
+#include <limits>
+
 namespace pcxx::inference {
 
 std::string_view name(Regime regime) {
@@ -27,6 +29,11 @@ at::Tensor regimes(const at::Tensor& converged, const at::Tensor& residual) {
 }
 
 }  // namespace
+
+void Report::drop_gap_bound() {
+  bounds_gap = false;
+  gap_bound = at::full_like(energy, std::numeric_limits<double>::quiet_NaN());
+}
 
 Regime Report::regime() const {
   return static_cast<Regime>(regimes(converged.flatten(), residual.flatten()).item<std::int64_t>());
@@ -71,15 +78,17 @@ std::string Report::brief() const {
 
 std::map<std::string, at::Tensor> measurements(const Report& report) {
   const auto mean = [](const at::Tensor& values) { return values.to(at::kDouble).mean(-1); };
-  return {{"inference_passes", report.steps.amax(-1).to(at::kDouble)},
-          {"inference_mean_passes", mean(report.steps)},
-          {"inference_energy", mean(report.energy)},
-          {"inference_residual", report.residual.amax(-1)},
-          {"inference_gap_bound", mean(report.gap_bound)},
-          {"inference_curvature", report.curvature.amax(-1)},
-          {"inference_converged", mean(report.converged)},
-          {"inference_unstable", mean(report.unstable)},
-          {"inference_regime", regimes(report.converged, report.residual).to(at::kDouble)}};
+  std::map<std::string, at::Tensor> found{
+      {"inference_passes", report.steps.amax(-1).to(at::kDouble)},
+      {"inference_mean_passes", mean(report.steps)},
+      {"inference_energy", mean(report.energy)},
+      {"inference_residual", report.residual.amax(-1)},
+      {"inference_curvature", report.curvature.amax(-1)},
+      {"inference_converged", mean(report.converged)},
+      {"inference_unstable", mean(report.unstable)},
+      {"inference_regime", regimes(report.converged, report.residual).to(at::kDouble)}};
+  if (report.bounds_gap) found["inference_gap_bound"] = mean(report.gap_bound);
+  return found;
 }
 
 }  // namespace pcxx::inference

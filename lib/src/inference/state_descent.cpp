@@ -1,8 +1,6 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/state_descent.h>
 
-#include <limits>
-
 #include "inference/gradient_steps.h"
 
 namespace pcxx::inference {
@@ -79,7 +77,7 @@ class StateEnergy final : public Energy {
   }
 
   Equilibrium finish(nn::Feedforward pass, Report report) {
-    report.gap_bound.fill_(std::numeric_limits<double>::quiet_NaN());
+    report.drop_gap_bound();
     return {.feedforward = std::move(pass),
             .activities = std::move(activities_),
             .outputs = std::move(outputs_),

@@ -2,12 +2,6 @@
 #include <pcxx/nn/activation.h>
 
 namespace pcxx::nn {
-namespace {
-
-constexpr double kLeakySlope = 0.01;
-
-}  // namespace
-
 std::string_view name(Activation activation) {
   switch (activation) {
     case Activation::kIdentity:

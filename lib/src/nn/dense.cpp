@@ -1,4 +1,10 @@
+#include <pcxx/core/residency.h>
 #include <pcxx/nn/dense.h>
+#include <torch/serialize/archive.h>
+
+#include <cmath>
+
+#include "nn/strict_load.h"
 
 namespace pcxx::nn {
 
@@ -21,7 +27,12 @@ void DenseImpl::reset() {
   }
   auto weight_shape = lead;
   weight_shape.insert(weight_shape.end(), {options.out_features(), options.in_features()});
-  weight = register_parameter("weight", torch::zeros(weight_shape));
+  auto numbers = torch::zeros(weight_shape);
+  if (options.draw()) {
+    const double bound = 1 / std::sqrt(static_cast<double>(options.in_features()));
+    numbers.uniform_(-bound, bound);
+  }
+  weight = register_parameter("weight", numbers);
   if (options.bias()) {
     auto bias_shape = lead;
     bias_shape.push_back(options.out_features());
@@ -40,10 +51,19 @@ void DenseImpl::pretty_print(std::ostream& stream) const {
   stream << ")";
 }
 
+void DenseImpl::load(torch::serialize::InputArchive& archive) {
+  load_strictly(*this, archive);
+}
+
 torch::Tensor DenseImpl::forward(const torch::Tensor& x) const {
+  TORCH_CHECK(x.scalar_type() == weight.scalar_type(), "the input is ", x.scalar_type(),
+              ", but the weight is ", weight.scalar_type());
+  check_residency(x, weight.device(), "the input");
+  TORCH_CHECK(!options.members() || x.dim() >= 2, "expected a batch [B, ", options.in_features(),
+              "] or [R, B, n], not one of shape ", x.sizes());
   auto z = torch::matmul(x, weight.mT());
   if (bias.defined()) {
-    z = z + bias.unsqueeze(-2);
+    z = z + (options.members() ? bias.unsqueeze(-2) : bias);
   }
   const auto a = activate(z, options.activation());
   return options.residual() ? x + a : a;

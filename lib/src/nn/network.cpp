@@ -1,5 +1,8 @@
 #include <pcxx/core/residency.h>
 #include <pcxx/nn/network.h>
+#include <torch/serialize/archive.h>
+
+#include "nn/strict_load.h"
 
 namespace pcxx::nn {
 
@@ -58,10 +61,11 @@ NetworkImpl::NetworkImpl(NetworkOptions given) : options(std::move(given)) {
 void NetworkImpl::reset() {
   layers_.clear();
   own_.clear();
-  for (const auto& layer : options.layers()) {
+  for (auto layer : options.layers()) {
     const auto name = "layer" + std::to_string(layers_.size() + 1);
     const auto maker = options.own_layers().find(layers_.size() + 1);
     if (maker == options.own_layers().end()) {
+      layer.draw(layer.draw() && options.draw());
       layers_.push_back(register_module(name, Dense(layer)));
       own_.emplace_back();
       continue;
@@ -71,6 +75,10 @@ void NetworkImpl::reset() {
                     own->out_features() == layer.out_features(),
                 name, " is to map ", layer.in_features(), " to ", layer.out_features(),
                 " features, and its maker gave none that does");
+    if (options.draw()) {
+      const at::NoGradGuard no_grad;
+      own->draw_(at::globalContext().defaultGenerator(at::kCPU));
+    }
     layers_.emplace_back(nullptr);
     own_.push_back(register_module(name, std::move(own)));
   }
@@ -87,16 +95,38 @@ void NetworkImpl::pretty_print(std::ostream& stream) const {
 }
 
 torch::Tensor NetworkImpl::forward(const torch::Tensor& x) const {
-  auto activity = enter(x, in_features());
+  const auto dtype = tensor_options().dtype().toScalarType();
+  TORCH_CHECK(x.scalar_type() == dtype, "the input is ", x.scalar_type(), ", but the weights are ",
+              dtype);
+  check_residency(x, device(), "the input");
+  const bool one_batch = members() || x.dim() == 2;
+  TORCH_CHECK(one_batch || (x.dim() > 0 && x.size(-1) == in_features()), "expected an input [.., ",
+              in_features(), "], not one of shape ", x.sizes());
+  auto activity = enter(one_batch ? x : x.reshape({-1, in_features()}), in_features());
   for (std::size_t l = 1; l <= size(); ++l) {
     activity = own_layer(l) ? output(*own_layer(l), activity) : layer(l).forward(activity);
   }
-  return activity;
+  if (one_batch) return activity;
+  auto shape = x.sizes().vec();
+  shape.back() = out_features();
+  return activity.reshape(shape);
+}
+
+void NetworkImpl::load(torch::serialize::InputArchive& archive) {
+  load_strictly(*this, archive);
 }
 
 bool NetworkImpl::is_linear() const {
   return is_dense() && std::all_of(layers_.begin(), layers_.end(), [](const Dense& layer) {
            return layer->options.activation() == Activation::kIdentity;
+         });
+}
+
+bool NetworkImpl::is_piecewise_linear() const {
+  return is_dense() && std::all_of(layers_.begin(), layers_.end(), [](const Dense& layer) {
+           const auto f = layer->options.activation();
+           return f == Activation::kIdentity || f == Activation::kReLU ||
+                  f == Activation::kLeakyReLU;
          });
 }
 

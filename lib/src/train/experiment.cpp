@@ -97,6 +97,7 @@ nn::NetworkOptions drawn_options(const Config& config) {
     options = nn::linear_residual(n.front(), static_cast<std::int64_t>(n.size()) - 1);
   }
   if (config.boolean("bias")) options = options.with_bias();
+  options.draw(false);
   return has_own_layers(config) ? with_own_layers(std::move(options), config) : options;
 }
 
@@ -184,7 +185,7 @@ nn::NetworkOptions network_options(const Config& config) {
     user_error("collapsed = true needs a linear network, not {}", kind_of(config));
   }
   if (config.boolean("bias")) user_error("collapsed = true needs a network without bias");
-  return nn::mlp(widths(config));
+  return nn::mlp(widths(config)).draw(false);
 }
 
 nn::Network draw_ensemble(const Config& config, const std::vector<std::int64_t>& seeds,

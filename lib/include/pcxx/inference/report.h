@@ -25,9 +25,10 @@ std::string_view name(Regime regime);
 ///   energy     E_b = sum_l 1/2 ||eps_l||^2 after inference
 ///   residual   ||dE/d(variables)|| relative to its value at the feed-forward pass (0 if that is 0)
 ///   gap_bound  1/2 ||dE/d(eps)||^2: the energy lies no further above its minimum. In the errors
-///              the Hessian is I + J^T J >= I, so this holds for linear networks, and for others
-///              within the linear piece (or near the minimum) that the sample is in. NaN for
-///              state descent, whose variables are others.
+///              the Hessian of a linear network is I + J^T J >= I, so this holds there, and in
+///              piecewise linear networks (identity, ReLU, LeakyReLU) within the piece that the
+///              sample is in. NaN where it says nothing: with any other activation, whose curvature
+///              has another sign in places, and for state descent, whose variables are others
 ///   steps      passes (forward and back) until the sample stopped
 ///   converged  by residual or by energy decrease, within the step limit
 ///   unstable   its fixed step exceeds 2 / curvature; unless DescentOptions::keep_unstable it has
@@ -45,7 +46,10 @@ struct Report {
   at::Tensor unstable;
   at::Tensor step_size;
   at::Tensor curvature;
+  bool bounds_gap = true;  ///< gap_bound is one
 
+  /// What follows where it is none.
+  void drop_gap_bound();
   /// Of all samples.
   Regime regime() const;
   bool all_converged() const;
@@ -65,7 +69,7 @@ struct Report {
 ///   inference_mean_passes  of a sample, on average
 ///   inference_energy       E_b on average
 ///   inference_residual     the largest
-///   inference_gap_bound    on average
+///   inference_gap_bound    on average; left out where it says nothing
 ///   inference_curvature    the largest
 ///   inference_converged    part of the samples
 ///   inference_unstable     part of the samples

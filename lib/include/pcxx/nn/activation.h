@@ -6,7 +6,10 @@
 
 namespace pcxx::nn {
 
-/// Elementwise nonlinearity f of a layer. LeakyReLU has slope 0.01 below zero.
+/// Slope of LeakyReLU below zero.
+inline constexpr double kLeakySlope = 0.01;
+
+/// Elementwise nonlinearity f of a layer.
 enum class Activation { kIdentity, kReLU, kSigmoid, kTanh, kLeakyReLU };
 
 /// "identity", "relu", "sigmoid", "tanh", "leaky_relu".

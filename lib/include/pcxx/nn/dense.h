@@ -1,12 +1,23 @@
 #pragma once
 
 #include <pcxx/nn/activation.h>
+#include <torch/detail/static.h>
 #include <torch/nn/cloneable.h>
 #include <torch/nn/pimpl.h>
 
 #include <cstdint>
 #include <optional>
 #include <ostream>
+#include <type_traits>
+#include <utility>
+
+namespace pcxx::nn {
+class DenseImpl;
+}  // namespace pcxx::nn
+
+/// LibTorch's containers find a `forward` that has no second one; that of a constant layer is one.
+template <>
+struct torch::detail::has_forward<pcxx::nn::DenseImpl> : std::true_type {};
 
 namespace pcxx::nn {
 
@@ -24,6 +35,8 @@ struct DenseOptions {
   TORCH_ARG(bool, residual) = false;
   /// Ensemble of this many independent layers; nullopt gives no ensemble dimension.
   TORCH_ARG(std::optional<std::int64_t>, members) = std::nullopt;
+  /// The constructor draws the weight; if not, it is zeros.
+  TORCH_ARG(bool, draw) = true;
 };
 
 /// Dense layer: out = f(W x + b), or x + f(W x + b) when residual.
@@ -31,7 +44,9 @@ struct DenseOptions {
 ///   weight  [n_out, n_in], or [R, n_out, n_in] in an ensemble of R
 ///   bias    [n_out], or [R, n_out]; undefined without bias
 ///
-/// `reset()` allocates zeros: weights are drawn by `nn::init`, with a generator.
+/// The weight is drawn as torch::nn::Linear draws its own, uniform within 1 / sqrt(n_in), by
+/// LibTorch's default generator, which torch::manual_seed sets (`nn::init` draws with any
+/// generator); the bias is 0.
 class DenseImpl : public torch::nn::Cloneable<DenseImpl> {
  public:
   DenseImpl(std::int64_t in_features, std::int64_t out_features)
@@ -41,8 +56,14 @@ class DenseImpl : public torch::nn::Cloneable<DenseImpl> {
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
 
-  /// x [B, n_in] or [R, B, n_in] -> the same with n_out; differentiable by autograd.
+  /// x [.., n_in] as torch::nn::Linear takes it; [B, n_in] or [R, B, n_in] in an ensemble -> the
+  /// same with n_out; differentiable by autograd. Throws c10::Error for another dtype or device
+  /// than the weight's.
   torch::Tensor forward(const torch::Tensor& x) const;
+  torch::Tensor forward(const torch::Tensor& x) { return std::as_const(*this).forward(x); }
+
+  /// Throws c10::Error, and changes nothing, where the archive holds other parameters or shapes.
+  void load(torch::serialize::InputArchive& archive) override;
 
   DenseOptions options;
   torch::Tensor weight;

@@ -36,8 +36,9 @@ class Layer : public torch::nn::Module {
   /// batch normalisation), and the same input gives the same output (no dropout).
   virtual at::Tensor forward(const at::Tensor& x) const = 0;
 
-  /// Draws the parameters as they are before training, in place and without autograd. They are
-  /// float64 on the CPU then.
+  /// Draws the parameters as they are before training, in place and without autograd. They are on
+  /// the CPU then, of the dtype they were made with where a network draws itself, float64 in the
+  /// programs.
   virtual void draw_(at::Generator generator) = 0;
 
  private:

@@ -8,6 +8,14 @@
 #include <vector>
 
 namespace pcxx::nn {
+class NetworkImpl;
+}  // namespace pcxx::nn
+
+/// As in nn/dense.h.
+template <>
+struct torch::detail::has_forward<pcxx::nn::NetworkImpl> : std::true_type {};
+
+namespace pcxx::nn {
 
 /// Makers of the layers l = 1..L that are not Dense, by l.
 using OwnLayers = std::map<std::size_t, LayerMaker>;
@@ -27,6 +35,8 @@ struct NetworkOptions {
   TORCH_ARG(std::vector<DenseOptions>, layers);
   /// By l, the layers that are not Dense.
   TORCH_ARG(OwnLayers, own_layers);
+  /// The constructor draws the weights of all layers; if not, those of Dense layers are zeros.
+  TORCH_ARG(bool, draw) = true;
 };
 
 /// Widths n_0..n_L with one activation for the hidden layers and one for the output.
@@ -42,9 +52,11 @@ NetworkOptions linear_residual(std::int64_t width, std::int64_t layers);
 /// one's own (nn/layer.h); such a network is at most an ensemble of one.
 ///
 ///   auto net = Network(mlp({784, 128, 32, 128, 784}, Activation::kReLU, Activation::kSigmoid));
-///   init::lecun_(*net, generator);
 ///   auto prediction = net->forward(images);   // [B, 784]
 ///
+/// Weights are drawn as torch::nn::Linear draws its own, by the generator that torch::manual_seed
+/// sets; `nn::init` draws others, with any generator. A module like LibTorch's own: it stands in a
+/// torch::nn::Sequential, AnyModule or ModuleList, and nn/sequential.h makes one of a Sequential.
 /// Children are called layer1..layerL, so a parameter is for example "layer2.weight".
 class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
  public:
@@ -53,9 +65,16 @@ class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
 
-  /// Prediction yhat [B, n_L] or [R, B, n_L] for x [B, n_0] or [R, B, n_0]; by autograd
-  /// differentiable. A shared [B, n_0] input serves every member of an ensemble.
+  /// Prediction yhat [.., n_L] for x [.., n_0] as torch::nn::Linear takes it, [n_0] and [A, B, n_0]
+  /// included; in an ensemble [R, B, n_L] for x [R, B, n_0], or [B, n_0], which serves every
+  /// member. Differentiable by autograd. Throws c10::Error for another dtype or device than the
+  /// weights'.
   torch::Tensor forward(const torch::Tensor& x) const;
+  torch::Tensor forward(const torch::Tensor& x) { return std::as_const(*this).forward(x); }
+
+  /// Throws c10::Error, and changes nothing, where the archive holds other layers, parameters or
+  /// shapes: `Module::load` takes them silently.
+  void load(torch::serialize::InputArchive& archive) override;
 
   /// Number of weight matrices L.
   std::size_t size() const { return layers_.size(); }
@@ -74,14 +93,17 @@ class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
   std::optional<std::int64_t> members() const { return options.layers().front().members(); }
   /// True when every layer is linear (with or without residual and bias).
   bool is_linear() const;
+  /// True when every layer is Dense, and none smooth and curved, as sigmoid and tanh are.
+  bool is_piecewise_linear() const;
   /// dtype and device of the weights.
   torch::TensorOptions tensor_options() const;
   /// The one device of all parameters. Throws c10::Error when they are on several.
   torch::Device device() const;
 
-  /// x cast and moved to the weights' dtype and device, with the ensemble dimension where there is
-  /// one (a view: nothing is repeated in memory). Throws c10::Error on a wrong shape, and when the
-  /// weights themselves are on several devices.
+  /// A batch for rules and inference: x [B, n] or [R, B, n] cast and moved to the weights' dtype
+  /// and device, with the ensemble dimension where there is one (a view: nothing is repeated in
+  /// memory). Throws c10::Error on a wrong shape, and when the weights themselves are on several
+  /// devices.
   torch::Tensor enter(const torch::Tensor& x, std::int64_t features) const;
 
   NetworkOptions options;
