@@ -81,6 +81,8 @@ void run_autoencoders(Run& run) {
   if (results.empty()) return;
   write_reconstructions(run, sweep, results);
   run.print("{}", train::image_table(run, results, {{"test error", "final_error"}}).text());
+  const auto dead = train::dead_units_line(run.summary()["models"]);
+  if (!dead.empty()) run.print("{}", dead);
 }
 
 train::Schema schema() {

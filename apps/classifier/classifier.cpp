@@ -84,6 +84,8 @@ void run_classifiers(Run& run) {
   const auto table = train::image_table(
       run, results, {{"test accuracy", "final_accuracy"}, {"test error", "final_error"}});
   run.print("{}", table.text());
+  const auto dead = train::dead_units_line(run.summary()["models"]);
+  if (!dead.empty()) run.print("{}", dead);
 }
 
 train::Schema schema() {

@@ -19,6 +19,8 @@ using train::Run;
 using train::Sweep;
 using Curves = std::vector<std::vector<Curve>>;  // [rate][seed]
 
+constexpr const char* kDeadUnits = "dead_units";
+
 Curves to_curves(const at::Tensor& values) {
   const auto ordered = values.permute({1, 2, 0}).contiguous();
   const auto* next = ordered.const_data_ptr<double>();
@@ -47,6 +49,7 @@ void write_rows(Run& run, const Config& model, const Sweep& sweep,
         const std::size_t stride =
             all || (best && best->index == k) ? 1 : std::max<std::size_t>(1, curve.size() - 1);
         for (std::size_t t = 0; t < curve.size(); t += stride) {
+          if (metric == kDeadUnits && std::isnan(curve[t])) continue;  // measured at the end
           run.records().add(cell, static_cast<std::int64_t>(t), metric, curve[t]);
         }
       }
@@ -145,6 +148,10 @@ Result summarise(const Run& run, const Config& model, const Sweep& sweep, const 
       json["final_excess_errors"].push_back(last[s].item<double>());
     }
   }
+  if (const auto found = sweep.curves.find(kDeadUnits); found != sweep.curves.end()) {
+    const auto last = found->second.select(0, -1).select(0, static_cast<std::int64_t>(best->index));
+    json[kDeadUnits] = last.mean().item<double>();
+  }
   json["threshold"] = threshold;
   json["steps_to_threshold"] = steps;
   json["samples_to_threshold"] =
@@ -242,6 +249,8 @@ void run_regression(Run& run) {
     report_cell(run, plan, sweeps, cell == 0 ? 0 : ends[cell - 1], ends[cell], table);
   }
   run.print("{}", table.text());
+  const auto dead = train::dead_units_line(run.summary()["models"]);
+  if (!dead.empty()) run.print("{}", dead);
 }
 
 train::Schema schema() {

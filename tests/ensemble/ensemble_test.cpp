@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <hwy/highway.h>
 #include <pcxx/core/error.h>
+#include <pcxx/core/precision.h>
 #include <pcxx/core/random.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/ensemble/ensemble.h>
@@ -305,6 +306,73 @@ std::vector<Problem> all_models(const std::vector<std::int64_t>& widths) {
     }
   }
   return models;
+}
+
+// Oracle: the tensor path. The batches of one stream are 0, and of some members the first weight
+// is, so that the layers above have no active input, beside members that learn in the same vector.
+TEST(Engine, DeadLayersAreTheTensorPaths) {
+  for (const auto& widths : kShapes) {
+    for (auto problem : all_models(widths)) {
+      if (problem.rescaling == Rescaling::kNone) continue;
+      for (const int batch : {1, 3, 30}) {
+        for (const bool printed : {false, true}) {
+          for (const bool alignment : {false, true}) {
+            problem.as_printed = printed;
+            problem.alignment = alignment;
+            const Draw d{.batch = batch};
+            auto setup = draw(problem, d);
+            SCOPED_TRACE(describe(setup, d));
+            for (auto& one : setup.batches) {
+              one.input[1].zero_();
+              one.target[1].zero_();
+            }
+            for (const std::int64_t member : {0, 5, 10}) setup.members.weights[0][member].zero_();
+            TensorPath reference(setup);
+            reference.step(0);
+            const auto found = setup.run();
+            for (std::size_t l = 0; l < found.weights.size(); ++l) {
+              const auto& before = setup.members.weights[l];
+              EXPECT_TRUE(found.weights[l].isfinite().all().item<bool>()) << "layer " << l + 1;
+              EXPECT_LT(worst(found.weights[l] - before, reference.weight(l) - before), 1e-11)
+                  << "layer " << l + 1;
+            }
+            if (testing::Test::HasFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
+// Oracle: the least regularisation that the dtype resolves, which takes the place of any smaller
+// one, to the bit.
+TEST(Engine, HasAFloorUnderTheRegularisation) {
+  for (const auto dtype : {at::kDouble, at::kFloat}) {
+    for (const auto& problem : all_models({20, 20, 20})) {
+      if (problem.rescaling != Rescaling::kDecorrelation &&
+          problem.rescaling != Rescaling::kProjection) {
+        continue;
+      }
+      for (const int batch : {1, 8, 64}) {
+        if (batch > 20 && dtype == at::kFloat) continue;  // too ill-conditioned for float32
+        const Draw d{.batch = batch, .steps = 5, .rate = 0.1, .dtype = dtype};
+        auto setup = draw(problem, d);
+        SCOPED_TRACE(describe(setup, d));
+        const double least = dtype == at::kDouble ? kLeastRatio<double> : kLeastRatio<float>;
+        setup.members.regularisation.fill_(least);
+        const auto expected = setup.run();
+        setup.members.regularisation.fill_(least / 1000);
+        const auto found = setup.run();
+        EXPECT_TRUE(found.errors.isfinite().all().item<bool>());
+        for (std::size_t l = 0; l < found.weights.size(); ++l) {
+          EXPECT_TRUE(at::equal(found.weights[l], expected.weights[l])) << "layer " << l + 1;
+        }
+        if (batch > 20) continue;  // nothing to regularise
+        setup.members.regularisation.fill_(least * 1000);
+        EXPECT_FALSE(at::equal(setup.run().weights[0], expected.weights[0]));
+      }
+    }
+  }
 }
 
 // Oracle: the tensor path in float64. Rounding of float32, times the condition that a

@@ -49,6 +49,20 @@ TEST_P(Posterior, IsItsDefinition) {
   }
 }
 
+// Contract: information that leaves nothing of the prior in float32's rounding still gives finite
+// numbers that are symmetric and have a diagonal >= 0, as the posterior's own has.
+TEST_P(Posterior, StaysFiniteWhereThePriorIsLostInRounding) {
+  for (const std::int64_t n : {8, 33, 100}) {
+    const auto information = (semidefinite(n, n / 2) * 1e9).to(at::kFloat);
+    const auto gamma = (semidefinite(n, n) * 1e3).to(at::kFloat);
+    const auto found = posterior(information, gamma, at::zeros({2, 3, n}, at::kFloat));
+    EXPECT_TRUE(found.isfinite().all().item<bool>());
+    const auto left = found.narrow(-1, 0, n);
+    EXPECT_TRUE(at::equal(left, left.mT()));
+    EXPECT_GE(left.diagonal(0, -2, -1).min().item<double>(), 0);
+  }
+}
+
 // Invariant: what is not a number does not come out as one.
 TEST_P(Posterior, KeepsNaN) {
   auto information = semidefinite(20, 20);

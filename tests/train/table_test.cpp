@@ -3,6 +3,7 @@
 #include <pcxx/train/table.h>
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 namespace pcxx::train {
 namespace {
@@ -33,6 +34,20 @@ TEST(Brief, HasAFewDigits) {
   EXPECT_EQ(brief(-2.5), "-2.5");
   EXPECT_EQ(brief(std::numeric_limits<double>::quiet_NaN()), "diverged");
   EXPECT_EQ(brief(std::numeric_limits<double>::infinity()), "diverged");
+}
+
+// Oracle: text written by hand. Models with fewer dead units, or none that could be, are left out.
+TEST(DeadUnitsLine, NamesTheModelsThatHaveMany) {
+  auto models = nlohmann::json::array();
+  models.push_back({{"model", "bp"}, {"dead_units", 0.49}});
+  models.push_back({{"model", "kpc"}});
+  models.push_back({{"model", "none"}, {"dead_units", nullptr}});
+  EXPECT_EQ(dead_units_line(models), "");
+  models.push_back({{"model", "pc"}, {"dead_units", 0.5}});
+  models.push_back({{"model", "pc + alpha"}, {"dead_units", 1.0}});
+  EXPECT_EQ(dead_units_line(models),
+            "dead hidden units (inactive for every test sample, nothing to learn or to infer): "
+            "pc 50 %, pc + alpha 100 %");
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/accuracy.h>
+#include <pcxx/metrics/dead_units.h>
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/predicted_alignment.h>

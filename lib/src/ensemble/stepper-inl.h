@@ -6,6 +6,8 @@
 #define PCXX_ENSEMBLE_STEPPER_INL_H
 #endif
 
+#include <pcxx/core/precision.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -343,7 +345,7 @@ class Stepper {
       const auto next = matrix(rolling_[size(l % 2)], width(l - 1), cols);
       if (l > 1) multiply(d_, weight(l).t(), error, next);
       if (summed && l == 1) {
-        move_or_keep(1, error);
+        move_or_keep(1, error, hn::Set(d_, T(1)));
       } else {
         const auto below = summed ? upstream(l - 1) : activity_below(l - 1, cols);
         update(l, error, below, below);
@@ -393,11 +395,14 @@ class Stepper {
              [&](T* at) HWY_ATTR { hn::Store(hn::Mul(scale, load(d_, at)), d_, at); });
   }
 
-  void move_or_keep(Index l, const Matrix<T>& step) {
-    if (problem_.alignment) {
-      copy(step, direction(l));
-    } else {
-      move(l, step, rate_);
+  // W_l moves by rate * scale * step, or that direction is kept.
+  void move_or_keep(Index l, const Matrix<T>& step, V scale) {
+    if (!problem_.alignment) return move(l, step, hn::Mul(rate_, scale));
+    const auto kept = direction(l);
+    for (Index i = 0; i < step.rows; ++i) {
+      for (Index j = 0; j < step.cols; ++j) {
+        hn::Store(hn::Mul(scale, load(d_, step.at(i, j))), d_, kept.at(i, j));
+      }
     }
   }
 
@@ -458,16 +463,27 @@ class Stepper {
     }
   }
 
+  // What is added to a matrix, and what its inverse is multiplied by: 1, or 0 where the matrix is
+  // 0, such as that of a layer without an active input.
+  struct Regulariser {
+    V eps;
+    V share;
+  };
+
   // eps = max(0, a lambda_max - lambda_min) of a symmetric matrix, destroyed; `thin` adds 0 to its
   // spectrum.
-  V regulariser(const Matrix<T>& lower, bool thin) {
+  Regulariser regulariser(const Matrix<T>& lower, bool thin) {
     const auto [smallest, largest] = extreme_eigenvalues(d_, lower, work_);
     const V zero = hn::Zero(d_);
-    const V a = load(d_, group_->regularisation);
+    const V one = hn::Set(d_, T(1));
+    const V a = hn::Max(load(d_, group_->regularisation), hn::Set(d_, kLeastRatio<T>));
     const V low = thin ? hn::IfThenElse(hn::Gt(smallest, zero), zero, smallest) : smallest;
     const V high = thin ? hn::IfThenElse(hn::Lt(largest, zero), zero, largest) : largest;
     const V eps = hn::MulSub(a, high, low);
-    return hn::IfThenElse(hn::Lt(eps, zero), zero, eps);
+    const auto none =
+        hn::Le(hn::Max(hn::Abs(low), hn::Abs(high)), hn::Set(d_, kLeastEigenvalue<T>));
+    return {hn::IfThenElse(none, one, hn::IfThenElse(hn::Lt(eps, zero), zero, eps)),
+            hn::IfThenZeroElse(none, one)};
   }
 
   // E Xhat^T (Xhat Xhat^T + eps I)^-1, or E (Xhat^T Xhat + eps I)^-1 Xhat^T when the batch is
@@ -480,19 +496,20 @@ class Stepper {
     const auto left = thin ? xhat.t() : xhat;
     multiply(d_, left, left.t(), gram, Part::kLower);
     copy_lower(gram, spectrum);
-    add_to_diagonal(gram, regulariser(spectrum, thin));
+    const auto [eps, share] = regulariser(spectrum, thin);
+    add_to_diagonal(gram, eps);
     cholesky(d_, gram);
     if (thin) {
       const auto solved = matrix(thin_, width(l), n);
       copy(e, solved);
       solve_cholesky(d_, gram, solved.t());
-      move_by_product(l, solved, xhat.t(), hn::Set(d_, T(1)));
+      move_by_product(l, solved, xhat.t(), share);
       return;
     }
     const auto step = matrix(thin_, width(l), n);
     multiply(d_, e, xhat.t(), step);
     solve_cholesky(d_, gram, step.t());
-    move_or_keep(l, step);
+    move_or_keep(l, step, share);
   }
 
   void copy_lower(const Matrix<T>& from, const Matrix<T>& to) const {
@@ -511,12 +528,13 @@ class Stepper {
     const Index n = width(l - 1);
     const auto factor = matrix(square_[0], n, n);
     multiply(d_, left, right.t(), factor);
-    add_to_diagonal(factor, regulariser(symmetric_part(factor), false));
+    const auto [eps, share] = regulariser(symmetric_part(factor), false);
+    add_to_diagonal(factor, eps);
     factorise_qr(d_, factor, tau_);
     const auto step = matrix(thin_, width(l), n);
     multiply(d_, e, u.t(), step);
     solve_qr_transposed(d_, factor, tau_, step.t());
-    move_or_keep(l, step);
+    move_or_keep(l, step, share);
   }
 
   // Lower triangle of (a + a^T) / 2.
@@ -536,17 +554,17 @@ class Stepper {
   // Woodbury's identity (E U^T - E U^T Left (Right^T Left + eps I)^-1 Right^T) / eps otherwise.
   void thin_decorrelation(Index l, const Matrix<T>& e, const Matrix<T>& u, const Matrix<T>& left,
                           const Matrix<T>& right) {
-    const V eps = thin_regulariser(left, right);
+    const Regulariser found = thin_regulariser(left, right);
+    const V eps = found.eps;
     const auto gram = matrix(square_[0], columns_, columns_);
     multiply(d_, right.t(), left, gram);
     add_to_diagonal(gram, eps);
     factorise_qr(d_, gram, tau_);
     const auto solved = matrix(thin_, width(l), columns_);
-    const V one = hn::Set(d_, T(1));
     if (!problem_.as_printed) {
       copy(e, solved);
       solve_qr_transposed(d_, gram, tau_, solved.t());
-      move_by_product(l, solved, right.t(), one);
+      move_by_product(l, solved, right.t(), found.share);
       return;
     }
     const auto inner = matrix(square_[1], columns_, columns_);
@@ -557,12 +575,12 @@ class Stepper {
     multiply(d_, e, u.t(), step);
     multiply_add(d_, solved, right.t(), step, hn::Set(d_, T(-1)), step);
     for_each(step, [&](T* at) HWY_ATTR { hn::Store(hn::Div(load(d_, at), eps), d_, at); });
-    move_or_keep(l, step);
+    move_or_keep(l, step, found.share);
   }
 
   // From 2C x 2C numbers where they are fewer: with the thin QR [left right] = q [r1 r2] the
   // symmetric part is q (r1 r2^T + r2 r1^T) q^T / 2.
-  V thin_regulariser(const Matrix<T>& left, const Matrix<T>& right) {
+  Regulariser thin_regulariser(const Matrix<T>& left, const Matrix<T>& right) {
     const Index n = left.rows;
     const Index both = 2 * columns_;
     const auto product = matrix(square_[0], std::min(n, both), std::min(n, both));

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <pcxx/core/precision.h>
 #include <pcxx/core/residency.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/nn/activation.h>
@@ -20,6 +21,10 @@ namespace {
 constexpr double kDecay = 0.98;       // of running means
 constexpr double kFirstNoise = 0.3;   // R of the first batch, and
 constexpr double kLeastNoise = 1e-4;  // its least, as parts of the mean of r^2
+
+double least_rho(at::ScalarType dtype) {
+  return dtype == at::kDouble ? kLeastRho<double> : kLeastRho<float>;
+}
 
 // m_l / n_l of each layer.
 std::vector<double> rank_shares(const nn::NetworkImpl& network) {
@@ -254,10 +259,17 @@ void KalmanPredictiveCoding::observe(const at::Tensor& mean_square) {
   mean_square_ =
       mean_square_.defined() ? at::lerp(mean_square_, mean_square, newest()) : mean_square;
   if (options_.rho > 0) {
-    noise_ = mean_square_ * options_.rho;
+    noise_ = mean_square_ * std::max(options_.rho, least_rho(mean_square_.scalar_type()));
   } else if (!noise_.defined()) {
     noise_ = mean_square_ * kFirstNoise;
   }
+  // Residuals of 0 tell nothing of R, by whose square the equilibrium divides.
+  const double tiny = noise_.scalar_type() == at::kDouble ? 1e-150 : 1e-18;
+  const auto unknown = noise_.lt(tiny);
+  if (!unknown.any().item<bool>()) return;
+  auto guess = mean_square_ * kFirstNoise;
+  guess = at::where(guess.lt(tiny), 1, guess);
+  noise_ = at::where(unknown, guess, noise_);
 }
 
 void KalmanPredictiveCoding::observe_slopes(std::vector<at::Tensor> means) {

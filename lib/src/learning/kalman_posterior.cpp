@@ -1,7 +1,9 @@
 #include "learning/kalman_posterior.h"
 
 #include <ATen/ATen.h>
+#include <pcxx/core/precision.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -132,7 +134,12 @@ void posterior(const T* information, const T* gamma, const T* h, int64_t n, T* o
                                                {known.data(), 1, width},
                                                0,
                                                {system.data(), width, 1}});
-  for (int64_t i = 0; i < n; ++i) system[static_cast<size_t>(i * width + i)] += 1;
+  T trace{0};
+  for (int64_t i = 0; i < n; ++i) trace += system[static_cast<size_t>(i * width + i)];
+  // Less is lost in the rounding of the sum, which then need not be definite. The trace is some
+  // times the largest eigenvalue.
+  const T one = std::max(T{1}, kLeastRatio<T> / 4 * trace);
+  for (int64_t i = 0; i < n; ++i) system[static_cast<size_t>(i * width + i)] += one;
   factorise(system.data(), n, width);
   solve_triangle(system.data(), known.data(), n, width);
   // known^T known, and known^T times its last column.
@@ -179,7 +186,10 @@ namespace {
 at::Tensor posterior_by_lapack(const at::Tensor& information, const at::Tensor& gamma,
                                const at::Tensor& h) {
   auto system = at::matmul(information, gamma);
-  system.diagonal(0, -2, -1).add_(1);
+  auto diagonal = system.diagonal(0, -2, -1);
+  const double least =
+      information.scalar_type() == at::kDouble ? kLeastRatio<double> : kLeastRatio<float>;
+  diagonal.add_(diagonal.sum(-1, /*keepdim=*/true).mul_(least / 4).clamp_min_(1));
   auto solved =
       std::get<0>(at::linalg_solve_ex(system, at::cat({information, h.unsqueeze(-1)}, -1)));
   auto left = solved.narrow(-1, 0, information.size(-1));

@@ -2,6 +2,7 @@
 #include <pcxx/nn/conditioning.h>
 
 #include <cmath>
+#include <limits>
 
 namespace pcxx::nn {
 
@@ -30,7 +31,8 @@ void set_condition_number_(NetworkImpl& network, double kappa) {
 at::Tensor condition_number(const at::Tensor& weight) {
   const at::NoGradGuard no_grad;
   const auto sigma = at::linalg_svdvals(weight.to(at::kDouble));
-  return sigma.select(-1, 0) / sigma.select(-1, -1);
+  const auto ratio = sigma.select(-1, 0) / sigma.select(-1, -1);
+  return ratio.masked_fill(sigma.select(-1, -1).eq(0), std::numeric_limits<double>::infinity());
 }
 
 }  // namespace pcxx::nn

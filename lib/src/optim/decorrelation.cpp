@@ -52,10 +52,11 @@ at::Tensor pseudo_inverse_sums(const at::Tensor& learnt, const at::Tensor& c) {
 // The same with the eps that the spectrum of C sets.
 at::Tensor of_moments(const at::Tensor& learnt, const at::Tensor& c, std::int64_t samples,
                       const DecorrelationOptions& options) {
-  const auto eps =
+  const auto wanted =
       spectral_regulariser_of_sum(c, samples, options.regularisation, options.spectrum) *
       static_cast<double>(samples);
-  return regularised_sums(learnt, c, eps);
+  return regularised_by(wanted,
+                        [&](const at::Tensor& eps) { return regularised_sums(learnt, c, eps); });
 }
 
 // E^T U (Left^T Right / B + eps I)^-1 / B of a batch that is thinner than the layer. With U = Right
@@ -81,9 +82,10 @@ at::Tensor regularised(const Factors& f, const at::Tensor& left, const at::Tenso
   if (left.size(-2) >= left.size(-1)) {
     return of_moments(at::matmul(f.e.mT(), f.u), at::matmul(left.mT(), right), samples, options);
   }
-  const auto eps =
+  const auto wanted =
       spectral_regulariser(left, right, samples, options.regularisation, options.spectrum);
-  return of_thin_batch(f, left, right, eps);
+  return regularised_by(wanted,
+                        [&](const at::Tensor& eps) { return of_thin_batch(f, left, right, eps); });
 }
 
 // D (Left^T Right / B)^+ : 1/B cancels.

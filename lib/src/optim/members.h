@@ -30,4 +30,12 @@ inline at::Tensor mark_broken(const at::Tensor& value, at::Tensor broken) {
   return value.masked_fill(broken, std::numeric_limits<double>::quiet_NaN());
 }
 
+/// solve(eps), a direction D (C + eps I)^-1 of each member, and its limit 0 where eps is infinite.
+template <typename Solve>
+at::Tensor regularised_by(const at::Tensor& eps, const Solve& solve) {
+  const auto none = eps.isinf();
+  if (!none.any().item<bool>()) return solve(eps);
+  return without_members(solve(eps.masked_fill(none, 1)), none);
+}
+
 }  // namespace pcxx::optim

@@ -23,19 +23,15 @@ at::Tensor solve_positive(const at::Tensor& a, const at::Tensor& b) {
 }
 
 // The same from E^T Xhat and Xhat^T Xhat.
-at::Tensor regularised_sums(const at::Tensor& learnt, const at::Tensor& moments,
-                            const at::Tensor& eps) {
-  auto system = moments.clone();
-  add_to_diagonal_(system, eps);
-  return solve_positive(system, learnt.mT()).mT();
-}
-
-// The same from Xhat^T Xhat with the eps that its spectrum sets.
 at::Tensor of_moments(const at::Tensor& learnt, const at::Tensor& moments, std::int64_t samples,
                       double a) {
-  const auto eps = spectral_regulariser_of_sum(moments, samples, a, Spectrum::kSymmetric) *
-                   static_cast<double>(samples);
-  return regularised_sums(learnt, moments, eps);
+  const auto wanted = spectral_regulariser_of_sum(moments, samples, a, Spectrum::kSymmetric) *
+                      static_cast<double>(samples);
+  return regularised_by(wanted, [&](const at::Tensor& eps) {
+    auto system = moments.clone();
+    add_to_diagonal_(system, eps);
+    return solve_positive(system, learnt.mT()).mT();
+  });
 }
 
 // (1/B) E^T Xhat (Xhat^T Xhat / B + eps I)^-1
@@ -44,13 +40,15 @@ at::Tensor regularised(const at::Tensor& e, const at::Tensor& xhat, std::int64_t
   if (xhat.size(-2) >= xhat.size(-1)) {
     return of_moments(at::matmul(e.mT(), xhat), at::matmul(xhat.mT(), xhat), samples, a);
   }
-  const auto eps = spectral_regulariser(xhat, xhat, samples, a, Spectrum::kSymmetric) *
-                   static_cast<double>(samples);
-  auto gram = nn::product(xhat, xhat.mT());
-  add_to_diagonal_(gram, eps);
-  // The narrower side is solved for.
-  if (e.size(-1) < xhat.size(-1)) return nn::product(solve_positive(gram, e).mT(), xhat);
-  return nn::product(e.mT(), solve_positive(gram, xhat));
+  const auto wanted = spectral_regulariser(xhat, xhat, samples, a, Spectrum::kSymmetric) *
+                      static_cast<double>(samples);
+  return regularised_by(wanted, [&](const at::Tensor& eps) {
+    auto gram = nn::product(xhat, xhat.mT());
+    add_to_diagonal_(gram, eps);
+    // The narrower side is solved for.
+    if (e.size(-1) < xhat.size(-1)) return nn::product(solve_positive(gram, e).mT(), xhat);
+    return nn::product(e.mT(), solve_positive(gram, xhat));
+  });
 }
 
 // E^T (Xhat^T)^+ through the singular value decomposition of Xhat.

@@ -1,5 +1,8 @@
 #include <ATen/ATen.h>
+#include <pcxx/core/precision.h>
 #include <pcxx/optim/regularisation.h>
+
+#include <limits>
 
 #include "optim/members.h"
 
@@ -81,7 +84,14 @@ Extremes extremes(const at::Tensor& left, const at::Tensor& right, Spectrum spec
 }
 
 at::Tensor regulariser(const Extremes& found, std::int64_t samples, double a) {
-  return (a * found.largest - found.smallest).clamp_min_(0).div_(static_cast<double>(samples));
+  const bool wide = found.largest.scalar_type() == at::kDouble;
+  const double least = wide ? kLeastRatio<double> : kLeastRatio<float>;
+  const double zero = wide ? kLeastEigenvalue<double> : kLeastEigenvalue<float>;
+  const auto size = at::maximum(found.largest.abs(), found.smallest.abs());
+  return (std::max(a, least) * found.largest - found.smallest)
+      .clamp_min_(0)
+      .masked_fill_(size.le(zero), std::numeric_limits<double>::infinity())
+      .div_(static_cast<double>(samples));
 }
 
 }  // namespace

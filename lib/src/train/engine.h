@@ -16,6 +16,7 @@
 ///   target_alignment   [steps + 1, R], where measured
 ///   held_out_alignment [steps + 1, R], where measured (tensors only)
 ///   inference_<name>   [steps + 1, R], where measured and there is any (tensors only)
+///   dead_units         [steps + 1, R], NaN but at the end, where there are hidden ReLU units
 ///   least_map_error    [R], of any map through the narrowest layer, where the metric is map_error
 ///   left_at            [R], the step at which a run diverged, or -1
 ///   diagnostic.<name>  [], of the rescaling

@@ -5,6 +5,7 @@
 #include <pcxx/data/minibatches.h>
 #include <pcxx/inference/curvature.h>
 #include <pcxx/learning/kalman.h>
+#include <pcxx/metrics/dead_units.h>
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/parallel/shared_step.h>
@@ -132,6 +133,7 @@ constexpr const char* kUpdate = "update.";
 constexpr const char* kNumber = "number.";
 
 constexpr std::int64_t kCurvatureEvery = 10;  // steps
+constexpr std::int64_t kShown = 1000;         // test images, to tell which units are dead
 
 // Metrics.
 constexpr const char* kTrainError = "train_error";
@@ -139,6 +141,7 @@ constexpr const char* kPasses = "inference_passes";
 constexpr const char* kConverged = "inference_converged";
 constexpr const char* kCurvature = "inference_curvature";
 constexpr const char* kUnstableAt = "inference_unstable_at";
+constexpr const char* kDeadUnits = "dead_units";
 
 std::vector<double> numbers(const at::Tensor& values) {
   TORCH_CHECK(values.dim() == 1, "a curve is a list, not ", values.sizes());
@@ -379,8 +382,16 @@ class Trainer {
     for (const auto* name : {kPasses, kConverged}) {
       if (training_.numbers.contains(name)) training_.numbers[name] /= steps;
     }
+    record_dead_units();
     training_.numbers.merge(rule_->diagnostics());
     training_.numbers.merge(optimizer_.rescaling().diagnostics());
+  }
+
+  void record_dead_units() {
+    const auto count = std::min(kShown, test_batch_.input.size(0));
+    const auto pass = nn::feedforward(*network_, test_batch_.input.narrow(0, 0, count));
+    const double dead = metrics::dead_units(*network_, pass).item<double>();
+    if (!std::isnan(dead)) training_.numbers[kDeadUnits] = dead;
   }
 
   Part state() const {
@@ -662,7 +673,7 @@ void ImageSweep::summarise(ImageModel& result) const {
     json["final_" + name.substr(std::string_view("test_").size())] =
         mean([metric = name](const auto& t) { return t.tests.at(metric).back(); });
   }
-  for (const auto* name : {kPasses, kConverged}) {
+  for (const auto* name : {kPasses, kConverged, kDeadUnits}) {
     if (!runs.front().numbers.contains(name)) continue;
     json[name] = mean([&](const auto& t) { return t.numbers.at(name); });
   }

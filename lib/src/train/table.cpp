@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 namespace pcxx::train {
 
@@ -32,6 +33,20 @@ std::string Table::text() const {
     }
   }
   return out;
+}
+
+std::string dead_units_line(const nlohmann::json& models) {
+  constexpr double kMany = 0.5;
+  std::string named;
+  for (const auto& model : models) {
+    const auto found = model.find("dead_units");
+    if (found == model.end() || !found->is_number() || found->get<double>() < kMany) continue;
+    named += fmt::format("{}{} {:.0f} %", named.empty() ? "" : ", ",
+                         model["model"].get<std::string>(), 100 * found->get<double>());
+  }
+  if (named.empty()) return named;
+  return "dead hidden units (inactive for every test sample, nothing to learn or to infer): " +
+         named;
 }
 
 std::string brief(double value, int digits) {

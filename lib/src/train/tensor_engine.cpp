@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/learning/kalman.h>
+#include <pcxx/metrics/dead_units.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/metrics/target_alignment.h>
@@ -27,6 +28,7 @@ namespace {
 
 constexpr std::int64_t kHeldOut = 1000;
 constexpr std::int64_t kAligned = 64;  // of them, in their alignment
+constexpr std::int64_t kShown = 256;   // of them, to tell which units are dead
 const std::string kCurve = "curve.";   // of a checkpoint's entries
 
 std::vector<std::int64_t> distinct_seeds(const std::vector<SweepMember>& members) {
@@ -104,6 +106,7 @@ class TensorEnsemble {
       }
       part_[name] = at::stack(rows);
     }
+    measure_dead_units();
     end_diverged();
     for (const auto& found : {rule_->diagnostics(), optimizer_.rescaling().diagnostics()}) {
       for (const auto& [name, value] : found) {
@@ -228,6 +231,19 @@ class TensorEnsemble {
     return sum / static_cast<double>(samples.target.size(-2) * samples.target.size(-1));
   }
 
+  // At the end, where there are hidden ReLU units.
+  void measure_dead_units() {
+    if (model_.text("architecture") != "relu") return;
+    std::vector<at::Tensor> inputs;
+    for (const auto& teacher : teachers_) inputs.push_back(teacher.held_out(kShown).input);
+    const auto pass = nn::feedforward(*network_, of_members(at::stack(inputs)));
+    const auto dead = metrics::dead_units(*network_, pass);
+    if (dead.isnan().any().item<bool>()) return;
+    auto& curve = part_["dead_units"];
+    curve = at::full_like(part_[error_metric_], kNaN);
+    curve.select(0, -1).copy_(dead);
+  }
+
   // Measurements of a run end where it diverges.
   void end_diverged() {
     auto& errors = part_[error_metric_];
@@ -242,6 +258,7 @@ class TensorEnsemble {
     for (const auto& [name, rows] : curves_) {
       if (name != error_metric_) part_[name].masked_fill_(ended, kNaN);
     }
+    if (part_.contains("dead_units")) part_["dead_units"].masked_fill_(ended, kNaN);
   }
 
   const Config& model_;

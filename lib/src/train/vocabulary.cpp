@@ -54,8 +54,9 @@ std::vector<Key> rescaling_keys() {
       {.name = "rho",
        .kind = Kind::kReal,
        .initial = "0",
-       .doc = "kpc: the part of the mean squared residual that counts as noise of the targets; 0 "
-              "leaves the noise to the rule",
+       .doc = "kpc: the fraction of the mean squared residual that counts as noise of the targets, "
+              "at least what dtype resolves (1e-5, or 1e-14 in float64); 0 leaves the noise to the "
+              "rule",
        .shape = Shape::kSweep,
        .minimum = 0,
        .per_model = true},
@@ -72,8 +73,8 @@ std::vector<Key> rescaling_keys() {
        .kind = Kind::kReal,
        .initial = "0",
        .doc =
-           "a of eps = max(0, a lambda_max - lambda_min) in decorrelation and projection; 0 takes "
-           "the pseudo-inverse",
+           "a of eps = max(0, a lambda_max - lambda_min) in decorrelation and projection, at least "
+           "what dtype resolves (4e-6, or 7e-15 in float64); 0 takes the pseudo-inverse",
        .shape = Shape::kSweep,
        .minimum = 0,
        .per_model = true},

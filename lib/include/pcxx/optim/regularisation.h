@@ -18,8 +18,10 @@ std::string_view name(Spectrum spectrum);
 
 /// eps = max(0, a lambda_max - lambda_min) (section 3.3) for C = (1/samples) left^T right, with
 /// left, right [B, n] or [R, B, n]; returns [] or [R]. When B < n, 0 belongs to the spectrum; for
-/// the symmetric and singular readings only 2B x 2B and B x B problems are solved. A member with
-/// non-finite factors gets NaN.
+/// the symmetric and singular readings only 2B x 2B and B x B problems are solved. Where a is less
+/// than the dtype can resolve, kLeastRatio (core/precision.h) takes its place. A member whose
+/// spectrum is 0, such as a layer without an active input, gets infinity, which leaves a direction
+/// of 0, as the pseudo-inverse does. A member with non-finite factors gets NaN.
 at::Tensor spectral_regulariser(const at::Tensor& left, const at::Tensor& right,
                                 std::int64_t samples, double a, Spectrum spectrum);
 

@@ -39,7 +39,8 @@ struct ImageTraining {
   /// `held_out_alignment` with those of the first 64 test images, and how inference went
   /// (inference/report.h, `measurements`); its curvature of every tenth step, NaN elsewhere.
   std::map<std::string, metrics::Curve> updates;
-  /// Of the whole run: diagnostics of the rescaling; with predictive coding also
+  /// Of the whole run: diagnostics of the rescaling; `dead_units` (metrics/dead_units.h) on the
+  /// first thousand test images, where there are hidden ReLU units; with predictive coding also
   /// `inference_passes`, the mean of each batch's slowest sample, `inference_converged`, the part
   /// of the samples, and where a fixed step became unstable `inference_unstable_at`, the step that
   /// ended the run.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -28,5 +29,9 @@ class Table {
 /// A number with `digits` significant digits, for people: "0.0123", "1.23e-21", "diverged" for what
 /// is not finite.
 std::string brief(double value, int digits = 3);
+
+/// One line on the models of a summary of which half of the hidden ReLU units or more are dead
+/// (`dead_units`, metrics/dead_units.h); empty where there are none.
+std::string dead_units_line(const nlohmann::json& models);
 
 }  // namespace pcxx::train
