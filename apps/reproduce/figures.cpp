@@ -21,12 +21,12 @@ namespace {
 constexpr std::array kProfiles{Profile::kQuick, Profile::kPaper, Profile::kMore};
 constexpr std::string_view kBeyond = "beyond";
 
-using Names = std::vector<std::string_view>;
+using TextViews = std::vector<std::string_view>;
 
 // A table of a file, whose keys are all known.
-class Table {
+class TomlTable {
  public:
-  Table(const fs::path& file, const toml::table& table, const Names& known)
+  TomlTable(const fs::path& file, const toml::table& table, const TextViews& known)
       : file_(file), table_(table) {
     for (const auto& [key, node] : table) {
       if (std::find(known.begin(), known.end(), key.str()) == known.end()) {
@@ -61,16 +61,16 @@ class Table {
     for (const auto& value : *array) values.push_back(*value.value<std::string>());
     return values;
   }
-  Table table(std::string_view key, const Names& known) const {
+  TomlTable table(std::string_view key, const TextViews& known) const {
     static const toml::table kEmpty;
     if (!table_[key]) return {file_, kEmpty, known};
     if (!table_[key].is_table()) fail(key, "a table");
     return {file_, *table_[key].as_table(), known};
   }
-  std::vector<Table> tables(std::string_view key, const Names& known) const {
+  std::vector<TomlTable> tables(std::string_view key, const TextViews& known) const {
     const auto* array = table_[key].as_array();
     if (array == nullptr || !array->is_homogeneous<toml::table>()) fail(key, "a list of tables");
-    std::vector<Table> tables;
+    std::vector<TomlTable> tables;
     for (const auto& entry : *array) {
       tables.emplace_back(file_, *entry.as_table(), known);
     }
@@ -96,7 +96,7 @@ toml::table parse(const fs::path& file) {
 }
 
 // A panel that says nothing but its id is another figure's.
-Panel read_panel(const Table& table, const fs::path& folder, Profile profile) {
+Panel read_panel(const TomlTable& table, const fs::path& folder, Profile profile) {
   Panel panel{.id = table.text("id"), .title = "", .program = "", .config = "", .set = {}};
   if (!table.has("program")) return panel;
   panel = {.id = panel.id,
@@ -123,7 +123,7 @@ std::string id_of(const fs::path& file) {
 
 Figure read_figure(const fs::path& file, Profile profile) {
   const auto parsed = parse(file);
-  const Table table(file, parsed, {"title", "plot", "columns", "notes", "panels"});
+  const TomlTable table(file, parsed, {"title", "plot", "columns", "notes", "panels"});
   Figure figure{.id = id_of(file),
                 .title = table.text("title"),
                 .plot = table.text_or("plot", "curves"),

@@ -35,6 +35,8 @@ unsigned machine_tag() {
   return tag;
 }
 
+}  // namespace
+
 class Descriptor {
  public:
   explicit Descriptor(int number) : number_(number) {}
@@ -59,6 +61,8 @@ class Descriptor {
   int number_;
 };
 
+namespace {
+
 int open_file(const fs::path& path, int flags) {
   return retried([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
 }
@@ -69,6 +73,8 @@ int sync_path(const fs::path& path) {
   const Descriptor file(open_file(path, O_RDONLY));
   return file.open() ? file.sync() : 0;
 }
+
+}  // namespace
 
 // Keeps its first error: a stream knows only that there was one.
 class DescriptorBuffer final : public std::streambuf {
@@ -124,8 +130,6 @@ class DescriptorBuffer final : public std::streambuf {
   int error_;
   std::vector<char> chunk_;
 };
-
-}  // namespace
 
 void file_error(std::string_view what, const fs::path& path, int error) {
   const auto text = fmt::format("{} '{}': {}", what, path.string(), std::strerror(error));

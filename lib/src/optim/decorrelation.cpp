@@ -17,10 +17,6 @@ at::Tensor solve(const at::Tensor& a, const at::Tensor& b) {
   return mark_broken(x, info.ne(0));
 }
 
-void add_to_diagonal_(at::Tensor& matrix, const at::Tensor& value) {
-  matrix.diagonal(0, -2, -1).add_(value.unsqueeze(-1));
-}
-
 // Cut-off for singular values of a product of two factors, relative to the largest: that of NumPy
 // and PyTorch for the size of the whole matrix.
 double relative_cutoff(const at::Tensor& matrix, std::int64_t n) {

@@ -30,6 +30,10 @@ inline at::Tensor mark_broken(const at::Tensor& value, at::Tensor broken) {
   return value.masked_fill(broken, std::numeric_limits<double>::quiet_NaN());
 }
 
+inline void add_to_diagonal_(at::Tensor& matrix, const at::Tensor& value) {
+  matrix.diagonal(0, -2, -1).add_(value.unsqueeze(-1));
+}
+
 /// solve(eps), a direction D (C + eps I)^-1 of each member, and its limit 0 where eps is infinite.
 template <typename Solve>
 at::Tensor regularised_by(const at::Tensor& eps, const Solve& solve) {

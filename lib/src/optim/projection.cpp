@@ -12,10 +12,6 @@
 namespace pcxx::optim {
 namespace {
 
-void add_to_diagonal_(at::Tensor& matrix, const at::Tensor& value) {
-  matrix.diagonal(0, -2, -1).add_(value.unsqueeze(-1));
-}
-
 // X with A X = B per member for a symmetric positive definite A; NaN where A is not.
 at::Tensor solve_positive(const at::Tensor& a, const at::Tensor& b) {
   const auto [factor, info] = at::linalg_cholesky_ex(a);

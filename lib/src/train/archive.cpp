@@ -27,7 +27,7 @@ std::uint32_t add_tensor(std::uint32_t sum, const at::Tensor& tensor) {
 }
 
 // By name: that is how they are read.
-std::uint32_t checksum(NamedTensors tensors) {
+std::uint32_t checksum_of_named(NamedTensors tensors) {
   std::sort(tensors.begin(), tensors.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   std::uint32_t sum = 0;
@@ -68,7 +68,7 @@ void refuse_torch_archive(std::string_view bytes, const std::filesystem::path& p
 
 void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors) {
   std::ostringstream bytes;
-  write_safetensors(bytes, tensors, {{kChecksum, checksum_text(checksum(tensors))}});
+  write_safetensors(bytes, tensors, {{kChecksum, checksum_text(checksum_of_named(tensors))}});
   write_file(path, std::move(bytes).str());
 }
 
@@ -81,7 +81,7 @@ NamedTensors tensors_of_bytes(std::string_view bytes, const std::filesystem::pat
     user_error("'{}' is damaged; remove it to have it made again", path.string());
   }
   const auto sum = file.metadata.find(kChecksum);
-  if (sum == file.metadata.end() || sum->second != checksum_text(checksum(file.tensors))) {
+  if (sum == file.metadata.end() || sum->second != checksum_text(checksum_of_named(file.tensors))) {
     user_error("'{}' is damaged: its checksum is wrong; remove it to have it made again",
                path.string());
   }

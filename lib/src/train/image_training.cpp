@@ -132,8 +132,8 @@ constexpr const char* kTest = "test.";
 constexpr const char* kUpdate = "update.";
 constexpr const char* kNumber = "number.";
 
-constexpr std::int64_t kCurvatureEvery = 10;  // steps
-constexpr std::int64_t kShown = 1000;         // test images, to tell which units are dead
+constexpr std::int64_t kCurvatureEvery = 10;    // steps
+constexpr std::int64_t kDeadUnitImages = 1000;  // test images, to tell which units are dead
 
 // Metrics.
 constexpr const char* kTrainError = "train_error";
@@ -388,7 +388,7 @@ class Trainer {
   }
 
   void record_dead_units() {
-    const auto count = std::min(kShown, test_batch_.input.size(0));
+    const auto count = std::min(kDeadUnitImages, test_batch_.input.size(0));
     const auto pass = nn::feedforward(*network_, test_batch_.input.narrow(0, 0, count));
     const double dead = metrics::dead_units(*network_, pass).item<double>();
     if (!std::isnan(dead)) training_.numbers[kDeadUnits] = dead;
