@@ -102,7 +102,7 @@ TEST_P(Fuzz, EveryInputIsTakenOrRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Fuzz, ::testing::ValuesIn(targets()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& target) { return target.param.name; });
 
 }  // namespace
 }  // namespace pcxx::fuzz
