@@ -14,7 +14,7 @@ case "${1:-}" in
 esac
 command -v gcovr >/dev/null || fail "gcovr is missing: apt-get install gcovr"
 
-cmake --preset coverage >/dev/null
+cmake --preset coverage -DPCXX_UNITY=ON >/dev/null
 targets=()
 for test in core nn data inference learning optim metrics ensemble parallel train extend integration reproduce; do
   targets+=("${test}_test")

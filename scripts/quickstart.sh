@@ -40,7 +40,7 @@ draw() {
 
 scripts/setup.sh
 say "building the programs in build/release with $(build_jobs) jobs"
-cmake --preset release
+cmake --preset release -DPCXX_UNITY=ON
 cmake --build --preset release --parallel "$(build_jobs)" \
   --target pcxx-{alignment,autoencoder,classifier,inference,regression,reproduce,trajectory}
 

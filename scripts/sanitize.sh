@@ -20,7 +20,7 @@ export LSAN_OPTIONS="suppressions=$PWD/tests/support/leaks.txt:print_suppression
 export UBSAN_OPTIONS=print_stacktrace=1
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
-cmake --preset asan >/dev/null
+cmake --preset asan -DPCXX_UNITY=ON >/dev/null
 cmake --build --preset asan --parallel "${JOBS:-$(build_jobs)}" --target "${packages[@]/%/_test}"
 failed=()
 for package in "${packages[@]}"; do

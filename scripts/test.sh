@@ -14,7 +14,7 @@ fi
 
 scripts/setup.sh --tests
 say "configuring build/release"
-cmake --preset release
+cmake --preset release -DPCXX_UNITY=ON
 say "building with $(build_jobs) jobs"
 cmake --build --preset release --parallel "$(build_jobs)"
 say "running the tests (data: ${PCXX_DATA_DIR:-none})"
