@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
 #include <pcxx/train/program.h>
@@ -173,7 +174,8 @@ TEST_F(JobCheckpointTest, WhatIsNotItsStateIsRefused) {
   ASSERT_EQ(run({"--out", "b", "--set", "width=3"}, stop_in(1, 6)).code, 130);
   const auto good = read_file(kCheckpoint);
   const auto refused = [&](const std::string& part) {
-    expect_one_line(run({"--resume", "--out", "a"}), 2, "'" + kCheckpoint.string() + "' " + part);
+    expect_one_line(run({"--resume", "--out", "a"}), 2,
+                    fmt::format("'{}' {}", kCheckpoint.string(), part));
     EXPECT_TRUE(done_.empty());
   };
   for (const std::size_t size :
