@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "support/csv.h"
 #include "support/environment.h"
 #include "support/idx_files.h"
 #include "support/process.h"
@@ -266,17 +267,11 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
   std::map<std::string, std::map<std::string, double>> accuracies;  // by optimizer and rule, rate
   std::istringstream rows(read_file("a/metrics.csv"));
-  const auto fields = [](const std::string& row) {
-    Words words;
-    std::istringstream stream(row);
-    for (std::string word; std::getline(stream, word, ',');) words.push_back(word);
-    return words;
-  };
   std::string row;
   std::getline(rows, row);
-  const auto header = fields(row);
+  const auto header = test::fields(row);
   while (std::getline(rows, row)) {
-    const auto words = fields(row);
+    const auto words = test::fields(row);
     const auto field = [&](const std::string& name) {
       return words.at(
           static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin()));
@@ -466,12 +461,12 @@ TEST_F(Apps, BestRatesAreOfTheEndOrOfTheArea) {
     std::istringstream rows(read_file(best_by + "/metrics.csv"));
     std::string row;
     std::getline(rows, row);
-    const auto names = fields(row);
+    const auto names = test::fields(row);
     const auto place = [&](const std::string& name) {
       return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
     };
     while (std::getline(rows, row)) {
-      const auto words = fields(row);
+      const auto words = test::fields(row);
       const double value = std::stod(words.back());
       auto& [last, area] = sums[std::stod(words.at(place("learning_rate")))];
       if (words.at(place("step")) == "300") last += value;

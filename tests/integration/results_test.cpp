@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "support/csv.h"
 #include "support/process.h"
 
 namespace pcxx {
@@ -13,22 +14,15 @@ namespace {
 
 using Row = std::map<std::string, std::string>;
 
-std::vector<std::string> fields(const std::string& line) {
-  std::vector<std::string> found;
-  std::istringstream stream(line);
-  for (std::string field; std::getline(stream, field, ',');) found.push_back(field);
-  return found;
-}
-
 // The rows of one panel and metric, of seed 0.
 std::vector<Row> kept(const std::string& panel, const std::string& metric) {
   std::istringstream file(read_file(PCXX_SOURCE_DIR "/results/summary.csv"));
   std::string line;
   std::getline(file, line);
-  const auto names = fields(line);
+  const auto names = test::fields(line);
   std::vector<Row> rows;
   while (std::getline(file, line)) {
-    const auto values = fields(line);
+    const auto values = test::fields(line);
     if (values.size() != names.size()) continue;
     Row row;
     for (std::size_t i = 0; i < names.size(); ++i) row[names[i]] = values[i];
