@@ -150,7 +150,8 @@ class Faults : public ::testing::Test {
         } else {
           ASSERT_TRUE(ending.exited(0)) << ending.status << ' ' << ending.errors;
           for (const auto& [name, text] : expected) {
-            if (!text.empty()) EXPECT_EQ(read_file(out_ / name), text) << name;
+            if (text.empty()) continue;
+            EXPECT_EQ(read_file(out_ / name), text) << name;
           }
         }
         const auto resumed = run(subject, again(subject), {"none"}, 0);
