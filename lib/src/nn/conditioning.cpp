@@ -2,7 +2,6 @@
 #include <pcxx/nn/conditioning.h>
 
 #include <cmath>
-#include <limits>
 
 namespace pcxx::nn {
 
@@ -31,8 +30,7 @@ void set_condition_number_(NetworkImpl& network, double kappa) {
 at::Tensor condition_number(const at::Tensor& weight) {
   const at::NoGradGuard no_grad;
   const auto sigma = at::linalg_svdvals(weight.to(at::kDouble));
-  const auto ratio = sigma.select(-1, 0) / sigma.select(-1, -1);
-  return ratio.masked_fill(sigma.select(-1, -1).eq(0), std::numeric_limits<double>::infinity());
+  return sigma.select(-1, 0) / sigma.select(-1, -1);
 }
 
 }  // namespace pcxx::nn

@@ -13,8 +13,7 @@ at::Tensor with_condition_number(const at::Tensor& weight, double kappa);
 /// Sets the condition number of every weight matrix of the network.
 void set_condition_number_(NetworkImpl& network, double kappa);
 
-/// sigma_max / sigma_min of `weight` [.., m, n] -> [..], in float64; infinite for a singular one,
-/// also for one of zeros.
+/// sigma_max / sigma_min of `weight` [.., m, n] -> [..], in float64.
 at::Tensor condition_number(const at::Tensor& weight);
 
 }  // namespace pcxx::nn
