@@ -66,10 +66,14 @@ void refuse_torch_archive(std::string_view bytes, const std::filesystem::path& p
       path.string());
 }
 
-void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors) {
+std::string bytes_of_tensors(const NamedTensors& tensors) {
   std::ostringstream bytes;
   write_safetensors(bytes, tensors, {{kChecksum, checksum_text(checksum_of_named(tensors))}});
-  write_file(path, std::move(bytes).str());
+  return std::move(bytes).str();
+}
+
+void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors) {
+  write_file(path, bytes_of_tensors(tensors));
 }
 
 NamedTensors tensors_of_bytes(std::string_view bytes, const std::filesystem::path& path) {

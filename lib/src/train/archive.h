@@ -27,7 +27,10 @@ void refuse_torch_archive(std::string_view bytes, const std::filesystem::path& p
 /// shapes and numbers.
 void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors);
 
-/// From the bytes of such a file, which messages call `path`. Throws UserError when it is damaged.
+/// The bytes of such a file.
+std::string bytes_of_tensors(const NamedTensors& tensors);
+
+/// From such bytes, which messages call `path`. Throws UserError when it is damaged.
 NamedTensors tensors_of_bytes(std::string_view bytes, const std::filesystem::path& path);
 
 /// What `write_tensors` wrote. Throws UserError with the path when it is damaged.

@@ -29,12 +29,6 @@ std::string_view trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
 }
 
-// For messages.
-std::string on_one_line(std::string text) {
-  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
-  return text;
-}
-
 // The tables of [[models]].
 const toml::array& model_tables(const toml::node& node, const Source& source) {
   const auto* array = node.as_array();
@@ -139,7 +133,7 @@ void Config::check_models(const std::vector<std::string>& places) const {
 }
 
 void Config::assign(const std::string& assignment) {
-  const Source source{"--set " + shortened(on_one_line(assignment))};
+  const Source source{"--set " + shortened(assignment)};
   const auto sign = assignment.find('=');
   if (sign == std::string::npos) user_error("{}: no '=': write --set key=value", source.name);
   const auto name = trim(std::string_view(assignment).substr(0, sign));

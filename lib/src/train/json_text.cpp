@@ -1,5 +1,6 @@
 #include "train/json_text.h"
 
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -66,6 +67,11 @@ nlohmann::json parse_json(std::string_view text) {
   const auto outline = outline_of(text);
   if (!outline.valid || outline.too_deep) return Json(Json::value_t::discarded);
   return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
+bool is_count(const nlohmann::json& value) {
+  return value.is_number_unsigned() &&
+         value.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max();
 }
 
 std::string json_line(const nlohmann::json& value) {

@@ -22,6 +22,9 @@ JsonOutline outline_of(std::string_view text);
 /// Discarded (`is_discarded()`) when the text is no JSON, or too deep.
 nlohmann::json parse_json(std::string_view text);
 
+/// A whole number from 0 to the largest std::int64_t.
+bool is_count(const nlohmann::json& value);
+
 /// On one line, whatever bytes the texts in it have.
 std::string json_line(const nlohmann::json& value);
 

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "train/json_text.h"
+#include "train/text.h"
 
 namespace pcxx::train {
 
@@ -68,11 +69,6 @@ std::optional<std::uint64_t> byte_count(const std::vector<std::int64_t>& shape,
   return empty ? 0 : count;
 }
 
-bool is_count(const nlohmann::json& value) {
-  return value.is_number_unsigned() &&
-         value.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max();
-}
-
 bool are_counts(const nlohmann::json& values) {
   return values.is_array() && std::all_of(values.begin(), values.end(), is_count);
 }
@@ -126,7 +122,7 @@ class Reader {
       user_error("'{}' is no safetensors file, or is damaged: its header is no JSON object", path_);
     }
     if (!outline.twice.empty()) {
-      user_error("'{}' is damaged: it has '{}' twice", path_, outline.twice);
+      user_error("'{}' is damaged: it has '{}' twice", path_, shortened(outline.twice));
     }
     return nlohmann::json::parse(text);
   }
@@ -150,16 +146,19 @@ class Reader {
     const auto& shape = member("shape");
     const auto& offsets = member("data_offsets");
     if (!type.is_string() || !are_counts(shape) || !are_counts(offsets) || offsets.size() != 2) {
-      user_error("'{}' is damaged: its '{}' has no dtype, shape and data_offsets", path_, name);
+      user_error("'{}' is damaged: its '{}' has no dtype, shape and data_offsets", path_,
+                 shortened(name));
     }
     const auto* known = std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& one) {
       return one.first == type.get<std::string>();
     });
     if (known == kTypes.end()) {
-      user_error("'{}' has a '{}' of the unknown dtype {}", path_, name, type.get<std::string>());
+      user_error("'{}' has a '{}' of the unknown dtype {}", path_, shortened(name),
+                 shortened(type.get<std::string>()));
     }
     if (shape.size() > kDimensions) {
-      user_error("'{}' is damaged: its '{}' has {} dimensions", path_, name, shape.size());
+      user_error("'{}' is damaged: its '{}' has {} dimensions", path_, shortened(name),
+                 shape.size());
     }
     Entry entry{name, known->second, shape.get<std::vector<std::int64_t>>(),
                 offsets[0].get<std::uint64_t>(), offsets[1].get<std::uint64_t>()};
@@ -169,16 +168,16 @@ class Reader {
 
   void check(const Entry& entry) const {
     if (entry.begin > entry.end) {
-      user_error("'{}' is damaged: its '{}' ends at {}, before it begins at {}", path_, entry.name,
-                 entry.end, entry.begin);
+      user_error("'{}' is damaged: its '{}' ends at {}, before it begins at {}", path_,
+                 shortened(entry.name), entry.end, entry.begin);
     }
     if (entry.end > data_.size()) {
       user_error("'{}' is cut short, or damaged: its '{}' should end at byte {} of {}", path_,
-                 entry.name, entry.end, data_.size());
+                 shortened(entry.name), entry.end, data_.size());
     }
     if (byte_count(entry.shape, entry.type) != entry.end - entry.begin) {
       user_error("'{}' is damaged: its '{}' has {} bytes, which is not what its shape says", path_,
-                 entry.name, entry.end - entry.begin);
+                 shortened(entry.name), entry.end - entry.begin);
     }
   }
 
@@ -187,10 +186,11 @@ class Reader {
     std::uint64_t end = 0;
     for (const auto& entry : entries) {
       if (entry.begin < end) {
-        user_error("'{}' is damaged: its '{}' overlaps another tensor", path_, entry.name);
+        user_error("'{}' is damaged: its '{}' overlaps another tensor", path_,
+                   shortened(entry.name));
       }
       if (entry.begin > end) {
-        user_error("'{}' is damaged: there is a gap before its '{}'", path_, entry.name);
+        user_error("'{}' is damaged: there is a gap before its '{}'", path_, shortened(entry.name));
       }
       end = entry.end;
     }
@@ -206,7 +206,7 @@ class Reader {
     if (entry.type == at::kBool &&
         bytes.find_first_not_of(std::string_view("\0\1", 2)) != bytes.npos) {
       user_error("'{}' is damaged: its '{}' has values that are neither true nor false", path_,
-                 entry.name);
+                 shortened(entry.name));
     }
     if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
     return tensor;

@@ -7,6 +7,7 @@
 
 #include "train/archive.h"
 #include "train/json_text.h"
+#include "train/text.h"
 
 namespace pcxx::train {
 
@@ -44,7 +45,7 @@ Inputs inputs_of(const nlohmann::json& run) {
 }
 
 std::string value_or_none(const std::string& value) {
-  return value.empty() ? "none" : value;
+  return value.empty() ? "none" : shortened(value);
 }
 
 // The first input of either run that is another one in the other, with both checksums.
@@ -90,12 +91,12 @@ void check_equal(const fs::path& path, const fs::path& file, const Program& prog
   const auto key = first_difference(theirs, ours, kFree);
   if (key == "models") user_error("'{}' is of a run with other [[models]]", path.string());
   if (key) {
-    user_error("'{}' is of a run with {} = {}, not {}", path.string(), *key, theirs.toml_of(*key),
-               ours.toml_of(*key));
+    user_error("'{}' is of a run with {} = {}, not {}", path.string(), *key,
+               shortened(theirs.toml_of(*key)), shortened(ours.toml_of(*key)));
   }
   if (const auto other = other_input(inputs_of(run), inputs_of(identity))) {
     user_error("'{}' is of a run with other {}: their checksum is {}, not {}", path.string(),
-               other->name, other->theirs, other->ours);
+               shortened(other->name), shortened(other->theirs), shortened(other->ours));
   }
   check_equal(path, "a number of jobs of", text_of(run, "jobs"), text_of(identity, "jobs"));
 }
@@ -193,7 +194,7 @@ StoredCheckpoint stored_checkpoint(const std::string& bytes, const fs::path& pat
   }
   const auto has = [&](const char* name) { return origin.is_object() && origin.contains(name); };
   if (!has("run") || !origin["run"].is_object() || !has("job") || !has("steps") ||
-      !origin["steps"].is_number_unsigned()) {
+      !is_count(origin["steps"])) {
     user_error("'{}' is no checkpoint of a job", path.string());
   }
   stored.run = origin["run"];

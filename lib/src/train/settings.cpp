@@ -290,7 +290,8 @@ toml::table parse(std::string_view text, const Source& source) {
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& error) {
-    user_error("{}not valid TOML: {}", source.prefix(error.source()), error.description());
+    user_error("{}not valid TOML: {}", source.prefix(error.source()),
+               one_line(error.description()));
   }
 }
 

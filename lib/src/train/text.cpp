@@ -97,10 +97,10 @@ void append_wrapped(std::string& out, const std::string& text, std::size_t inden
 
 std::string shortened(std::string_view text) {
   constexpr std::size_t kLongest = 100;
-  if (text.size() <= kLongest) return std::string(text);
+  if (text.size() <= kLongest) return one_line(text);
   auto end = kLongest;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
-  return std::string(text.substr(0, end)) + "...";
+  return one_line(text.substr(0, end)) + "...";
 }
 
 std::string shell_line(const std::vector<std::string>& words) {

@@ -12,7 +12,7 @@ namespace pcxx::train {
 /// 100.
 void append_wrapped(std::string& out, const std::string& text, std::size_t indent);
 
-/// A text of the user's for messages: no more than its first 100 bytes or so.
+/// A text of the user's for messages: no more than its first 100 bytes or so, on one line.
 std::string shortened(std::string_view text);
 
 /// Words as one line that a shell splits into the same words again; a line break becomes \x0a.
