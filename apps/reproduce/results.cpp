@@ -45,12 +45,21 @@ std::optional<std::string> wrong_key(const Json& entry) {
   });
 }
 
+// Discarded where the text is no JSON.
+Json parse(const std::string& text, const std::string& path) {
+  const auto limit = [&](int depth, Json::parse_event_t, const Json&) {
+    if (depth > kDeepest) user_error("'{}' is nested more than {} deep", path, kDeepest);
+    return true;
+  };
+  return Json::parse(text, limit, false);
+}
+
 }  // namespace
 
 Json read_json(const fs::path& file) {
   std::error_code error;
   if (!fs::is_regular_file(file, error)) return Json::object();
-  auto json = Json::parse(read_file(file), nullptr, false);
+  auto json = parse(read_file(file), file.string());
   return json.is_object() ? json : Json::object();
 }
 
@@ -106,11 +115,7 @@ std::optional<double> Entry::number(const std::string& key) const {
 }
 
 PanelResults PanelResults::read(const std::string& text, const std::string& path) {
-  const auto limit = [&](int depth, Json::parse_event_t, const Json&) {
-    if (depth > kDeepest) user_error("'{}' is nested more than {} deep", path, kDeepest);
-    return true;
-  };
-  auto summary = Json::parse(text, limit, false);
+  auto summary = parse(text, path);
   if (summary.is_discarded()) user_error("'{}' is not JSON", path);
   if (!summary.is_object()) user_error("'{}' is no summary: it holds no object", path);
   if (summary.contains("best_by") && !summary["best_by"].is_string()) {
