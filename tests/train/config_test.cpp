@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
+#include <thread>
 
 #include "support/temporary_folder.h"
 #include "support/user_error.h"
@@ -517,7 +519,7 @@ TEST_F(ConfigFile, RefusesWhatIsNestedTooDeep) {
 }
 
 // Oracle: contract. Long input is answered at once and in a short sentence: a key, a text, a list,
-// a file of zeros, devices without an end, and a pipe that nobody writes to.
+// a file of zeros, devices without an end.
 TEST_F(ConfigFile, RefusesLongInputAtOnce) {
   const auto file = path().string();
   const std::string million(1'000'000, 'a');
@@ -539,11 +541,16 @@ TEST_F(ConfigFile, RefusesLongInputAtOnce) {
   for (int i = 1; i < 5'000; ++i) tables += fmt::format("[[models]]\nlearning_rate = {}\n", i);
   EXPECT_EQ(read(tables).models().size(), 2U * 4'999);
   for (const char* device : {"/dev/zero", "/dev/full"}) {
-    test::expect_user_error([&] { Config::read(schema(), device); }, "a device or a pipe");
+    test::expect_user_error([&] { Config::read(schema(), device); }, "longer than 4194304 bytes");
   }
+}
+
+// Contract: a shell's <(command) is a pipe.
+TEST_F(ConfigFile, ComesFromAPipe) {
   const auto pipe = folder_ / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
-  test::expect_user_error([&] { Config::read(schema(), pipe); }, "a device or a pipe");
+  const std::jthread writer([&] { std::ofstream(pipe) << "width = 7\n"; });
+  EXPECT_EQ(Config::read(schema(), pipe).integers("width"), Integers{7});
 }
 
 // Invariant, of every number in the vocabulary: what is far too large for a machine or for float32

@@ -188,6 +188,11 @@ void write_file(const fs::path& path, std::string_view text) {
 }
 
 std::string read_file(const fs::path& path) {
+  std::error_code ignored;
+  const auto kind = fs::status(path, ignored);
+  if (fs::exists(kind) && !fs::is_regular_file(kind) && !fs::is_directory(kind)) {
+    user_error("cannot read '{}': it is a device or a pipe, not a file", path.string());
+  }
   return read_file(path, std::numeric_limits<std::uint64_t>::max());
 }
 
@@ -195,15 +200,15 @@ std::string read_file(const fs::path& path, std::uint64_t most) {
   std::error_code ignored;
   const auto kind = fs::status(path, ignored);
   if (fs::is_directory(kind)) user_error("cannot read '{}': it is a folder", path.string());
-  if (fs::exists(kind) && !fs::is_regular_file(kind)) {
-    user_error("cannot read '{}': it is a device or a pipe, not a file", path.string());
-  }
-  const Descriptor file(open_file(path, O_RDONLY));
+  // A pipe that nobody writes to is waited for until a signal ends that.
+  const bool waits = fs::exists(kind) && !fs::is_regular_file(kind);
+  const auto call = [&](const auto& function) { return waits ? function() : retried(function); };
+  const Descriptor file(call([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
   if (!file.open()) file_error("cannot read", path, errno);
   std::string text;
   std::vector<char> chunk(kChunk);
   for (;;) {
-    const auto count = retried([&] { return ::read(file.number(), chunk.data(), chunk.size()); });
+    const auto count = call([&] { return ::read(file.number(), chunk.data(), chunk.size()); });
     if (count < 0) file_error("cannot read", path, errno);
     if (count == 0) return text;
     text.append(chunk.data(), static_cast<std::size_t>(count));

@@ -66,7 +66,7 @@ void write_file(const std::filesystem::path& path, std::string_view text);
 /// file: a device has no end, and a pipe may never begin.
 std::string read_file(const std::filesystem::path& path);
 
-/// The same of a file of at most `most` bytes. Throws UserError when it is longer.
+/// The same of at most `most` bytes, of a pipe or device too. Throws UserError where more come.
 std::string read_file(const std::filesystem::path& path, std::uint64_t most);
 
 /// Makes a folder, and those above it that are not there. Throws what `file_error` throws.
