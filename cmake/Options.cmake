@@ -8,7 +8,7 @@ option(PCXX_WERROR "Treat warnings in our own targets as errors" ${PROJECT_IS_TO
 option(PCXX_UNITY "Compile groups of ten sources as one: faster from scratch, slower after a change" OFF)
 option(PCXX_COVERAGE "Count which lines of our own targets run" OFF)
 set(PCXX_MPI AUTO CACHE STRING "Train one network on several ranks of MPI: ON, OFF, or AUTO, where there is MPI")
-option(PCXX_FUZZ "Build the programs of libFuzzer (needs Clang)" OFF)
+option(PCXX_FUZZ "Build fuzz_formats, a program of libFuzzer (needs Clang and PCXX_SHARED)" OFF)
 set(PCXX_SANITIZE "" CACHE STRING "Sanitizers for our own targets, for example address,undefined")
 
 if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

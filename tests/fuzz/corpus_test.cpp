@@ -1,7 +1,6 @@
-// Every file of the corpus, and inputs made from them, in each format. A longer search, best with
-// sanitizers (preset asan):
+// Every file of the corpus, and inputs made from them, in each format; for a longer search:
 //
-//   PCXX_FUZZ_EXECUTIONS=1000000 build/asan/bin/fuzz_test --gtest_filter='*/toml'
+//   PCXX_FUZZ_EXECUTIONS=1000000 build/release/bin/fuzz_test --gtest_filter='*/toml'
 //
 // The input at which a process has ended is left in the folder of temporary files.
 
@@ -83,7 +82,7 @@ std::size_t executions() {
 
 class Fuzz : public ::testing::TestWithParam<Target> {};
 
-// Contract: every input is taken, or refused in one sentence.
+// Contract: every input is taken, and reads back as the same, or is refused in one sentence.
 TEST_P(Fuzz, EveryInputIsTakenOrRefused) {
   const auto& target = GetParam();
   const auto inputs = corpus(target.name);

@@ -1,22 +1,31 @@
 #include "fuzz/targets.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <pcxx/core/error.h>
 #include <pcxx/data/idx.h>
 #include <pcxx/train/config.h>
+#include <pcxx/train/parts.h>
 #include <pcxx/train/program.h>
 
 #include <algorithm>
+#include <cstring>
+#include <fstream>
 #include <sstream>
 #include <stdexcept>
 
 #include "reproduce/results.h"
 #include "support/idx_files.h"
 #include "support/small_program.h"
+#include "support/temporary_folder.h"
+#include "train/archive.h"
 #include "train/safetensors.h"
+#include "train/saved_run.h"
 
 namespace pcxx::fuzz {
 namespace {
+
+namespace fs = std::filesystem;
 
 // Of every kind and shape one key.
 const train::Schema& schema() {
@@ -39,21 +48,25 @@ void read_toml(const std::string& input) {
   expect(again.toml() == written, "a config that is written twice differs");
 }
 
+const train::Program& program() {
+  static const auto all = [] {
+    auto small = test::small_program();
+    small.schema = schema();
+    small.works = small.curves = true;
+    return small;
+  }();
+  return all;
+}
+
 // A word a line.
 void read_command_line(const std::string& input) {
-  static const auto program = [] {
-    auto all = test::small_program();
-    all.schema = schema();
-    all.works = all.curves = true;
-    return all;
-  }();
   std::vector<std::string> words;
   for (std::size_t at = 0; at < input.size();) {
     const auto end = std::min(input.find('\n', at), input.size());
     words.push_back(input.substr(at, end - at));
     at = end + 1;
   }
-  const auto line = test::parse_command_line(program, words);
+  const auto line = test::parse_command_line(program(), words);
   const auto config = train::Config::parse(schema(), "", "", line.assignments);
   expect(config == train::Config::parse(schema(), config.toml(), "written.toml"),
          "an assigned config that is written reads back as another one");
@@ -62,15 +75,108 @@ void read_command_line(const std::string& input) {
 void read_idx(const std::string& input) {
   const auto values = data::idx_of_bytes(input, "input");
   expect(values.numel() > 0 && values.is_contiguous(), "IDX values are no values");
+  auto written = test::big_endian(0x0800U + static_cast<std::uint32_t>(values.dim()));
+  for (const auto size : values.sizes()) {
+    written += test::big_endian(static_cast<std::uint32_t>(size));
+  }
+  written.append(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
+  expect(at::equal(data::idx_of_bytes(written, "written"), values),
+         "IDX values that are written read back as others");
+}
+
+std::string written(const train::Safetensors& file) {
+  std::ostringstream bytes;
+  train::write_safetensors(bytes, file.tensors, file.metadata);
+  return std::move(bytes).str();
 }
 
 void read_safetensors(const std::string& input) {
-  const auto file = train::read_safetensors(input, "input.safetensors");
-  std::ostringstream written;
-  train::write_safetensors(written, file.tensors, file.metadata);
-  const auto again = train::read_safetensors(written.str(), "written.safetensors");
-  expect(again.metadata == file.metadata && again.tensors.size() == file.tensors.size(),
+  const auto bytes = written(train::read_safetensors(input, "input.safetensors"));
+  expect(written(train::read_safetensors(bytes, "written.safetensors")) == bytes,
          "tensors that are written read back as others");
+}
+
+// A folder with a run of two jobs that was not ended.
+class Unfinished {
+ public:
+  Unfinished() { fs::create_directories(parts()); }
+
+  fs::path out() const { return folder_ / "run"; }
+  fs::path parts() const { return out() / "parts"; }
+  fs::path put(const std::string& name, const std::string& bytes) const {
+    const auto path = parts() / name;
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  }
+
+  // As run.json in the corpus has it, whatever version and commit this is.
+  static const nlohmann::json& identity() {
+    static const auto json = [] {
+      auto run = train::identity_of(program(), train::Config::parse(schema(), "", ""),
+                                    {{"images", "0123abcd"}}, 2);
+      run["version"] = "1";
+      run["commit"] = "c";
+      return run;
+    }();
+    return json;
+  }
+
+ private:
+  test::TemporaryFolder folder_;
+};
+
+const Unfinished& unfinished() {
+  static const Unfinished run;
+  return run;
+}
+
+void read_run(const std::string& input) {
+  const auto& run = unfinished();
+  const auto path = run.put("run.json", input);
+  const auto config = train::read_config(program(), {.out = run.out(), .resume = true, .text = {}});
+  expect(config == train::Config::parse(schema(), config.toml(), "written.toml"),
+         "the config of a run that is written reads back as another one");
+  train::check_same_run(run.parts(), program(), Unfinished::identity());
+  const auto json = train::Parts::run_of(run.parts());
+  run.put("run.json", json->dump());
+  expect(train::Parts::run_of(run.parts()) == json, "a run that is written reads back as another");
+}
+
+// Tensors by name, however they are damaged.
+void read_tensors(const std::string& input) {
+  const auto bytes = train::bytes_of_tensors(train::tensors_of_bytes(input, "input.safetensors"));
+  expect(train::bytes_of_tensors(train::tensors_of_bytes(bytes, "written.safetensors")) == bytes,
+         "tensors that are written read back as others");
+}
+
+void read_part(const std::string& input) {
+  const auto& run = unfinished();
+  run.put("run.json", Unfinished::identity().dump());
+  run.put("job0.safetensors", input);
+  train::Parts({run.parts()}, 1).read(0, [](const train::Part& part) {
+    entry_like(part, "final_error", at::zeros({}, at::kDouble));
+    entry_like(part, "weight.1", at::zeros({2, 3}));
+    expect(count_of(part, "steps") >= 0, "a part has a negative count");
+  });
+  read_tensors(input);
+}
+
+// Of a text in braces, which no such file begins with, the checkpoint that has it as its origin.
+std::string checkpoint(const std::string& input) {
+  if (!input.starts_with("{\"")) return input;
+  return train::bytes_of_tensors({{"origin", as_bytes(input)}, {"state.weight.1", at::ones({2})}});
+}
+
+void read_checkpoint(const std::string& input) {
+  constexpr std::int64_t kSteps = 1000;
+  const auto bytes = checkpoint(input);
+  const auto steps = train::checkpoint_of(bytes, "input.safetensors").steps;
+  expect(steps >= 0, "a checkpoint has negative steps");
+  const auto path = unfinished().put("job0.checkpoint.safetensors", bytes);
+  train::read_checkpoint(path, program(), Unfinished::identity(),
+                         {.name = "pc, seed 0", .steps = kSteps});
+  expect(steps <= kSteps, "a checkpoint is beyond the end of its job");
+  read_tensors(bytes);
 }
 
 void read_summary(const std::string& input) {
@@ -86,6 +192,8 @@ void read_summary(const std::string& input) {
     }
   }
   results.values("width", {{"rule", "pc"}});
+  const auto again = reproduce::PanelResults::read(results.summary().dump(), "written.json");
+  expect(again.summary() == results.summary(), "a summary that is written reads back as another");
 }
 
 // With the length of the header that it has now.
@@ -96,6 +204,16 @@ std::string with_length(std::string input) {
   auto length = end + 1 - 8;
   for (std::size_t i = 0; i < 8; ++i, length >>= 8) input[i] = static_cast<char>(length & 0xffU);
   return input;
+}
+
+// With the checksum that its tensors have.
+std::string with_checksum(const std::string& input) {
+  const auto bytes = with_length(input);
+  try {
+    return train::bytes_of_tensors(train::read_safetensors(bytes, "input.safetensors").tensors);
+  } catch (const UserError&) {
+    return bytes;
+  }
 }
 
 const std::vector<std::string> kTomlWords{"=",
@@ -183,6 +301,47 @@ std::vector<std::string> command_words() {
   return words;
 }
 
+const std::vector<std::string> kTensorWords{"{",
+                                            "}",
+                                            "[",
+                                            "]",
+                                            ":",
+                                            ",",
+                                            "\"",
+                                            "\\u0000",
+                                            "\"__metadata__\"",
+                                            "\"dtype\"",
+                                            "\"shape\"",
+                                            "\"data_offsets\"",
+                                            "\"F32\"",
+                                            "\"F64\"",
+                                            "\"I64\"",
+                                            "\"U8\"",
+                                            "\"BOOL\"",
+                                            "\"BF16\"",
+                                            "null",
+                                            "true",
+                                            "1e3",
+                                            "-1",
+                                            "18446744073709551615",
+                                            "9223372036854775807",
+                                            "[0,0]",
+                                            "[[",
+                                            "{}"};
+
+// Of JSON around a config.
+std::vector<std::string> saved_words() {
+  auto words = kTensorWords;
+  for (const char* word :
+       {"\"program\"", "\"pcxx-small\"", "\"version\"", "\"commit\"", "\"inputs\"", "\"config\"",
+        "\"jobs\"",    "\"run\"",        "\"job\"",     "\"steps\"",  "\"images\"", "\\n",
+        "\\\"",        "width = 3",      "[[models]]",  "rule",       "[",          "0x1",
+        "\\u001b",     "1000",           "null"}) {
+    words.emplace_back(word);
+  }
+  return words;
+}
+
 }  // namespace
 
 const std::vector<Target>& targets() {
@@ -193,37 +352,13 @@ const std::vector<Target>& targets() {
        read_idx,
        {std::string("\0\0\x08\x03", 4), std::string("\0\0\x08\x01", 4), "\x1f\x8b\x08",
         std::string("\0\0\0\1", 4), "\x89PNG", "\x93NUMPY", std::string(16, '\0')},
-       [](const std::string& bytes) { return test::gzip(bytes); }},
-      {"safetensors",
-       read_safetensors,
-       {"{",
-        "}",
-        "[",
-        "]",
-        ":",
-        ",",
-        "\"",
-        "\\u0000",
-        "\"__metadata__\"",
-        "\"dtype\"",
-        "\"shape\"",
-        "\"data_offsets\"",
-        "\"F32\"",
-        "\"F64\"",
-        "\"I64\"",
-        "\"U8\"",
-        "\"BOOL\"",
-        "\"BF16\"",
-        "null",
-        "true",
-        "1e3",
-        "-1",
-        "18446744073709551615",
-        "9223372036854775807",
-        "[0,0]",
-        "[[",
-        "{}"},
-       with_length},
+       [](const std::string& bytes) {
+         return bytes.starts_with("\x1f\x8b") ? bytes : test::gzip(bytes);
+       }},
+      {"safetensors", read_safetensors, kTensorWords, with_length},
+      {"part", read_part, kTensorWords, with_checksum},
+      {"checkpoint", read_checkpoint, saved_words(), with_checksum},
+      {"run_json", read_run, saved_words(), {}},
       {"summary_json",
        read_summary,
        {"{",
