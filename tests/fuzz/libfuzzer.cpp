@@ -27,7 +27,7 @@ const pcxx::fuzz::Target& target() {
     std::cerr << "PCXX_FUZZ_TARGET names none of";
     for (const auto& one : all) std::cerr << ' ' << one.name;
     std::cerr << '\n';
-    std::exit(2);
+    std::_Exit(2);
   }();
   return chosen;
 }
