@@ -8,6 +8,7 @@
 #include <pcxx/programs.h>
 #include <pcxx/train/commit.h>
 #include <pcxx/train/parts.h>
+#include <pcxx/train/run_lock.h>
 #include <pcxx/version.h>
 
 #include <algorithm>
@@ -192,7 +193,12 @@ Ending run_panels(const std::vector<Panel>& panels, const Setting& setting) {
   for (std::size_t i = 0; i < panels.size(); ++i) {
     const auto& panel = panels[i];
     const bool ours = !setting.shard || setting.shard->has(i) || program_of(panel).works;
-    if (ours && !finished(panel, setting)) open.push_back(panel);
+    if (!ours) continue;
+    if (finished(panel, setting)) {
+      train::RunLock::sweep(folder_of(panel, setting.out));  // a kill may have left its own
+    } else {
+      open.push_back(panel);
+    }
   }
   if (!setting.quiet && !setting.shard && open.size() < panels.size()) {
     print_to(stdout, fmt::format("{} of {} panels are finished already\n",

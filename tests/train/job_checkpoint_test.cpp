@@ -217,7 +217,8 @@ TEST_F(JobCheckpointTest, AStateThatDoesNotFitIsRefused) {
   const auto identity = nlohmann::json::parse(read_file("a/parts/run.json"));
   const auto x = at::scalar_tensor(0.5, at::kDouble);
   const auto refused = [&](const std::string& part) {
-    expect_one_line(run({"--resume", "--out", "a"}), 2, "'" + kCheckpoint.string() + "' " + part);
+    expect_one_line(run({"--resume", "--out", "a"}), 2,
+                    fmt::format("'{}' {}", kCheckpoint.string(), part));
   };
   for (const Part& state :
        {Part{}, Part{{"x", x}}, Part{{"x", x}, {"step", at::zeros({2}, at::kLong)}}}) {

@@ -196,6 +196,14 @@ class Turn {
   int folder_;
 };
 
+void remove_ended(const fs::path& folder) {
+  for (const auto& name : locks_in(folder)) {
+    const auto holder = holder_of(folder / name);
+    if (!holder || !holder->has_ended(folder / name)) continue;
+    if (!remove_entry(folder / name)) file_error("cannot remove", folder / name, errno);
+  }
+}
+
 bool without_links(int error) {
   return error == EPERM || error == ENOTSUP || error == ENOSYS;
 }
@@ -204,13 +212,9 @@ bool without_links(int error) {
 
 RunLock::RunLock(const fs::path& folder, std::string_view program, const FolderWork& work) {
   const Turn turn(folder);
+  remove_ended(folder);
   for (const auto& name : locks_in(folder)) {
-    const auto holder = holder_of(folder / name);
-    if (holder && holder->has_ended(folder / name)) {
-      if (!remove_entry(folder / name)) file_error("cannot remove", folder / name, errno);
-    } else if (exclude(work_of(name), work)) {
-      refuse(folder, folder / name);
-    }
+    if (exclude(work_of(name), work)) refuse(folder, folder / name);
   }
   const auto link = folder / name_of(work);
   const Holder self{.program = std::string(program),
@@ -230,6 +234,11 @@ RunLock::RunLock(const fs::path& folder, std::string_view program, const FolderW
 RunLock::~RunLock() {
   signs_ = {};
   if (!link_.empty()) remove_entry(link_);
+}
+
+void RunLock::sweep(const fs::path& folder) {
+  const Turn turn(folder);
+  remove_ended(folder);
 }
 
 std::size_t RunLock::holders(const fs::path& folder) {

@@ -33,6 +33,9 @@ class RunLock {
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 
+  /// Removes the locks of processes that have ended, where nobody is to work any more.
+  static void sweep(const std::filesystem::path& folder);
+
   /// How many are at work in a folder, this process included.
   static std::size_t holders(const std::filesystem::path& folder);
 
