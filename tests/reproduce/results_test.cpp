@@ -15,7 +15,8 @@ TEST(ReadJson, RefusesWhatIsNestedTooDeep) {
   const auto file = folder / "environment.json";
   std::string deep;
   for (int i = 0; i < 100'000; ++i) deep += "{\"a\":";
-  deep += '1' + std::string(100'000, '}');
+  deep += '1';
+  deep.append(100'000, '}');
   write_file(file, deep);
   test::expect_user_error([&] { read_json(file); }, "nested more than 64 deep");
   write_file(file, "[1");
