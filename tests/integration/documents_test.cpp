@@ -157,6 +157,12 @@ bool names_something(const std::string& word) {
                          : fs::exists(kSource / word);
 }
 
+// A script of plots/ only starts the module of its name.
+std::string script_text(const fs::path& script) {
+  const auto module = kSource / script.parent_path() / "pcxx_plots" / script.filename();
+  return read_file(fs::exists(module) ? module : kSource / script);
+}
+
 // Of a command that is not run, or of code in running text.
 Faults faults_of_words(const std::string& command) {
   Faults faults;
@@ -168,7 +174,7 @@ Faults faults_of_words(const std::string& command) {
     if (!names_something(word)) fault("there is no " + word);
     if (word.find('/') != std::string::npos && !word.starts_with(kBin) &&
         !word.ends_with(".toml") && fs::is_regular_file(kSource / word)) {
-      script = read_file(kSource / word);
+      script = script_text(word);
     }
     if (word.starts_with("-DPCXX_") &&
         read_file(kSource / "cmake/Options.cmake").find(word.substr(2, word.find('=') - 2)) ==
