@@ -139,7 +139,8 @@ bool stands_in_sources(const std::string& block, const std::set<std::string>& ex
 }
 
 // Whether the repository, or a build of it, has what a path names. True for a path elsewhere, for
-// one that a run makes, for a benchmark, and for one with a gap to fill: plots/<program>.py.
+// one that a run makes, for a benchmark or a program of libFuzzer, and for one with a gap to fill:
+// plots/<program>.py.
 bool names_something(const std::string& word) {
   const auto slash = word.find('/');
   if (slash == std::string::npos || slash == 0 ||
@@ -148,7 +149,7 @@ bool names_something(const std::string& word) {
   if (word.starts_with(kBin)) {
     const auto name = word.substr(kBin.size());
     return name.empty() || fs::exists(kPrograms / name) ||
-           fs::exists(kSource / "benchmarks" / (name + ".cpp"));
+           fs::exists(kSource / "benchmarks" / (name + ".cpp")) || name == "fuzz_formats";
   }
   const auto first = word.substr(0, slash);
   const std::set<std::string> made{"build", "runs", "results", ".venv"};

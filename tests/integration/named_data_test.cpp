@@ -93,7 +93,6 @@ TEST_F(NamedData, IsNotReplacedByDigits) {
     const test::Variable data("PCXX_DATA_DIR", "~/data");
     expect_refused(run_autoencoder({}), "'~/data' (PCXX_DATA_DIR)");
   }
-  expect_refused(run_autoencoder({"--data", "store", "--set", "dataset=digits"}), "'digits'");
   expect_refused(run_autoencoder({"--set", "dataset=digits", "--set", "train_images=a"}),
                  "train_images = 'a' is for dataset = 'idx'");
   expect_refused(run_autoencoder({"--set", "test_images=a"}), "train_images");
@@ -127,6 +126,10 @@ TEST_F(NamedData, IsUsedAndTold) {
   expect_used(run_autoencoder({"--out", "a", "--set", "widths=[784,3,784]", "--set", "samples=9",
                                "--set", "test_samples=9"}),
               "dataset: digits, drawn by the program", "digits");
+  expect_used(
+      run_autoencoder({"--out", "a", "--data", "tv", "--set", "dataset=digits", "--set",
+                       "widths=[784,3,784]", "--set", "samples=9", "--set", "test_samples=9"}),
+      "dataset: digits, drawn by the program", "digits");
 }
 
 // Contract: what no machine holds, or float32, is bad input: exit code 2 and one sentence that

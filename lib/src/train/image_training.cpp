@@ -77,16 +77,18 @@ std::string automatic_dataset(const Config& config, const std::optional<fs::path
   return "digits";
 }
 
-// Refuses files and folders that the data set does not come from.
+// Refuses files and folders that the data set does not come from. Digits that were asked for by
+// name need no folder, and mind none.
 void check_named(const Config& config) {
   const auto& dataset = config.text("dataset");
   const auto key = named_idx_key(config);
   if (key && dataset != "idx") {
     user_error("{} = '{}' is for dataset = 'idx', not '{}'", *key, config.text(*key), dataset);
   }
-  if ((dataset == "digits" || dataset == "idx") && names(config, "data")) {
-    user_error("--data '{}' says nothing to dataset = '{}', which {}", config.text("data"), dataset,
-               dataset == "idx" ? "takes train_images and test_images" : "the program draws");
+  if (dataset == "idx" && names(config, "data")) {
+    user_error(
+        "--data '{}' says nothing to dataset = 'idx', which takes train_images and test_images",
+        config.text("data"));
   }
 }
 
