@@ -15,9 +15,11 @@ namespace pcxx::nn {
 class DenseImpl;
 }  // namespace pcxx::nn
 
+namespace torch::detail {
 /// LibTorch's containers find a `forward` that has no second one; that of a constant layer is one.
 template <>
-struct torch::detail::has_forward<pcxx::nn::DenseImpl> : std::true_type {};
+struct has_forward<pcxx::nn::DenseImpl> : std::true_type {};
+}  // namespace torch::detail
 
 namespace pcxx::nn {
 

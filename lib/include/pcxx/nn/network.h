@@ -11,9 +11,11 @@ namespace pcxx::nn {
 class NetworkImpl;
 }  // namespace pcxx::nn
 
+namespace torch::detail {
 /// As in nn/dense.h.
 template <>
-struct torch::detail::has_forward<pcxx::nn::NetworkImpl> : std::true_type {};
+struct has_forward<pcxx::nn::NetworkImpl> : std::true_type {};
+}  // namespace torch::detail
 
 namespace pcxx::nn {
 
