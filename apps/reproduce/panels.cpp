@@ -75,6 +75,12 @@ void remove_foreign_parts(const Panel& panel, const Setting& setting) {
   if (!ours) fs::remove_all(parts);
 }
 
+// The folder of a finished panel, in which a kill may have left a lock, and parts of no more use.
+void tidy(const fs::path& folder) {
+  train::RunLock::sweep(folder);
+  if (train::RunLock::holders(folder) == 0) train::Parts::discard(folder / "parts");
+}
+
 // Images that are not there would be missed after hours.
 void check_images(const Panel& panel, const train::Config& config) {
   if (!config.has("dataset")) return;
@@ -195,7 +201,7 @@ Ending run_panels(const std::vector<Panel>& panels, const Setting& setting) {
     const bool ours = !setting.shard || setting.shard->has(i) || program_of(panel).works;
     if (!ours) continue;
     if (finished(panel, setting)) {
-      train::RunLock::sweep(folder_of(panel, setting.out));  // a kill may have left its own
+      tidy(folder_of(panel, setting.out));
     } else {
       open.push_back(panel);
     }
