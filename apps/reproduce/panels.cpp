@@ -78,7 +78,8 @@ void remove_foreign_parts(const Panel& panel, const Setting& setting) {
 // The folder of a finished panel, in which a kill may have left a lock, and parts of no more use.
 void tidy(const fs::path& folder) {
   train::RunLock::sweep(folder);
-  if (train::RunLock::holders(folder) == 0) train::Parts::discard(folder / "parts");
+  std::error_code ignored;
+  if (train::RunLock::holders(folder) == 0) fs::remove_all(folder / "parts", ignored);
 }
 
 // Images that are not there would be missed after hours.
