@@ -197,6 +197,17 @@ std::vector<Figure> figures_in(const fs::path& out, std::vector<Figure> figures)
   return figures;
 }
 
+// What a kill left of the files of a report; nobody else is at work in the folder.
+void remove_half_written(const fs::path& folder) {
+  std::vector<fs::path> left;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const auto name = entry.path().filename().string();
+    if (name.starts_with('.') && name.ends_with(".partial")) left.push_back(entry.path());
+  }
+  for (const auto& path : left) fs::remove(path, ignored);
+}
+
 int draw(const std::vector<Figure>& figures, const Setting& setting) {
   std::vector<std::string> arguments{fs::absolute(setting.out).string(), "--figure"};
   for (const auto& figure : figures) arguments.push_back(figure.id);
@@ -242,6 +253,7 @@ int reproduce(const CommandLine& line) {
   const auto work =
       line.setting.shard ? train::FolderWork{line.setting.shard, false} : train::FolderWork{};
   const train::RunLock lock(line.setting.out, kName, work);
+  if (!line.setting.shard) remove_half_written(line.setting.out);
   switch (run_panels(panels, line.setting)) {
     case Ending::kInterrupted:
       return 130;
