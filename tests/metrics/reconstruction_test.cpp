@@ -34,6 +34,17 @@ TEST(MeanSquaredError, IsTheMeanOverSamplesAndOutputs) {
   }
 }
 
+// Oracle: the same, where the output layer adds its input.
+TEST(MeanSquaredError, CountsWhatAResidualLayerAdds) {
+  for (const auto& options : {nn::linear_residual(4, 2), nn::linear_residual(4, 1).ensemble(2)}) {
+    const auto network = random_network(options);
+    const auto x = random({7, 4}, 1);
+    const auto y = random({7, 4}, 2);
+    const auto expected = (network->forward(x) - y).square().mean({-2, -1});
+    EXPECT_LT(relative_difference(mean_squared_error(*network, x, y), expected), 1e-14);
+  }
+}
+
 // Invariant: the size of the chunks, whether it divides the samples or exceeds them.
 TEST(MeanSquaredError, DoesNotDependOnTheChunk) {
   for (const auto& options : {autoencoder(), autoencoder().ensemble(2)}) {

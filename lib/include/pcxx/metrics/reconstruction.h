@@ -11,11 +11,11 @@ namespace pcxx::metrics {
 /// precision, or uint8 images, which are scaled by 1/255. Independent of the chunk size up to
 /// rounding. Throws c10::Error on wrong shapes, no samples or a chunk size below 1.
 at::Tensor mean_squared_error(const nn::NetworkImpl& network, const at::Tensor& inputs,
-                              const at::Tensor& targets, std::int64_t chunk = 1000);
+                              const at::Tensor& targets, std::int64_t chunk = 250);
 
 /// Reconstruction error of an autoencoder: mean squared error per pixel with the images themselves
 /// as targets. images [N, n].
 at::Tensor reconstruction_error(const nn::NetworkImpl& network, const at::Tensor& images,
-                                std::int64_t chunk = 1000);
+                                std::int64_t chunk = 250);
 
 }  // namespace pcxx::metrics
