@@ -295,10 +295,13 @@ void add_efficiency(Document& document, const std::vector<Figure>& figures,
 }
 
 void add_misprints(Document& document) {
+  // Of no run, and so measured once.
+  static const auto kMisprints = misprints();
+  static const auto kConfirmations = confirmations();
   document.heading("Misprints");
   document.paragraph("Each with a number for the formula as printed and for the one that holds.");
   Rows rows;
-  for (const auto& misprint : misprints()) {
+  for (const auto& misprint : kMisprints) {
     rows.push_back({misprint.where, misprint.printed, misprint.right, misprint.measure,
                     number(misprint.printed_value), number(misprint.right_value)});
   }
@@ -308,7 +311,7 @@ void add_misprints(Document& document) {
       "These look wrong beside other formulas, and hold as they are printed; each number is 0 to "
       "rounding, or to the accuracy of the inference.");
   rows.clear();
-  for (const auto& found : confirmations()) {
+  for (const auto& found : kConfirmations) {
     rows.push_back({found.where, found.printed, found.why, found.measure, number(found.value)});
   }
   document.table({"where", "printed", "in which sense", "measure", "as printed"}, rows);

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "faults/preloaded.h"
+#include "reproduce/reproduce.h"
 #include "support/environment.h"
 #include "support/small_program.h"
 #include "support/temporary_folder.h"
@@ -203,6 +204,36 @@ TEST_F(Faults, Inference) {
 
 TEST_F(Faults, Trajectory) {
   expect_survives(subject(programs::trajectory(), {"steps=2"}));
+}
+
+// A panel of a program with parts and one of a program without, and the report. What draws the
+// figures does nothing here.
+TEST_F(Faults, Reproduce) {
+  const auto configs = folder_ / "configs";
+  make_folders(configs / "paper");
+  const fs::path shipped = PCXX_SOURCE_DIR "/configs";
+  fs::copy_file(shipped / "fig1b_trajectory.toml", configs / "trajectory.toml");
+  fs::copy_file(shipped / "fig2e_regression_1.toml", configs / "regression.toml");
+  write_file(configs / "paper/figure1B.toml",
+             "title = \"two panels\"\n[[panels]]\nid = \"1B\"\ntitle = \"without parts\"\n"
+             "program = \"pcxx-trajectory\"\nconfig = \"../trajectory.toml\"\n"
+             "set = [\"steps=2\"]\n"
+             "[[panels]]\nid = \"2E\"\ntitle = \"with parts\"\n"
+             "program = \"pcxx-regression\"\nconfig = \"../regression.toml\"\n"
+             "set = [\"steps=1\", \"width=3\", \"hidden_layers=1\", \"seeds=1\", "
+             "\"learning_rate=0.1\"]\n");
+  const test::Variable chosen("PCXX_CONFIGS", configs.string());
+  const test::Variable python("PCXX_PYTHON", "/bin/true");
+  const Subject subject{.run =
+                            [](const Words& words) {
+                              const test::Arguments arguments("pcxx-reproduce", words);
+                              return reproduce::run(arguments.count(), arguments.words());
+                            },
+                        .words = {"--figure", "1B", "--quiet", "--threads", "1"},
+                        .works = false};
+  // The misprints are measured here, once, and not in every child.
+  ASSERT_EQ(subject.run(subject.words + Words{"--out", (folder_ / "first").string()}), 0);
+  expect_survives(subject);
 }
 
 }  // namespace
