@@ -1,9 +1,10 @@
 #include <ATen/ATen.h>
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/nn/feedforward.h>
-#include <pcxx/nn/fused.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <numeric>
 
 namespace pcxx::metrics {
 namespace {
@@ -13,26 +14,31 @@ at::Tensor as_values(const at::Tensor& data, const nn::NetworkImpl& network) {
   return data.scalar_type() == at::kByte ? values.div_(255) : values;
 }
 
-// ||yhat - y||^2 of every sample, [B] or [R, B].
-at::Tensor squared_errors(const nn::NetworkImpl& network, const at::Tensor& inputs,
-                          const at::Tensor& targets) {
-  auto activity = network.enter(inputs, network.in_features());
-  for (std::size_t l = 1; l < network.size(); ++l) {
-    activity = nn::layer_output(network, l, activity).prediction;
+template <typename T>
+double sum_of_squares(const T* x, std::int64_t n) {
+  constexpr std::int64_t kLanes = 8;  // at a time, which the compiler keeps in vectors
+  double sums[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += x[i + lane] * x[i + lane];
   }
-  const auto target = network.enter(targets, network.out_features()).contiguous();
-  if (network.own_layer(network.size())) {
-    const auto prediction = nn::layer_output(network, network.size(), activity).prediction;
-    return (prediction - target).square_().sum(-1);
+  for (std::int64_t lane = 0; i < n; ++i, ++lane) sums[lane] += x[i] * x[i];
+  return std::accumulate(sums, sums + kLanes, 0.0);
+}
+
+// Over the last two dimensions, [] or [R], in float64.
+at::Tensor sum_of_squares(const at::Tensor& x) {
+  const bool loops = x.is_cpu() && x.is_contiguous() &&
+                     (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+  if (!loops) return x.square().sum({-2, -1}, /*keepdim=*/false, at::kDouble);
+  auto sums = at::empty(x.sizes().slice(0, x.dim() - 2), x.options().dtype(at::kDouble));
+  const auto n = x.size(-2) * x.size(-1);
+  for (std::int64_t r = 0; r < sums.numel(); ++r) {
+    sums.mutable_data_ptr<double>()[r] =
+        x.scalar_type() == at::kFloat ? sum_of_squares(x.const_data_ptr<float>() + r * n, n)
+                                      : sum_of_squares(x.const_data_ptr<double>() + r * n, n);
   }
-  const auto& top = network.layer(network.size());
-  const auto below = top.options.residual() ? activity.contiguous() : at::Tensor();
-  auto output = nn::preactivation(top, activity);
-  auto squares = at::empty(output.sizes().slice(0, output.dim() - 1), output.options());
-  at::Tensor no_slopes;
-  nn::fused::output_error(output, target, below, top.options.activation(), output, no_slopes,
-                          squares);
-  return squares;
+  return sums;
 }
 
 }  // namespace
@@ -53,9 +59,9 @@ at::Tensor mean_squared_error(const nn::NetworkImpl& network, const at::Tensor& 
   at::Tensor sum;
   for (std::int64_t begin = 0; begin < samples; begin += chunk) {
     const auto end = std::min(samples, begin + chunk);
-    const auto squares = squared_errors(network, as_values(inputs.slice(0, begin, end), network),
-                                        as_values(targets.slice(0, begin, end), network))
-                             .sum({-1}, false, at::kDouble);
+    const auto target = as_values(targets.slice(0, begin, end), network);
+    const auto pass = nn::feedforward(network, as_values(inputs.slice(0, begin, end), network));
+    const auto squares = sum_of_squares(pass.prediction() - target);
     sum = sum.defined() ? sum.add_(squares) : squares;
   }
   return sum.div_(static_cast<double>(samples * network.out_features()));

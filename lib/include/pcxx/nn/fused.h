@@ -15,8 +15,7 @@ void activate_and_add(at::Tensor& a, const at::Tensor& eps, const at::Tensor& be
                       Activation activation, at::Tensor& x);
 
 /// a <- f(a), r <- target - f(a) (- below), h <- r * f'; squares <- sum_n r^2 per row.
-/// a, target, r, h [.., n]; squares [..]. h may be undefined, where it is not needed or r itself; r
-/// may be a, which then holds the errors.
+/// a, target, r, h [.., n]; squares [..]. h may be undefined for the identity, where it is r.
 void output_error(at::Tensor& a, const at::Tensor& target, const at::Tensor& below,
                   Activation activation, at::Tensor& r, at::Tensor& h, at::Tensor& squares);
 
