@@ -317,10 +317,12 @@ def tidy_labels(bands):
 
 
 def same_ranges(figure, units):
-    """One range of alignment for the cells of a panel and its readings, such as 6 and 6-presynaptic."""
+    """One range of alignment for the cells of a panel and its readings, such as 6 and 6-presynaptic; a step
+    that is too long has one of its own."""
     panels = {}
     for unit in (unit for unit in units if unit.kind == "alignment"):
-        name = unit.panel["id"] if beyond(figure) else unit.panel["id"].partition("-")[0]
+        alone = beyond(figure) or unit.panel["id"].endswith("-step")
+        name = unit.panel["id"] if alone else unit.panel["id"].partition("-")[0]
         panels.setdefault(name, []).append(unit.axes[0])
     for axes in panels.values():
         bottom = min(ax.get_ylim()[0] for ax in axes)
