@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <pcxx/core/residency.h>
 #include <pcxx/nn/products.h>
 
 #include <algorithm>
@@ -125,6 +126,12 @@ at::Tensor empty_product(const at::Tensor& a, int64_t columns) {
   return at::empty(shape, a.options());
 }
 
+// The loops read and write wherever pointers lead, and on a device that ends the program.
+void check_one_device(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  check_residency(a, b.device(), "the left factor of a product");
+  check_residency(out, b.device(), "the result of a product");
+}
+
 // The dimensions before a matrix's own.
 at::IntArrayRef in_front(const at::Tensor& a) {
   return a.sizes().slice(0, static_cast<std::size_t>(a.dim() - 2));
@@ -134,6 +141,7 @@ at::IntArrayRef in_front(const at::Tensor& a) {
 
 void product_out(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, double alpha,
                  double beta) {
+  check_one_device(out, a, b);
   if (gemm_applies(out, a, b)) {
     if (out.scalar_type() == at::kFloat) return run_gemm<float>(out, a, b, alpha, beta);
     return run_gemm<double>(out, a, b, alpha, beta);
@@ -176,12 +184,13 @@ at::Tensor gram(const at::Tensor& a) {
 
 bool one_sample_applies(const at::Tensor& x, const at::Tensor& weight) {
   const auto dtype = weight.scalar_type();
-  return x.dim() == 2 && x.size(0) == 1 && x.is_cpu() && x.is_contiguous() &&
+  return x.dim() == 2 && x.size(0) == 1 && x.is_cpu() && weight.is_cpu() && x.is_contiguous() &&
          weight.is_contiguous() && weight.numel() <= kOneCore && x.scalar_type() == dtype &&
          (dtype == at::kFloat || dtype == at::kDouble);
 }
 
 void forward_product_out(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight) {
+  check_one_device(out, x, weight);
   if (!one_sample_applies(x, weight)) return product_out(out, x, weight.mT());
   const auto m = weight.size(0);
   const auto n = weight.size(1);
@@ -195,6 +204,7 @@ void forward_product_out(at::Tensor& out, const at::Tensor& x, const at::Tensor&
 }
 
 void backward_product_out(at::Tensor& out, const at::Tensor& e, const at::Tensor& weight) {
+  check_one_device(out, e, weight);
   if (!one_sample_applies(e, weight)) return product_out(out, e, weight);
   const auto m = weight.size(0);
   const auto n = weight.size(1);

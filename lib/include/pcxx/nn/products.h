@@ -7,7 +7,7 @@
 ///   one sample alone: every weight is read once, and no dispatch stands between;
 ///   AMD processors: LibTorch's MKL gives these its AVX2 code even where they have AVX-512.
 /// Columns, or members of an ensemble, go to threads; a result does not depend on how many there
-/// are.
+/// are. All operands are on one device; others are refused (core/residency.h).
 namespace pcxx::nn {
 
 /// out <- beta out + alpha a b. a [m, k], b [k, n], out [m, n], or each with R in front; out may
