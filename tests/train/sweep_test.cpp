@@ -284,6 +284,17 @@ TEST(Engine, IsChosenAndNamed) {
   EXPECT_TRUE(lines[1].ends_with("), for pc + projection")) << lines[1];
 }
 
+// Contract: lanes are of the CPU, and any other device trains all members of a model at once.
+TEST(Engine, OtherDevicesTrainAllMembersByTensors) {
+  const auto models = all_models(config({"rule=bp", "engine=auto", "seeds=300"}));
+  for (const auto device : {at::kCUDA, at::kXPU, at::kMeta}) {
+    const SweepPlan plan(models, {}, at::Device(device));
+    EXPECT_EQ(plan.engines().front(), "engine: tensor (lanes are of the CPU)");
+    EXPECT_EQ(plan.work("").jobs.size(), 1U);
+  }
+  EXPECT_GT(SweepPlan(models, {}, at::kCPU).work("").jobs.size(), 1U);
+}
+
 TEST(Engine, LanesAreRefusedWithTheReason) {
   const auto refuses = [](std::vector<std::string> assignments, const std::string& part) {
     assignments.insert(assignments.end(), {"engine=lanes", "rule=pc"});

@@ -49,8 +49,8 @@ int count_of(std::int64_t numbers) {
 // A tensor where MPI reaches it: itself, or a copy on the CPU.
 at::Tensor reachable(const at::Tensor& tensor) {
   TORCH_CHECK(tensor.is_contiguous(), "ranks exchange contiguous tensors");
-  if (!tensor.is_cuda()) return tensor;
-  if (!knows_cuda()) return tensor.cpu();
+  if (tensor.is_cpu()) return tensor;
+  if (!tensor.is_cuda() || !knows_cuda()) return tensor.cpu();
   // What is queued on the device must have been computed.
   c10::impl::VirtualGuardImpl(tensor.device().type()).synchronizeDevice(tensor.device().index());
   return tensor;

@@ -164,7 +164,7 @@ Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobConte
 std::string no_lanes(const Config& model, const std::vector<std::string>& measure,
                      at::Device device) {
   const auto& architecture = model.text("architecture");
-  if (device.is_cuda()) return "lanes are of the CPU";
+  if (!device.is_cpu()) return "lanes are of the CPU";
   if (has_own_layers(model)) return fmt::format("the layers are {}", model.text("layer"));
   if (!is_linear(model)) return fmt::format("{} networks are not linear", architecture);
   for (const char* key : {"rule", "rescaling"}) {

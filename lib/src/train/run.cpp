@@ -194,7 +194,7 @@ Part Run::do_job(const Work& work, std::size_t job, const JobContext& context,
 }
 
 std::size_t Run::threads() const {
-  if (device_.is_cuda() || ranks_.size() > 1) return 1;
+  if (!device_.is_cpu() || ranks_.size() > 1) return 1;
   const auto wanted = config_.integer("threads");
   return wanted > 0 ? static_cast<std::size_t>(wanted)
                     : std::max<std::size_t>(1, std::thread::hardware_concurrency());

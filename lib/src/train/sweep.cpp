@@ -110,7 +110,7 @@ class SweepPlan::Builder {
     const auto& model = plan_.models_[group.members.front().model];
     if (group.lanes) return lane_job_size(model, contains(plan_.measure_, "target_alignment"));
     // A device has room for many, and is slow with few.
-    return plan_.device_.is_cuda() && !has_own_layers(model)
+    return !plan_.device_.is_cpu() && !has_own_layers(model)
                ? std::numeric_limits<std::size_t>::max()
                : tensor_job_size(model);
   }

@@ -23,7 +23,8 @@ class Pending {
 /// same calls in the same order, with the same shapes and dtypes where no counts are given.
 ///
 /// Tensors are contiguous, of any dtype with 4 or 8 bytes a number (sums: float32, float64, int64),
-/// or bytes; on the CPU or, copied through it unless MPI reads its memory, on a CUDA device.
+/// or bytes; on the CPU or, copied through it unless it is CUDA's and MPI reads its memory, on
+/// another device.
 class Communicator {
  public:
   virtual ~Communicator() = default;
