@@ -266,7 +266,7 @@ void KalmanPredictiveCoding::observe(const at::Tensor& mean_square) {
   // Residuals of 0 tell nothing of R, by whose square the equilibrium divides.
   const double tiny = noise_.scalar_type() == at::kDouble ? 1e-150 : 1e-18;
   const auto unknown = noise_.lt(tiny);
-  if (!unknown.any().item<bool>()) return;
+  if (unknown.is_cpu() && !unknown.any().item<bool>()) return;
   auto guess = mean_square_ * kFirstNoise;
   guess = at::where(guess.lt(tiny), 1, guess);
   noise_ = at::where(unknown, guess, noise_);

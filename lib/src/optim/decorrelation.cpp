@@ -120,7 +120,7 @@ at::Tensor direction(const learning::LayerFactors& layer, const DecorrelationOpt
   const auto u = with_bias_unit(layer.presynaptic, layer);
   const auto xhat = same ? u : with_bias_unit(layer.feedforward, layer);
   const auto broken = broken_members({layer.error, u, xhat});
-  const bool any_broken = broken.any().item<bool>();
+  const bool any_broken = may_hold(broken);
   const auto clean = [&](const at::Tensor& t) {
     return any_broken ? without_members(t, broken) : t;
   };

@@ -34,11 +34,17 @@ inline void add_to_diagonal_(at::Tensor& matrix, const at::Tensor& value) {
   matrix.diagonal(0, -2, -1).add_(value.unsqueeze(-1));
 }
 
+/// Whether a mask is true anywhere. On a device it may be, as far as the host knows: to ask is to
+/// wait for it, which costs more than work on members that need none.
+inline bool may_hold(const at::Tensor& mask) {
+  return !mask.is_cpu() || mask.any().item<bool>();
+}
+
 /// solve(eps), a direction D (C + eps I)^-1 of each member, and its limit 0 where eps is infinite.
 template <typename Solve>
 at::Tensor regularised_by(const at::Tensor& eps, const Solve& solve) {
   const auto none = eps.isinf();
-  if (!none.any().item<bool>()) return solve(eps);
+  if (!may_hold(none)) return solve(eps);
   return without_members(solve(eps.masked_fill(none, 1)), none);
 }
 

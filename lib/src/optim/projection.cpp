@@ -67,7 +67,7 @@ at::Tensor direction(const learning::LayerFactors& layer, double regularisation)
   auto xhat = with_bias_unit(layer.feedforward, layer);
   auto e = layer.error;
   const auto broken = broken_members({e, xhat});
-  const bool any_broken = broken.any().item<bool>();
+  const bool any_broken = may_hold(broken);
   if (any_broken) {
     xhat = without_members(xhat, broken);
     e = without_members(e, broken);
