@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 #include <pcxx/nn/network.h>
-#include <torch/cuda.h>
 #include <torch/serialize.h>
 
 #include <sstream>
@@ -308,21 +307,6 @@ TEST(Network, MovesToADtype) {
     EXPECT_EQ(prediction.scalar_type(), at::kFloat);
     EXPECT_LT(relative_difference(prediction.to(at::kDouble), reference->forward(input)), 1e-5);
     EXPECT_TRUE(network->layer(1).weight.requires_grad());
-  }
-}
-
-// Oracle: the CPU's prediction.
-TEST(Network, MovesToADevice) {
-  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
-  for (const auto& options : networks_of_every_kind()) {
-    auto network = random_network(options);
-    const auto input = random_batch(*network, 3).input;
-    const auto expected = network->forward(input);
-    network->to(at::Device(at::kCUDA));
-    EXPECT_TRUE(network->tensor_options().device().is_cuda());
-    const auto prediction = network->forward(input.to(at::kCUDA));
-    EXPECT_TRUE(prediction.is_cuda());
-    EXPECT_LT(relative_difference(prediction.cpu(), expected), 1e-12);
   }
 }
 

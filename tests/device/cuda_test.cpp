@@ -1,7 +1,6 @@
-// The same numbers on a GPU as on the CPU. Skipped on machines without one.
+// The same numbers on a CUDA device as on the CPU.
 
 #include <gtest/gtest.h>
-#include <pcxx/core/files.h>
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/inference/curvature.h>
@@ -11,8 +10,10 @@
 #include <pcxx/inference/own_layers.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/accuracy.h>
+#include <pcxx/metrics/dead_units.h>
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/predicted_alignment.h>
@@ -23,15 +24,15 @@
 #include <pcxx/optim/member_sgd.h>
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/train/training_state.h>
-#include <torch/cuda.h>
+#include <torch/nn/utils/convert_parameters.h>
 #include <torch/serialize.h>
 
-#include <filesystem>
+#include <sstream>
 
-#include "support/environment.h"
+#include "device/on_device.h"
+#include "nn/by_hand.h"
 #include "support/networks.h"
-#include "support/process.h"
-#include "support/tables.h"
+#include "support/own_layers.h"
 
 namespace pcxx {
 namespace {
@@ -40,13 +41,7 @@ using test::random_batch;
 using test::random_network;
 using test::relative_difference;
 
-class Device_CUDA : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (!torch::cuda::is_available()) GTEST_SKIP() << "this machine has no CUDA device";
-  }
-  const at::Device device_{at::kCUDA};
-};
+using Device_CUDA = test::OnDevice;
 
 std::vector<nn::NetworkOptions> networks() {
   const auto autoencoder =
@@ -90,7 +85,7 @@ std::vector<at::Tensor> train(const nn::NetworkOptions& options, learning::Learn
   optim::Rescaled optimizer(optim::make_optimizer("adam", network->parameters(), 1e-2),
                             optim::make_rescaling(rescaling));
   for (std::uint64_t t = 0; t < 3; ++t) {
-    optimizer.step(rule.factors(*network, random_batch(*network, 6, t)).layers);
+    optimizer.step(rule.factors(*network, random_batch(*network, 6, t)));
   }
   std::vector<at::Tensor> result;
   for (const auto& parameter : network->parameters()) result.push_back(parameter.detach().cpu());
@@ -114,6 +109,123 @@ TEST_F(Device_CUDA, TrainsToTheSameWeights) {
         }
       }
     }
+  }
+}
+
+// Oracle: the CPU. Kalman predictive coding, settled at the outputs and below them, with and
+// without a fixed noise, batches of more samples than the CPU takes at once, and its memory.
+TEST_F(Device_CUDA, TrainsByKalmanToTheSameWeights) {
+  using learning::Narrowing;
+  const auto train_by = [](const nn::NetworkOptions& options, const learning::KalmanOptions& kalman,
+                           at::Device device) {
+    auto network = random_network(options);
+    network->to(device);
+    learning::KalmanPredictiveCoding rule(kalman);
+    optim::Rescaled optimizer(optim::make_optimizer("sgd", network->parameters(), 1),
+                              optim::make_rescaling({}));
+    for (std::uint64_t t = 0; t < 3; ++t) {
+      optimizer.step(rule.factors(*network, random_batch(*network, t == 0 ? 6 : 40, t)));
+    }
+    std::vector<at::Tensor> result;
+    for (const auto& parameter : network->parameters()) result.push_back(parameter.detach());
+    for (const auto& q : rule.covariances()) result.push_back(q);
+    for (const auto& [name, value] : learning::measurements(rule.report())) result.push_back(value);
+    for (auto& tensor : result) {
+      EXPECT_EQ(tensor.device().type(), device.type());
+      tensor = tensor.cpu();
+    }
+    return result;
+  };
+  auto all = networks();
+  all.push_back(nn::mlp({9, 20, 30}, nn::Activation::kReLU).with_bias());
+  all.push_back(nn::mlp({9, 8, 7, 30}, nn::Activation::kTanh, nn::Activation::kSigmoid));
+  for (const auto& options : all) {
+    for (const auto narrowing : {Narrowing::kCertainty, Narrowing::kConstancy}) {
+      for (const double rho : {0.0, 0.1}) {
+        SCOPED_TRACE(c10::str(nn::Network(options), narrowing == Narrowing::kConstancy, " ", rho));
+        const learning::KalmanOptions kalman{.rho = rho, .narrowing = narrowing};
+        const auto there = train_by(options, kalman, device_);
+        const auto here = train_by(options, kalman, at::kCPU);
+        ASSERT_EQ(there.size(), here.size());
+        for (std::size_t i = 0; i < here.size(); ++i) {
+          EXPECT_LT(relative_difference(there[i], here[i]), 1e-6) << i;
+        }
+      }
+    }
+  }
+}
+
+// Oracle: the CPU. Residuals of 0 tell nothing of the noise, by which the rule divides.
+TEST_F(Device_CUDA, KalmanTakesTargetsThatAreMet) {
+  const auto step_on = [](at::Device device) {
+    auto network = random_network(nn::mlp({5, 4, 3}));
+    network->to(device);
+    auto batch = random_batch(*network, 6);
+    batch.target = nn::feedforward(*network, batch.input).prediction().cpu();
+    learning::KalmanPredictiveCoding rule;
+    return rule.factors(*network, batch).own[0].directions[0].cpu();
+  };
+  const auto here = step_on(at::kCPU);
+  EXPECT_TRUE(here.isfinite().all().item<bool>());
+  EXPECT_TRUE(at::allclose(step_on(device_), here, 1e-6, 1e-12));
+}
+
+// Oracle: the CPU. A member whose numbers are not finite, a layer without an input: the other
+// members and layers go on.
+TEST_F(Device_CUDA, DeadLayersAndBrokenMembersAreTheSame) {
+  const auto options = nn::mlp({5, 4, 3}).ensemble(3);
+  for (const auto& rescaling : rescalings()) {
+    SCOPED_TRACE(rescaling.name);
+    const auto directions = [&](at::Device device) {
+      auto network = random_network(options);
+      network->to(device);
+      auto batch = random_batch(*network, 6);
+      batch.input[0].zero_();
+      batch.input[1].fill_(1e200);
+      const auto step = learning::Backpropagation().factors(*network, batch);
+      auto found = optim::make_rescaling(rescaling)->directions(step.layers);
+      return std::pair(found[0].weight.cpu(), found[1].weight.cpu());
+    };
+    const auto here = directions(at::kCPU);
+    const auto there = directions(device_);
+    EXPECT_TRUE(at::allclose(there.first, here.first, 1e-6, 1e-9, /*equal_nan=*/true));
+    EXPECT_TRUE(at::allclose(there.second, here.second, 1e-6, 1e-9, /*equal_nan=*/true));
+  }
+}
+
+// Oracle: the CPU. Layers of every kind, and those of one's own.
+TEST_F(Device_CUDA, PredictsTheSame) {
+  std::vector<nn::Network> all{test::gated_network()};
+  for (const auto& options : test::networks_of_every_kind()) all.push_back(random_network(options));
+  for (auto& network : all) {
+    SCOPED_TRACE(c10::str(network));
+    const auto input = random_batch(*network, 3).input;
+    const auto expected = network->forward(input);
+    network->to(device_);
+    EXPECT_EQ(network->tensor_options().device(), device_);
+    const auto prediction = network->forward(input.to(device_));
+    EXPECT_EQ(prediction.device(), device_);
+    EXPECT_LT(relative_difference(prediction.cpu(), expected), 1e-12);
+  }
+}
+
+// Oracle: the CPU. A layer of one's own between two others, which settle together.
+TEST_F(Device_CUDA, TrainsOwnLayersToTheSameWeights) {
+  learning::Backpropagation bp;
+  learning::PredictiveCoding pc(std::make_shared<inference::Lbfgs>(
+      inference::DescentOptions{.max_steps = 300, .tolerance = 1e-10, .energy_tolerance = 0}));
+  for (auto* rule : std::initializer_list<learning::LearningRule*>{&bp, &pc}) {
+    const auto trained = [&](at::Device device) {
+      auto network = test::gated_network();
+      network->to(device);
+      optim::Rescaled optimizer(optim::make_optimizer("adam", network->parameters(), 1e-2),
+                                optim::make_rescaling({.name = "projection"}));
+      for (std::uint64_t t = 0; t < 3; ++t) {
+        optimizer.step(rule->factors(*network, random_batch(*network, 6, t)));
+      }
+      return torch::nn::utils::parameters_to_vector(network->parameters()).detach().cpu();
+    };
+    EXPECT_LT(relative_difference(trained(device_), trained(at::kCPU)), 1e-6) << rule->name();
   }
 }
 
@@ -208,6 +320,18 @@ TEST_F(Device_CUDA, MeasuresTheSame) {
     return at::stack(found);
   };
   EXPECT_LT(relative_difference(measure(*there), measure(*here)), 1e-10);
+}
+
+// Oracle: the CPU, for dead units, which only a network with ReLU has.
+TEST_F(Device_CUDA, CountsTheSameDeadUnits) {
+  const auto share_on = [](at::Device device) {
+    auto network = random_network(nn::mlp({9, 50, 50, 7}, nn::Activation::kReLU));
+    network->to(device);
+    return metrics::dead_units(*network, nn::feedforward(*network, random_batch(*network, 3).input))
+        .item<double>();
+  };
+  EXPECT_GT(share_on(at::kCPU), 0);
+  EXPECT_EQ(share_on(device_), share_on(at::kCPU));
 }
 
 // Oracle: the CPU. Teachers, images and compressed batches.
@@ -315,88 +439,6 @@ TEST_F(Device_CUDA, ATrainingMovesBetweenDevices) {
                                   first.network->layer(1).weight.cpu()),
               1e-10);
   }
-}
-
-// ---- Programs
-
-using Words = std::vector<std::string>;
-
-const Words kImages{"--set", "dataset=digits", "--set", "samples=200", "--set", "test_samples=100",
-                    "--set", "dtype=float64",  "--set", "steps=4",     "--set", "seeds=1",
-                    "--set", "test_every=2"};
-
-Words with(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-class Programs_CUDA : public Device_CUDA,
-                      public ::testing::WithParamInterface<std::pair<std::string, Words>> {
- protected:
-  static void run(const std::string& program, const Words& words) {
-    const test::Process process(with({std::string(PCXX_BINARY_DIR) + "/bin/" + program}, words));
-    ASSERT_EQ(process.wait(), 0) << process.errors();
-  }
-
-  test::TemporaryFolder folder_;
-  test::CurrentFolder current_{folder_.path()};
-  test::Variable python_{"PCXX_PYTHON", "/nonexistent"};
-};
-
-// Oracle: the same command on the CPU. Training of a few steps, to rounding.
-TEST_P(Programs_CUDA, GivesTheSameNumbers) {
-  const auto& [program, words] = GetParam();
-  run(program, with(words, {"--device", "cpu", "--out", "here"}));
-  run(program, with(words, {"--device", "cuda", "--out", "there"}));
-  EXPECT_LT(test::largest_difference(read_file("here/metrics.csv"), read_file("there/metrics.csv")),
-            1e-6);
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    All, Programs_CUDA,
-    ::testing::Values(
-        std::pair("pcxx-alignment",
-                  Words{"--set", "rule=[bp,pc]", "--set", "rescaling=[none,alpha,projection]",
-                        "--set", "width=40", "--set", "batch_size=[1,30]", "--set", "seeds=2",
-                        "--set", "held_out=50", "--set", "diagnostics=true"}),
-        std::pair("pcxx-inference",
-                  Words{"--set", "task=teacher",
-                        "--set", "architecture=dln",
-                        "--set", "widths=[]",
-                        "--set", "width=20",
-                        "--set", "hidden_layers=2",
-                        "--set", "batch_size=9",
-                        "--set", "dtype=float64",
-                        "--set", "inference_steps=8",
-                        "--set", "inference_tolerance=0",
-                        "--set", "inference_energy_tolerance=0",
-                        "--set", "inference=[error_descent,state_descent,closed_form]",
-                        "--set", "inference_step_size=0.1",
-                        "--set", "seeds=2"}),
-        std::pair("pcxx-regression",
-                  Words{"--set", "rule=[bp,pc]", "--set",
-                        "rescaling=[none,projection,recursive_projection]", "--set", "width=20",
-                        "--set", "learning_rate=[0.01,0.1]", "--set", "steps=5", "--set", "seeds=2",
-                        "--set", "measure=[target_alignment,held_out_alignment]"}),
-        std::pair("pcxx-autoencoder",
-                  with(kImages,
-                       {"--set", "rule=[bp,pc]", "--set", "rescaling=[none,projection]", "--set",
-                        "learning_rate=0.1", "--set", "measure=target_alignment"})),
-        std::pair("pcxx-classifier",
-                  with(kImages, {"--set", "optimizer=[sgd,adam]", "--set", "learning_rate=0.01",
-                                 "--set", "widths=[784,32,10]"})),
-        std::pair("pcxx-trajectory", Words{"--set", "rescaling=[none,alpha]"})));
-
-// Contract: pcxx-reproduce hands the device on to the programs that it runs.
-TEST_F(Device_CUDA, ReproducesThere) {
-  const test::TemporaryFolder folder;
-  const test::CurrentFolder current(folder.path());
-  const test::Variable python("PCXX_PYTHON", "/nonexistent");
-  const test::Process process({std::string(PCXX_BINARY_DIR) + "/bin/pcxx-reproduce", "--figure",
-                               "1B", "--profile", "quick", "--out", "run", "--device", "cuda"});
-  process.wait();  // without Python it cannot draw, and says so
-  EXPECT_NE(read_file("run/panels/1B/config.toml").find("device = \"cuda\""), std::string::npos)
-      << process.errors();
 }
 
 }  // namespace
