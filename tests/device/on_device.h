@@ -13,7 +13,12 @@ namespace pcxx::test {
 class OnDevice : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!torch::cuda::is_available()) GTEST_SKIP() << "this machine has no CUDA device";
+    const bool there = torch::cuda::is_available();
+#ifdef PCXX_FAKE_DEVICE
+    ASSERT_TRUE(there) << "LibTorch does not see the fake device";
+#else
+    if (!there) GTEST_SKIP() << "this machine has no CUDA device";
+#endif
   }
 
   const at::Device device_{at::kCUDA, 0};
