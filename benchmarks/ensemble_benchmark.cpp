@@ -12,7 +12,7 @@
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/nn/init.h>
 #include <pcxx/nn/products.h>
-#include <pcxx/optim/factory.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/sgd.h>
 

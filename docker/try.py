@@ -47,7 +47,7 @@ def run(words, **options):
 
 def instructions(path):
     """(name, rest) of every instruction, with continued lines joined."""
-    text = re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.M)
+    text = re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.MULTILINE)
     for line in text.replace("\\\n", " ").splitlines():
         if line.strip():
             name, rest = line.strip().split(None, 1)
@@ -97,7 +97,7 @@ class Stage:
         enter += [f"{name}={value}" for name, value in variables.items()]
         enter += ["/bin/sh", "-c", f"cd {shlex.quote(self.workdir)} && {command}"]
         script.append("exec " + shlex.join(enter))
-        return subprocess.run(["unshare", "--mount", "sh", "-c", "\n".join(script)]).returncode
+        return subprocess.run(["unshare", "--mount", "sh", "-c", "\n".join(script)], check=False).returncode
 
     def copy(self, rest, stages):
         words = rest.split()

@@ -16,7 +16,7 @@ command -v gcovr >/dev/null || fail "gcovr is missing: apt-get install gcovr"
 
 cmake --preset coverage -DPCXX_UNITY=ON >/dev/null
 targets=()
-for test in core nn data inference learning optim metrics ensemble parallel train extend integration reproduce; do
+for test in core nn data inference learning optim metrics ensemble parallel config io catalog run train extend integration reproduce; do
   targets+=("${test}_test")
 done
 cmake --build --preset coverage --parallel "${JOBS:-$(build_jobs)}" --target "${targets[@]}"

@@ -1,12 +1,14 @@
 #include <ATen/ATen.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/model.h>
+#include <pcxx/catalog/vocabulary.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/predicted_alignment.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/experiment.h>
-#include <pcxx/train/program.h>
-#include <pcxx/train/table.h>
+#include <pcxx/run/program.h>
+#include <pcxx/run/table.h>
 
 #include <cmath>
 #include <map>
@@ -14,8 +16,8 @@
 namespace {
 
 using namespace pcxx;
-using train::Config;
-using train::Run;
+using config::Config;
+using run::Run;
 
 using Measurements = std::map<std::string, double>;
 
@@ -26,16 +28,8 @@ double number(const at::Tensor& value) {
 // The closed form of the paper, for the models that it covers.
 std::optional<metrics::PredictionOptions> predictable(const Config& model,
                                                       const nn::NetworkImpl& network) {
-  const auto& rescaling = model.text("rescaling");
-  const bool covered = rescaling == "none" || rescaling == "alpha";
-  if (!network.is_linear() || !covered || train::is_kalman(model)) return std::nullopt;
-  metrics::PredictionOptions options;
-  options.rule = model.text("rule") == "bp" ? metrics::PredictedRule::kBackpropagation
-                                            : metrics::PredictedRule::kPredictiveCoding;
-  options.alpha = rescaling == "alpha";
-  options.presynaptic_denominator = model.text("alpha_denominator") == "presynaptic";
-  if (const double floor = model.real("alpha_floor"); floor > 0) options.floor = floor;
-  return options;
+  if (!network.is_linear()) return std::nullopt;
+  return catalog::prediction_options(model);
 }
 
 void add_diagnostics(Measurements& found, const learning::Step& step) {
@@ -57,8 +51,8 @@ void add_diagnostics(Measurements& found, const learning::Step& step) {
 // What one update of one model does, before it is made.
 Measurements measure(const Config& model, const nn::NetworkImpl& network, const data::Batch& batch,
                      const std::optional<data::Batch>& held_out) {
-  const auto step = train::make_rule(model)->factors(network, batch);
-  const auto rescaling = train::make_rescaling(model);
+  const auto step = catalog::make_rule(model)->factors(network, batch);
+  const auto rescaling = catalog::make_rescaling(model);
   const auto update = metrics::make_update(network, step, rescaling->directions(step.layers));
   const auto rate =
       model.text("change") == "finite" ? std::optional(model.real("finite_rate")) : std::nullopt;
@@ -145,23 +139,23 @@ class AlignmentRun {
 
   // What makes a model impossible is said before anything is measured.
   static void check(const Config& model) {
-    train::network_options(model);
-    train::make_rule(model);
-    train::make_rescaling(model);
+    catalog::network_options(model);
+    catalog::make_rule(model);
+    catalog::make_rescaling(model);
   }
 
-  train::Work work() const {
-    train::Work work{.label = "alignment", .jobs = {}, .run = {}};
+  run::Work work() const {
+    run::Work work{.label = "alignment", .jobs = {}, .run = {}};
     for (const auto& [cell, seed] : tasks_) {
       auto name = fmt::format("seed {}", seed);
       for (const auto& key : keys_) {
         const auto& values = cells_[cell].values(key);
         if (values.size() == 1)
-          name += fmt::format(", {} {}", key, train::to_string(values.front()));
+          name += fmt::format(", {} {}", key, config::to_string(values.front()));
       }
       work.jobs.push_back({std::move(name), 1});
     }
-    work.run = [this](std::size_t job, train::JobContext context) {
+    work.run = [this](std::size_t job, run::JobContext context) {
       auto part = measure_task(tasks_[job]);
       context.advance(1);
       return part;
@@ -169,23 +163,23 @@ class AlignmentRun {
     return work;
   }
 
-  static void check_part(const train::Part& part) {
+  static void check_part(const run::Part& part) {
     for (const auto& [name, value] : part) {
       TORCH_CHECK(value.numel() == 1, name, " is no number, but ", value.sizes());
     }
   }
 
   // "<model>.<metric>" and its value.
-  train::Part measure_task(const Task& task) const {
+  run::Part measure_task(const Task& task) const {
     const at::NoGradGuard no_grad;
     const auto& cell = cells_[task.cell];
-    const auto network = train::draw_network(cell, task.seed, run_.device());
-    auto teacher = train::make_teacher(cell, task.seed, run_.device());
+    const auto network = catalog::draw_network(cell, task.seed, run_.device());
+    auto teacher = catalog::make_teacher(cell, task.seed, run_.device());
     const auto batch = teacher.next(cell.integer("batch_size"));
     const auto held_out = cell.integer("held_out") > 0
                               ? std::optional(teacher.next(cell.integer("held_out")))
                               : std::nullopt;
-    train::Part part;
+    run::Part part;
     for (std::size_t m = 0; m < models_[task.cell].size(); ++m) {
       for (const auto& [metric, value] :
            measure(models_[task.cell][m], *network, batch, held_out)) {
@@ -196,8 +190,7 @@ class AlignmentRun {
   }
 
   // One model over the seeds that are finished.
-  void report(std::size_t cell, std::size_t m,
-              const std::vector<std::optional<train::Part>>& parts) {
+  void report(std::size_t cell, std::size_t m, const std::vector<std::optional<run::Part>>& parts) {
     const auto& model = models_[cell][m];
     const auto prefix = fmt::format("{}.", m);
     std::map<std::string, Mean> means;
@@ -216,8 +209,8 @@ class AlignmentRun {
 
   void report(const Config& model, std::map<std::string, Mean>& means) {
     auto json = run_.identity(model);
-    std::vector<std::string> row{train::model_name(model)};
-    for (const auto& key : keys_) row.push_back(train::to_string(model.values(key).front()));
+    std::vector<std::string> row{catalog::model_name(model)};
+    for (const auto& key : keys_) row.push_back(config::to_string(model.values(key).front()));
     const auto& alignment = means["target_alignment"];
     row.push_back(fixed(alignment.mean()));
     row.push_back(fixed(alignment.standard_error()));
@@ -239,57 +232,25 @@ class AlignmentRun {
 
   Run& run_;
   std::vector<std::string> keys_;
-  train::Table table_;
+  run::Table table_;
   std::vector<Config> cells_;
   std::vector<std::vector<Config>> models_;  // of every cell
   std::vector<Task> tasks_;
 };
 
-train::Schema schema() {
-  train::Schema keys({"rule",
-                      "rescaling",
-                      "architecture",
-                      "layer",
-                      "init",
-                      "hidden_layers",
-                      "width",
-                      "inputs",
-                      "outputs",
-                      "condition_number",
-                      "bias",
-                      "batch_size",
-                      "targets",
-                      "noise",
-                      "rank",
-                      "dtype",
-                      "seeds",
-                      "inference",
-                      "inference_steps",
-                      "inference_step_size",
-                      "inference_tolerance",
-                      "inference_energy_tolerance",
-                      "unstable_inference",
-                      "rho",
-                      "narrowing",
-                      "regularisation",
-                      "spectrum",
-                      "as_printed",
-                      "alpha_denominator",
-                      "alpha_floor",
-                      "forgetting",
-                      "delta",
-                      "change",
-                      "finite_rate",
-                      "run_threads"});
+config::Schema schema() {
+  auto keys = catalog::schema({"rule", "rescaling", catalog::kNetwork, "batch_size",
+                               catalog::kTeacher, "dtype", "seeds", catalog::kInference,
+                               catalog::kOptions, "change", "finite_rate", "run_threads"});
   keys.choices("architecture", {"dln", "residual", "relu"});
   keys.add({.name = "held_out",
-            .kind = train::Kind::kInteger,
+            .kind = config::Kind::kInteger,
             .initial = "0",
             .doc = "fresh samples on which the same update's alignment is measured too",
             .minimum = 0,
             .maximum = 1e7});
   keys.add({.name = "diagnostics",
-            .kind = train::Kind::kBoolean,
+            .kind = config::Kind::kBoolean,
             .initial = "false",
             .doc = "also record every layer's activity norms, condition number and interference"});
   return keys;
@@ -297,7 +258,7 @@ train::Schema schema() {
 
 }  // namespace
 
-train::Program pcxx::programs::alignment() {
+run::Program pcxx::programs::alignment() {
   return {
       .name = "pcxx-alignment",
       .summary =

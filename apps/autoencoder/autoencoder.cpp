@@ -1,10 +1,10 @@
 #include <ATen/ATen.h>
+#include <pcxx/catalog/experiment.h>
 #include <pcxx/core/error.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/experiment.h>
+#include <pcxx/run/program.h>
+#include <pcxx/run/table.h>
 #include <pcxx/train/image_training.h>
-#include <pcxx/train/program.h>
-#include <pcxx/train/table.h>
 
 #include <algorithm>
 
@@ -13,8 +13,8 @@
 namespace {
 
 using namespace pcxx;
-using train::Config;
-using train::Run;
+using config::Config;
+using run::Run;
 
 // Images are their own targets.
 class Autoencoding final : public train::ImageTask {
@@ -22,7 +22,7 @@ class Autoencoding final : public train::ImageTask {
   std::string_view name() const override { return "autoencoder"; }
 
   void check(const Config& model, const train::ImageSets& sets) const override {
-    const auto n = train::widths(model);
+    const auto n = catalog::widths(model);
     for (const auto* images : {&sets.train, &sets.test}) {
       if (images->features() != n.front() || n.front() != n.back()) {
         user_error("widths goes from {} to {}, but the images have {} pixels", n.front(), n.back(),
@@ -81,11 +81,11 @@ void run_autoencoders(Run& run) {
   if (results.empty()) return;
   write_reconstructions(run, sweep, results);
   run.print("{}", train::image_table(run, results, {{"test error", "final_error"}}).text());
-  const auto dead = train::dead_units_line(run.summary()["models"]);
+  const auto dead = run::dead_units_line(run.summary()["models"]);
   if (!dead.empty()) run.print("{}", dead);
 }
 
-train::Schema schema() {
+config::Schema schema() {
   auto keys = train::image_schema();
   keys.initial("architecture", "\"autoencoder\"");
   keys.initial("widths", "[784, 128, 32, 128, 784]");
@@ -96,7 +96,7 @@ train::Schema schema() {
 
 }  // namespace
 
-train::Program pcxx::programs::autoencoder() {
+run::Program pcxx::programs::autoencoder() {
   return {
       .name = "pcxx-autoencoder",
       .summary =

@@ -1,10 +1,10 @@
 #include <ATen/ATen.h>
+#include <pcxx/catalog/experiment.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/accuracy.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/experiment.h>
+#include <pcxx/run/program.h>
 #include <pcxx/train/image_training.h>
-#include <pcxx/train/program.h>
 
 #include <algorithm>
 #include <limits>
@@ -12,8 +12,8 @@
 namespace {
 
 using namespace pcxx;
-using train::Config;
-using train::Run;
+using config::Config;
+using run::Run;
 
 // The part of wrong answers, infinite at the end of a run whose squared error diverged. It stays
 // above what would make a few wrong answers after none look like divergence.
@@ -35,7 +35,7 @@ class Classification final : public train::ImageTask {
   std::string_view criterion() const override { return "test_accuracy"; }
 
   void check(const Config& model, const train::ImageSets& sets) const override {
-    const auto inputs = train::widths(model).front();
+    const auto inputs = catalog::widths(model).front();
     for (const auto* images : {&sets.train, &sets.test}) {
       if (images->features() != inputs) {
         user_error("widths starts with {}, but the images have {} pixels", inputs,
@@ -77,18 +77,18 @@ class Classification final : public train::ImageTask {
 };
 
 void run_classifiers(Run& run) {
-  const Classification task(train::widths(run.config()).back());
+  const Classification task(catalog::widths(run.config()).back());
   train::ImageSweep sweep(run, task);
   const auto results = sweep.train();
   if (results.empty()) return;
   const auto table = train::image_table(
       run, results, {{"test accuracy", "final_accuracy"}, {"test error", "final_error"}});
   run.print("{}", table.text());
-  const auto dead = train::dead_units_line(run.summary()["models"]);
+  const auto dead = run::dead_units_line(run.summary()["models"]);
   if (!dead.empty()) run.print("{}", dead);
 }
 
-train::Schema schema() {
+config::Schema schema() {
   auto keys = train::image_schema({"train_labels", "test_labels"});
   keys.initial("architecture", "\"relu\"");
   keys.initial("widths", "[784, 256, 256, 10]");
@@ -103,7 +103,7 @@ train::Schema schema() {
 
 }  // namespace
 
-train::Program pcxx::programs::classifier() {
+run::Program pcxx::programs::classifier() {
   return {.name = "pcxx-classifier",
           .summary =
               "Trains classifiers with one output a class and squared error on MNIST, "

@@ -1,14 +1,15 @@
 #include <ATen/ATen.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/vocabulary.h>
 #include <pcxx/core/error.h>
 #include <pcxx/data/minibatches.h>
 #include <pcxx/inference/curvature.h>
 #include <pcxx/inference/descent_options.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/experiment.h>
+#include <pcxx/run/program.h>
+#include <pcxx/run/table.h>
 #include <pcxx/train/image_training.h>
-#include <pcxx/train/program.h>
-#include <pcxx/train/table.h>
 
 #include <algorithm>
 #include <array>
@@ -18,9 +19,9 @@
 namespace {
 
 using namespace pcxx;
+using config::Config;
 using inference::Report;
-using train::Config;
-using train::Run;
+using run::Run;
 
 constexpr std::array<double, 4> kGaps{0.1, 0.01, 0.001, 0.0001};
 
@@ -44,7 +45,7 @@ bool exists(const Config& solver) {
 std::string solver_name(const Config& solver) {
   const auto& name = solver.text("inference");
   const double step = solver.real("inference_step_size");
-  return step > 0 ? fmt::format("{}, step {}", name, train::to_string(step)) : name;
+  return step > 0 ? fmt::format("{}, step {}", name, config::to_string(step)) : name;
 }
 
 // A step size from the curvature costs passes of its own.
@@ -78,9 +79,9 @@ struct Descent {
   Report report;
 };
 
-Descent descend(const Config& solver, const Subject& subject, train::JobContext& context) {
+Descent descend(const Config& solver, const Subject& subject, run::JobContext& context) {
   const auto infer = [&](const Config& config) {
-    return train::make_inference(config)->infer(*subject.network, subject.batch).report;
+    return catalog::make_inference(config)->infer(*subject.network, subject.batch).report;
   };
   const auto prediction = subject.network->forward(subject.batch.input);
   Descent descent{.passes = {0},
@@ -117,7 +118,7 @@ at::Tensor least_energy(const Config& config, const Subject& subject,
                              .with("inference_energy_tolerance", {0.0})
                              .with("inference_steps", {steps});
   auto least =
-      train::make_inference(reference)->infer(*subject.network, subject.batch).report.energy;
+      catalog::make_inference(reference)->infer(*subject.network, subject.batch).report.energy;
   if (linear) return least;
   for (const auto& descent : descents) {
     for (const auto& energy : descent.energy) least = at::fmin(least, energy);
@@ -161,7 +162,7 @@ class InferenceRun {
     config_ = run.config();
     for (const auto& solver : config_.models()) {
       if (!exists(solver)) continue;
-      train::make_inference(solver);
+      catalog::make_inference(solver);
       solvers_.push_back(solver);
     }
     if (solvers_.empty()) {
@@ -175,7 +176,7 @@ class InferenceRun {
 
   void operator()() {
     if (config_.text("task") != "teacher") train::print_dataset(run_);
-    const auto parts = run_.work(work()).read([this](const train::Part& part) { check(part); });
+    const auto parts = run_.work(work()).read([this](const run::Part& part) { check(part); });
     run_.summary()["solvers"] = nlohmann::json::array();
     for (std::size_t s = 0; s < solvers_.size(); ++s) report(s, parts);
     if (curvatures_.defined()) {
@@ -195,8 +196,8 @@ class InferenceRun {
 
  private:
   Subject subject(std::int64_t seed) const {
-    const auto options = train::tensor_options(config_, run_.device());
-    auto network = train::draw_network(config_, seed, run_.device());
+    const auto options = catalog::tensor_options(config_, run_.device());
+    auto network = catalog::draw_network(config_, seed, run_.device());
     run_.load(network);
     auto batch = this->batch(seed, options);
     if (batch.input.size(-1) != network->in_features() ||
@@ -211,11 +212,11 @@ class InferenceRun {
   data::Batch batch(std::int64_t seed, at::TensorOptions options) const {
     const auto size = config_.integer("batch_size");
     const auto& task = config_.text("task");
-    if (task == "teacher") return train::make_teacher(config_, seed, run_.device()).next(size);
+    if (task == "teacher") return catalog::make_teacher(config_, seed, run_.device()).next(size);
     data::Minibatches minibatches(sets_.train.size(), static_cast<std::uint64_t>(seed));
     const auto index = minibatches.next(size);
     if (task == "images") return data::autoencoding_batch(sets_.train, index, options);
-    const auto classes = train::widths(config_).back();
+    const auto classes = catalog::widths(config_).back();
     const auto highest = sets_.train.labels.max().item<std::int64_t>();
     if (highest >= classes) {
       user_error("widths ends with {}, which is too few outputs for labels up to {}", classes,
@@ -224,32 +225,31 @@ class InferenceRun {
     return data::classification_batch(sets_.train, index, classes, options);
   }
 
-  train::Work work() const {
+  run::Work work() const {
     std::int64_t steps = 0;
     for (const auto& solver : solvers_) {
       for (const auto passes : some_passes(solver.integer("inference_steps"))) steps += passes;
     }
-    train::Work work{.label = "inference", .jobs = {}, .run = {}};
+    run::Work work{.label = "inference", .jobs = {}, .run = {}};
     for (const auto seed : seeds_) work.jobs.push_back({fmt::format("seed {}", seed), steps});
-    work.run = [this](std::size_t job, train::JobContext context) {
+    work.run = [this](std::size_t job, run::JobContext context) {
       return measure(seeds_[job], context);
     };
     return work;
   }
 
-  train::Part measure(std::int64_t seed, train::JobContext& context) const {
+  run::Part measure(std::int64_t seed, run::JobContext& context) const {
     const at::NoGradGuard no_grad;
     const auto subject = this->subject(seed);
     std::vector<Descent> descents;
     for (const auto& solver : solvers_) descents.push_back(descend(solver, subject, context));
     const auto least = least_energy(config_, subject, descents);
-    train::Part part{
-        {"curvature", inference::curvature(*subject.network, subject.batch, 50).cpu()}};
+    run::Part part{{"curvature", inference::curvature(*subject.network, subject.batch, 50).cpu()}};
     for (std::size_t s = 0; s < solvers_.size(); ++s) add(part, s, descents[s], least);
     return part;
   }
 
-  void check(const train::Part& part) const {
+  void check(const run::Part& part) const {
     entry(part, "curvature");
     for (std::size_t s = 0; s < solvers_.size(); ++s) {
       const auto values = entries_below(part, fmt::format("{}.", s));
@@ -265,8 +265,7 @@ class InferenceRun {
     }
   }
 
-  static void add(train::Part& part, std::size_t s, const Descent& descent,
-                  const at::Tensor& least) {
+  static void add(run::Part& part, std::size_t s, const Descent& descent, const at::Tensor& least) {
     const auto set = [&](const std::string& name, const at::Tensor& value) {
       part[fmt::format("{}.{}", s, name)] = value.cpu();
     };
@@ -284,7 +283,7 @@ class InferenceRun {
     set("final_energy_gap", at::scalar_tensor(gap(descent.report.energy, least), at::kDouble));
   }
 
-  void report(std::size_t s, const std::vector<std::optional<train::Part>>& parts) {
+  void report(std::size_t s, const std::vector<std::optional<run::Part>>& parts) {
     const auto prefix = fmt::format("{}.", s);
     std::map<std::string, std::vector<double>> found;
     for (std::size_t job = 0; job < seeds_.size(); ++job) {
@@ -306,7 +305,7 @@ class InferenceRun {
     if (!found.empty()) summarise(s, found);
   }
 
-  void record(const train::Cell& cell, const std::string& metric, const at::Tensor& passes,
+  void record(const run::Cell& cell, const std::string& metric, const at::Tensor& passes,
               const at::Tensor& values) {
     const auto* at = passes.const_data_ptr<std::int64_t>();
     const auto* value = values.const_data_ptr<double>();
@@ -365,43 +364,41 @@ class InferenceRun {
   std::vector<Config> solvers_;
   std::vector<std::int64_t> seeds_;
   at::Tensor curvatures_;  // of all samples of all seeds
-  train::Table table_{header()};
+  run::Table table_{header()};
 };
 
-train::Schema schema() {
-  train::Schema keys({"rule",
-                      "rescaling",
-                      "architecture",
-                      "widths",
-                      "init",
-                      "hidden_layers",
-                      "width",
-                      "inputs",
-                      "outputs",
-                      "condition_number",
-                      "bias",
-                      "batch_size",
-                      "targets",
-                      "noise",
-                      "rank",
-                      "dtype",
-                      "seeds",
-                      "dataset",
-                      "data",
-                      "train_images",
-                      "train_labels",
-                      "test_images",
-                      "test_labels",
-                      "samples",
-                      "test_samples",
-                      "inference",
-                      "inference_steps",
-                      "inference_step_size",
-                      "inference_tolerance",
-                      "inference_energy_tolerance",
-                      "run_threads"});
+config::Schema schema() {
+  auto keys = catalog::schema({"rule",
+                               "rescaling",
+                               "architecture",
+                               "widths",
+                               "init",
+                               "hidden_layers",
+                               "width",
+                               "inputs",
+                               "outputs",
+                               "condition_number",
+                               "bias",
+                               "batch_size",
+                               catalog::kTeacher,
+                               "dtype",
+                               "seeds",
+                               "dataset",
+                               "data",
+                               "train_images",
+                               "train_labels",
+                               "test_images",
+                               "test_labels",
+                               "samples",
+                               "test_samples",
+                               "inference",
+                               "inference_steps",
+                               "inference_step_size",
+                               "inference_tolerance",
+                               "inference_energy_tolerance",
+                               "run_threads"});
   keys.add({.name = "task",
-            .kind = train::Kind::kText,
+            .kind = config::Kind::kText,
             .initial = "\"images\"",
             .doc = "what the batch asks for: images (to be reproduced), their labels (one-hot), or "
                    "a teacher's targets",
@@ -426,7 +423,7 @@ train::Schema schema() {
 
 }  // namespace
 
-train::Program pcxx::programs::inference() {
+run::Program pcxx::programs::inference() {
   return {
       .name = "pcxx-inference",
       .summary =

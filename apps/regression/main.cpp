@@ -1,6 +1,6 @@
 #include <pcxx/programs.h>
-#include <pcxx/train/program.h>
+#include <pcxx/run/program.h>
 
 int main(int argc, char** argv) {
-  return pcxx::train::run_program(pcxx::programs::regression(), argc, argv);
+  return pcxx::run::run_program(pcxx::programs::regression(), argc, argv);
 }

@@ -1,11 +1,13 @@
 #include <ATen/ATen.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/vocabulary.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/experiment.h>
-#include <pcxx/train/program.h>
+#include <pcxx/run/program.h>
+#include <pcxx/run/table.h>
+#include <pcxx/train/observer.h>
 #include <pcxx/train/sweep.h>
-#include <pcxx/train/table.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,9 +15,9 @@
 namespace {
 
 using namespace pcxx;
+using config::Config;
 using metrics::Curve;
-using train::Config;
-using train::Run;
+using run::Run;
 using train::Sweep;
 using Curves = std::vector<std::vector<Curve>>;  // [rate][seed]
 
@@ -49,7 +51,7 @@ void write_rows(Run& run, const Config& model, const Sweep& sweep,
         const std::size_t stride =
             all || (best && best->index == k) ? 1 : std::max<std::size_t>(1, curve.size() - 1);
         for (std::size_t t = 0; t < curve.size(); t += stride) {
-          if (metric == kDeadUnits && std::isnan(curve[t])) continue;  // measured at the end
+          if (train::is_occasional(metric) && std::isnan(curve[t])) continue;
           run.records().add(cell, static_cast<std::int64_t>(t), metric, curve[t]);
         }
       }
@@ -181,24 +183,24 @@ std::string steps_text(const nlohmann::json& steps) {
 std::vector<std::string> table_row(const Config& model, const nlohmann::json& json,
                                    const std::vector<std::string>& varied) {
   std::vector<std::string> row{json["model"].get<std::string>()};
-  for (const auto& key : varied) row.push_back(train::to_string(model.values(key).front()));
+  for (const auto& key : varied) row.push_back(config::to_string(model.values(key).front()));
   const auto diverged = fmt::format("{}/{}", json["diverged"].size(), json["runs"].get<int>());
   if (json["best_rate"].is_null()) {
     row.insert(row.end(), {"none", "diverged", "-", "-", diverged});
     return row;
   }
   const bool edge = json["best_rate_at_edge"] != "none";
-  row.insert(row.end(), {train::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
-                         train::brief(json["final_error"].get<double>()),
-                         steps_text(json["steps_to_threshold"]),
-                         steps_text(json.value("steps_to_plain_bp", nlohmann::json())), diverged});
+  row.insert(row.end(),
+             {run::brief(json["best_rate"].get<double>()) + (edge ? " (edge)" : ""),
+              run::brief(json["final_error"].get<double>()), steps_text(json["steps_to_threshold"]),
+              steps_text(json.value("steps_to_plain_bp", nlohmann::json())), diverged});
   return row;
 }
 
 std::vector<std::string> table_header(const Run& run, const std::vector<std::string>& varied) {
   std::vector<std::string> names{"model"};
   names.insert(names.end(), varied.begin(), varied.end());
-  names.insert(names.end(), {train::best_rate_title(run.config()), "final error",
+  names.insert(names.end(), {catalog::best_rate_title(run.config()), "final error",
                              fmt::format("steps to {:g}", run.config().real("threshold")),
                              "steps to plain bp", "diverged"});
   return names;
@@ -206,13 +208,12 @@ std::vector<std::string> table_header(const Run& run, const std::vector<std::str
 
 // The models of one task and shape.
 void report_cell(Run& run, const train::SweepPlan& plan, const std::vector<Sweep>& sweeps,
-                 std::size_t begin, std::size_t end, train::Table& table) {
+                 std::size_t begin, std::size_t end, run::Table& table) {
   std::vector<Result> results;
   for (auto m = begin; m < end; ++m) {
     const auto& model = plan.models()[m];
     const auto curves = to_curves(sweeps[m].curves.at(train::error_metric(model)));
-    const auto best = metrics::best_rate(curves, sweeps[m].rates,
-                                         metrics::best_by_from(run.config().text("best_by")));
+    const auto best = metrics::best_rate(curves, sweeps[m].rates, catalog::best_by(run.config()));
     write_rows(run, model, sweeps[m], best);
     results.push_back(summarise(run, model, sweeps[m], curves, best));
     results.back().summary["engine"] = plan.engine(m);
@@ -242,81 +243,37 @@ void run_regression(Run& run) {
   const auto sweeps = plan.collect(run.work(plan.work("regression")).read());
   if (sweeps.front().seeds.empty()) return;
 
-  train::Table table(table_header(run, run.varied_keys()));
+  run::Table table(table_header(run, run.varied_keys()));
   run.summary()["best_by"] = config.text("best_by");
   run.summary()["models"] = nlohmann::json::array();
   for (std::size_t cell = 0; cell < ends.size(); ++cell) {
     report_cell(run, plan, sweeps, cell == 0 ? 0 : ends[cell - 1], ends[cell], table);
   }
   run.print("{}", table.text());
-  const auto dead = train::dead_units_line(run.summary()["models"]);
+  const auto dead = run::dead_units_line(run.summary()["models"]);
   if (!dead.empty()) run.print("{}", dead);
 }
 
-train::Schema schema() {
-  train::Schema keys({"rule",
-                      "rescaling",
-                      "architecture",
-                      "layer",
-                      "init",
-                      "hidden_layers",
-                      "width",
-                      "inputs",
-                      "outputs",
-                      "condition_number",
-                      "bias",
-                      "collapsed",
-                      "batch_size",
-                      "learning_rate",
-                      "targets",
-                      "noise",
-                      "rank",
-                      "steps",
-                      "best_by",
-                      "dtype",
-                      "seeds",
-                      "inference",
-                      "inference_steps",
-                      "inference_step_size",
-                      "inference_tolerance",
-                      "inference_energy_tolerance",
-                      "unstable_inference",
-                      "rho",
-                      "narrowing",
-                      "regularisation",
-                      "spectrum",
-                      "as_printed",
-                      "alpha_denominator",
-                      "alpha_floor",
-                      "forgetting",
-                      "delta",
-                      "optimizer",
-                      "engine",
-                      "run_threads",
-                      "checkpoint_every",
-                      "rank_timeout"});
+config::Schema schema() {
+  auto keys = catalog::schema({"rule", "rescaling", catalog::kNetwork, "collapsed", "batch_size",
+                               "learning_rate", catalog::kTeacher, "steps", "best_by", "dtype",
+                               "seeds", catalog::kInference, catalog::kOptions, "optimizer",
+                               "engine", catalog::kTraining});
   keys.choices("architecture", {"dln", "residual", "relu"});
   keys.initial("width", "20");
   keys.initial("batch_size", "64");
   keys.initial("regularisation", "1e-5");
   keys.initial("checkpoint_every", "100000");
-  keys.add({.name = "measure",
-            .kind = train::Kind::kText,
-            .initial = "[]",
-            .doc = "what to record at every step beside the error; held_out_alignment is the "
-                   "update's with the errors of 64 samples that no run trains on, inference how an "
-                   "iterative one went, kalman what kpc knows and how much of its predicted change "
-                   "came true",
-            .shape = train::Shape::kList,
-            .choices = {"target_alignment", "held_out_alignment", "inference", "kalman",
-                        "excess_map_error", "map_error_squared_frobenius"}});
+  keys.add(train::measure_key(
+      "[]", {{"excess_map_error", "beyond what a map of that rank can fit"},
+             {"map_error_squared_frobenius", "the sum over the entries, not the mean"}}));
   keys.add({.name = "curves",
-            .kind = train::Kind::kText,
+            .kind = config::Kind::kText,
             .initial = "\"best\"",
             .doc = "which learning rates get every step into metrics.csv",
             .choices = {"best", "all"}});
   keys.add({.name = "threshold",
-            .kind = train::Kind::kReal,
+            .kind = config::Kind::kReal,
             .initial = "1e-3",
             .doc = "error whose first step is reported as steps_to_threshold",
             .minimum = 0,
@@ -326,7 +283,7 @@ train::Schema schema() {
 
 }  // namespace
 
-train::Program pcxx::programs::regression() {
+run::Program pcxx::programs::regression() {
   return {.name = "pcxx-regression",
           .summary =
               "Trains networks on a linear teacher with any set of models, each at every "

@@ -6,9 +6,9 @@
 #include <pcxx/core/standard_streams.h>
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/commit.h>
-#include <pcxx/train/parts.h>
-#include <pcxx/train/run_lock.h>
+#include <pcxx/run/commit.h>
+#include <pcxx/run/parts.h>
+#include <pcxx/run/run_lock.h>
 #include <pcxx/version.h>
 
 #include <algorithm>
@@ -25,10 +25,7 @@ namespace {
 
 constexpr int kInterruptedCode = 130;
 
-// What does not change the results.
-const std::vector<std::string> kFree{"threads", "data", "checkpoint_every", "rank_timeout"};
-
-train::Program program_of(const Panel& panel) {
+run::Program program_of(const Panel& panel) {
   for (auto make :
        {programs::alignment, programs::autoencoder, programs::regression, programs::trajectory}) {
     auto program = make();
@@ -52,38 +49,38 @@ std::vector<std::string> assignments(const Panel& panel, const Setting& setting)
   return all;
 }
 
-train::Config config_of(const Panel& panel, const Setting& setting) {
-  return train::Config::read(program_of(panel).schema, panel.config, assignments(panel, setting));
+config::Config config_of(const Panel& panel, const Setting& setting) {
+  return config::Config::read(program_of(panel).schema, panel.config, assignments(panel, setting));
 }
 
-bool same_run(const train::Config& config, const std::string& toml, const fs::path& file) {
-  const auto other = train::Config::parse(config.schema(), toml, file.string());
-  return !first_difference(config, other, kFree);
+bool same_run(const config::Config& config, const std::string& toml, const fs::path& file) {
+  const auto other = config::Config::parse(config.schema(), toml, file.string());
+  return !first_difference(config, other, config.schema().free_keys());
 }
 
 // Parts of another run, of an older config, version or commit, would stop this one.
 void remove_foreign_parts(const Panel& panel, const Setting& setting) {
-  const auto parts = folder_of(panel, setting.out) / "parts";
-  const auto run = train::Parts::run_of(parts);
+  const auto parts = run::Parts::folder_in(folder_of(panel, setting.out));
+  const auto run = run::Parts::run_of(parts);
   if (!run) return;
   const auto text = [&](const char* name) {
     const auto found = run->find(name);
     return found != run->end() && found->is_string() ? found->get<std::string>() : "";
   };
-  const bool ours = text("version") == PCXX_VERSION && text("commit") == train::git_commit() &&
+  const bool ours = text("version") == PCXX_VERSION && text("commit") == run::git_commit() &&
                     same_run(config_of(panel, setting), text("config"), parts);
   if (!ours) fs::remove_all(parts);
 }
 
 // The folder of a finished panel, in which a kill may have left a lock, and parts of no more use.
 void tidy(const fs::path& folder) {
-  train::RunLock::sweep(folder);
+  run::RunLock::sweep(folder);
   std::error_code ignored;
-  if (train::RunLock::holders(folder) == 0) fs::remove_all(folder / "parts", ignored);
+  if (run::RunLock::holders(folder) == 0) fs::remove_all(run::Parts::folder_in(folder), ignored);
 }
 
 // Images that are not there would be missed after hours.
-void check_images(const Panel& panel, const train::Config& config) {
+void check_images(const Panel& panel, const config::Config& config) {
   if (!config.has("dataset")) return;
   const auto& dataset = config.text("dataset");
   if (dataset != "mnist" && dataset != "fashion-mnist") return;
@@ -130,12 +127,13 @@ int run_panel(const Panel& panel, const Setting& setting, const std::string& pro
                  {"--shard", fmt::format("{}/{}", setting.shard->index, setting.shard->count)});
   } else {
     remove_foreign_parts(panel, setting);
-    if (fs::exists(folder_of(panel, setting.out) / "parts")) words.emplace_back("--resume");
+    if (fs::exists(run::Parts::folder_in(folder_of(panel, setting.out))))
+      words.emplace_back("--resume");
   }
   words.emplace_back("--quiet");
   std::vector<const char*> argv;
   for (const auto& word : words) argv.push_back(word.c_str());
-  return train::run_program(program, static_cast<int>(argv.size()), argv.data());
+  return run::run_program(program, static_cast<int>(argv.size()), argv.data());
 }
 
 }  // namespace

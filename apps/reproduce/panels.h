@@ -1,7 +1,7 @@
 #pragma once
 
-#include <pcxx/train/program.h>
-#include <pcxx/train/work.h>
+#include <pcxx/run/program.h>
+#include <pcxx/run/work.h>
 
 #include <chrono>
 #include <filesystem>
@@ -19,7 +19,7 @@ struct Setting {
   std::filesystem::path out;     ///< panel "2A" goes to out/panels/2A
   std::vector<std::string> set;  ///< "key=value", over every panel whose program has the key
   bool quiet = false;
-  std::optional<train::Shard> shard = {};  ///< of every panel's jobs
+  std::optional<run::Shard> shard = {};  ///< of every panel's jobs
 };
 
 enum class Ending { kDone, kFailed, kInterrupted };

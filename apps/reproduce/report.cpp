@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 #include <pcxx/core/files.h>
 #include <pcxx/metrics/sample_efficiency.h>
-#include <pcxx/train/records.h>
-#include <pcxx/train/table.h>
+#include <pcxx/run/records.h>
+#include <pcxx/run/table.h>
 #include <pcxx/version.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ const std::vector<std::string> kKeys{
     "condition_number", "batch_size", "noise",         "optimizer"};
 
 std::string number(double value) {
-  return std::isfinite(value) ? train::brief(value) : "-";
+  return std::isfinite(value) ? run::brief(value) : "-";
 }
 
 std::string number(const Json& json, const char* name) {
@@ -333,7 +333,7 @@ const std::vector<std::pair<const char*, const char*>> kMetrics{
 void add_rows(std::string& csv, const Panel& panel, const std::string& best_by, const Json& entry,
               const char* metric, const Json& values) {
   auto start =
-      fmt::format("{},{}", train::csv_field(panel.id), train::csv_field(entry.value("model", "")));
+      fmt::format("{},{}", run::csv_field(panel.id), run::csv_field(entry.value("model", "")));
   for (const auto& key : kKeys) start += fmt::format(",{}", value_text(entry.value(key, Json(""))));
   const auto rate = entry.value("best_rate", Json());
   start += rate.is_number() ? fmt::format(",{}", rate.get<double>()) : ",";

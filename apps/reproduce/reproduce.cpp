@@ -8,9 +8,9 @@
 #include <pcxx/core/standard_streams.h>
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/parallel/launch.h>
-#include <pcxx/train/figure.h>
-#include <pcxx/train/run_folder.h>
-#include <pcxx/train/run_lock.h>
+#include <pcxx/run/figure.h>
+#include <pcxx/run/run_folder.h>
+#include <pcxx/run/run_lock.h>
 #include <pcxx/version.h>
 
 #include <algorithm>
@@ -129,9 +129,9 @@ CommandLine read(const cxxopts::ParseResult& parsed) {
     user_error("--out: '{}' is no folder", line.setting.out.string());
   }
   if (const auto shard = value_of(parsed, "shard")) {
-    line.setting.shard = train::parse_shard(*shard);
+    line.setting.shard = run::parse_shard(*shard);
   } else {
-    line.setting.shard = train::slurm_shard();
+    line.setting.shard = run::slurm_shard();
   }
   if (parsed.count("set") > 0) line.setting.set = parsed["set"].as<std::vector<std::string>>();
   for (const char* key : {"data", "threads", "device"}) {
@@ -214,7 +214,7 @@ int draw(const std::vector<Figure>& figures, const Setting& setting) {
   // The paper's models alone, then ours with them.
   for (const bool ours : {false, true}) {
     if (ours) arguments.insert(arguments.begin() + 1, "--ours");
-    const auto drawing = train::run_plot_script("paper", arguments);
+    const auto drawing = run::run_plot_script("paper", arguments);
     if (!drawing.drawn) return fail("no figures: " + drawing.message, 1);
   }
   say(setting, "figures: " + (setting.out / "figures").string());
@@ -249,10 +249,10 @@ int reproduce(const CommandLine& line) {
     return 0;
   }
   check_images(panels, line.setting);
-  const train::RunFolder folder(line.setting.out);
+  const run::RunFolder folder(line.setting.out);
   const auto work =
-      line.setting.shard ? train::FolderWork{line.setting.shard, false} : train::FolderWork{};
-  const train::RunLock lock(line.setting.out, kName, work);
+      line.setting.shard ? run::FolderWork{line.setting.shard, false} : run::FolderWork{};
+  const run::RunLock lock(line.setting.out, kName, work);
   if (!line.setting.shard) remove_half_written(line.setting.out);
   switch (run_panels(panels, line.setting)) {
     case Ending::kInterrupted:

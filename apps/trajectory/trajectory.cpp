@@ -1,12 +1,12 @@
 #include <ATen/ATen.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/model.h>
+#include <pcxx/catalog/vocabulary.h>
 #include <pcxx/core/error.h>
-#include <pcxx/learning/backpropagation.h>
-#include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/experiment.h>
-#include <pcxx/train/program.h>
-#include <pcxx/train/table.h>
+#include <pcxx/run/program.h>
+#include <pcxx/run/table.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,8 +15,8 @@
 namespace {
 
 using namespace pcxx;
-using train::Config;
-using train::Run;
+using config::Config;
+using run::Run;
 
 data::Batch sample(const Config& config, at::Device device) {
   const auto row = [&](const char* key, std::int64_t units, const char* layer) {
@@ -24,24 +24,19 @@ data::Batch sample(const Config& config, at::Device device) {
     if (static_cast<std::int64_t>(values.size()) != units) {
       user_error("{} has {} numbers, but widths ask for {} {}", key, values.size(), units, layer);
     }
-    return at::tensor(values, at::kDouble).to(train::tensor_options(config, device)).unsqueeze(0);
+    return at::tensor(values, at::kDouble).to(catalog::tensor_options(config, device)).unsqueeze(0);
   };
-  const auto n = train::widths(config);
+  const auto n = catalog::widths(config);
   return {row("input", n.front(), "inputs"), row("target", n.back(), "outputs")};
 }
 
 nn::Network make_network(const Config& config, at::Device device) {
   const at::NoGradGuard no_grad;
-  nn::Network network(nn::mlp(train::widths(config)));
-  const auto options = train::tensor_options(config, device);
+  nn::Network network(nn::mlp(catalog::widths(config)));
+  const auto options = catalog::tensor_options(config, device);
   network->to(device, options.dtype().toScalarType());
   for (auto& weight : network->parameters()) weight.fill_(config.real("weight"));
   return network;
-}
-
-std::unique_ptr<learning::LearningRule> rule_of(const Config& model) {
-  if (model.text("rule") == "bp") return std::make_unique<learning::Backpropagation>();
-  return std::make_unique<learning::PredictiveCoding>();
 }
 
 // The predictions of one model, from its first to its last.
@@ -108,8 +103,8 @@ class TrajectoryRun {
 
   Path follow(const Config& model) const {
     const auto network = make_network(model, run_.device());
-    const auto rule = rule_of(model);
-    const auto rescaling = train::make_rescaling(model);
+    const auto rule = catalog::make_rule(model);
+    const auto rescaling = catalog::make_rescaling(model);
     const auto cell = run_.records().cell(model);
     Path path(batch_.target.to(at::kCPU, at::kDouble).flatten(), model.real("tolerance"));
     for (std::int64_t step = 0;; ++step) {
@@ -127,7 +122,7 @@ class TrajectoryRun {
     }
   }
 
-  void record(const train::Cell& cell, std::int64_t step, const at::Tensor& prediction) const {
+  void record(const run::Cell& cell, std::int64_t step, const at::Tensor& prediction) const {
     for (std::int64_t i = 0; i < prediction.numel(); ++i) {
       run_.records().add(cell, step, fmt::format("prediction{}", i + 1),
                          prediction[i].item<double>());
@@ -143,8 +138,8 @@ class TrajectoryRun {
     json["largest_change_of_right_output"] = path.largest_detour();
     run_.summary()["models"].push_back(std::move(json));
 
-    std::vector<std::string> row{train::model_name(model)};
-    for (const auto& key : keys_) row.push_back(train::to_string(model.values(key).front()));
+    std::vector<std::string> row{catalog::model_name(model)};
+    for (const auto& key : keys_) row.push_back(config::to_string(model.values(key).front()));
     row.push_back(fmt::format("{}", path.steps()));
     row.emplace_back(path.reached() ? "reached" : path.finite() ? "not reached" : "diverged");
     row.push_back(fixed(path.excess()));
@@ -158,24 +153,23 @@ class TrajectoryRun {
 
   Run& run_;
   std::vector<std::string> keys_;
-  train::Table table_;
+  run::Table table_;
   data::Batch batch_;
 };
 
-train::Schema schema() {
-  train::Schema keys({"rule", "rescaling", "widths", "learning_rate", "steps", "dtype",
-                      "regularisation", "spectrum", "as_printed", "alpha_denominator",
-                      "alpha_floor", "forgetting", "delta"});
+config::Schema schema() {
+  auto keys = catalog::schema(
+      {"rule", "rescaling", "widths", "learning_rate", "steps", "dtype", catalog::kOptions});
   keys.choices("rule", {"bp", "pc"});
   keys.add({.name = "weight", .initial = "1", .doc = "value of all first weights"});
   keys.add({.name = "input",
             .initial = "[1]",
             .doc = "x, the inputs of the sample",
-            .shape = train::Shape::kList});
+            .shape = config::Shape::kList});
   keys.add({.name = "target",
             .initial = "[-1, 1]",
             .doc = "y, its outputs",
-            .shape = train::Shape::kList});
+            .shape = config::Shape::kList});
   keys.add({.name = "tolerance",
             .initial = "1e-3",
             .doc = "a model has learnt the sample when no output is further from its target",
@@ -188,7 +182,7 @@ train::Schema schema() {
 
 }  // namespace
 
-train::Program pcxx::programs::trajectory() {
+run::Program pcxx::programs::trajectory() {
   return {.name = "pcxx-trajectory",
           .summary =
               "Follows the prediction of a small linear network while it learns one sample, from "

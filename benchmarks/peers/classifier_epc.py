@@ -23,10 +23,9 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import torch
-
 import checkout
 import mnist
+import torch
 from classifier_torch import load, make_layers
 
 

@@ -29,11 +29,10 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import jax
-import optax
-
 import checkout
+import jax
 import mnist
+import optax
 
 
 def build(step_size, rate):

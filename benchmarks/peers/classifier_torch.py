@@ -15,9 +15,8 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import torch
-
 import mnist
+import torch
 
 
 def make_layers():

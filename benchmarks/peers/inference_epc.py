@@ -21,10 +21,9 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import torch
-
 import checkout
 import steps
+import torch
 from pytorch_step import STEPS, make_layers
 
 

@@ -27,10 +27,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import sys
 
-import torch
-
 import checkout
 import steps
+import torch
 from pytorch_step import STEPS, make_layers
 
 

@@ -4,6 +4,7 @@ one core: backpropagation, and predictive coding by 20 steps of error descent, b
 
     taskset -c 0 .venv/bin/python benchmarks/peers/pytorch_step.py
 """
+import itertools
 import statistics
 import time
 
@@ -14,7 +15,7 @@ WIDTHS, STEPS, STEP_SIZE, REPETITIONS = (784, 128, 32, 128, 784), 20, 0.1, 60
 
 def make_layers():
     layers = []
-    for n_in, n_out in zip(WIDTHS, WIDTHS[1:]):
+    for n_in, n_out in itertools.pairwise(WIDTHS):
         last = len(layers) == len(WIDTHS) - 2
         linear = torch.nn.Linear(n_in, n_out, bias=False)
         layers.append(torch.nn.Sequential(linear, torch.nn.Sigmoid() if last else torch.nn.ReLU()))

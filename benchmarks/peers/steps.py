@@ -6,7 +6,6 @@ import statistics
 import time
 
 import torch
-
 from pytorch_step import STEPS, WIDTHS
 
 BATCHES = (1, 64)

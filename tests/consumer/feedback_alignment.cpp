@@ -2,10 +2,10 @@
 // (Lillicrap et al. 2016), e_l = (B_{l+1}^T e_{l+1}) f_l'.
 
 #include <ATen/ATen.h>
+#include <pcxx/catalog/extend.h>
 #include <pcxx/core/random.h>
 #include <pcxx/nn/activation.h>
 #include <pcxx/nn/feedforward.h>
-#include <pcxx/train/extend.h>
 
 #include <algorithm>
 #include <cmath>
@@ -63,16 +63,16 @@ class FeedbackAlignment final : public learning::LearningRule {
 }  // namespace
 
 void add_feedback_alignment() {
-  train::add_rule({.name = "feedback_alignment",
-                   .doc = "backpropagation through fixed random matrices",
-                   .keys = {{.name = "feedback_seed",
-                             .kind = train::Kind::kInteger,
-                             .initial = "0",
-                             .doc = "seed of feedback_alignment's matrices",
-                             .shape = train::Shape::kSweep,
-                             .minimum = 0,
-                             .per_model = true}}},
-                  [](const train::Config& config) {
-                    return std::make_unique<FeedbackAlignment>(config.integer("feedback_seed"));
-                  });
+  catalog::add_rule({.name = "feedback_alignment",
+                     .doc = "backpropagation through fixed random matrices",
+                     .keys = {{.name = "feedback_seed",
+                               .kind = config::Kind::kInteger,
+                               .initial = "0",
+                               .doc = "seed of feedback_alignment's matrices",
+                               .shape = config::Shape::kSweep,
+                               .minimum = 0,
+                               .per_model = true}}},
+                    [](const config::Config& config) {
+                      return std::make_unique<FeedbackAlignment>(config.integer("feedback_seed"));
+                    });
 }

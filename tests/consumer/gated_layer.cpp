@@ -1,7 +1,7 @@
 // layer = "gated": out = tanh(V x) * sigmoid(G x), with two matrices [n_out, n_in].
 
 #include <ATen/ATen.h>
-#include <pcxx/train/extend.h>
+#include <pcxx/catalog/extend.h>
 
 #include <cmath>
 
@@ -37,19 +37,20 @@ class Gated final : public nn::Layer {
 }  // namespace
 
 void add_gated_layer() {
-  train::add_layer({.name = "gated",
-                    .doc = "tanh(V x) sigmoid(G x)",
-                    .keys = {{.name = "gate_gain",
-                              .kind = train::Kind::kReal,
-                              .initial = "1.0",
-                              .doc = "spread of the first weights of gated layers, times 1/sqrt(n)",
-                              .shape = train::Shape::kSweep,
-                              .minimum = 0,
-                              .open_minimum = true}}},
-                   [](const train::Config& config) -> nn::LayerMaker {
-                     const double gain = config.real("gate_gain");
-                     return [gain](std::int64_t in, std::int64_t out) {
-                       return std::make_shared<Gated>(in, out, gain);
-                     };
-                   });
+  catalog::add_layer(
+      {.name = "gated",
+       .doc = "tanh(V x) sigmoid(G x)",
+       .keys = {{.name = "gate_gain",
+                 .kind = config::Kind::kReal,
+                 .initial = "1.0",
+                 .doc = "spread of the first weights of gated layers, times 1/sqrt(n)",
+                 .shape = config::Shape::kSweep,
+                 .minimum = 0,
+                 .open_minimum = true}}},
+      [](const config::Config& config) -> nn::LayerMaker {
+        const double gain = config.real("gate_gain");
+        return [gain](std::int64_t in, std::int64_t out) {
+          return std::make_shared<Gated>(in, out, gain);
+        };
+      });
 }

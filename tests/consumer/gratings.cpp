@@ -2,8 +2,8 @@
 // is the label, with a random phase and noise.
 
 #include <ATen/ATen.h>
+#include <pcxx/catalog/extend.h>
 #include <pcxx/core/random.h>
-#include <pcxx/train/extend.h>
 
 #include <cmath>
 
@@ -37,17 +37,18 @@ data::Images draw(std::int64_t count, std::uint64_t seed, double noise) {
 }  // namespace
 
 void add_gratings() {
-  train::add_dataset({.name = "gratings",
-                      .doc = "waves of eight orientations, 12 x 12",
-                      .keys = {{.name = "grating_noise",
-                                .kind = train::Kind::kReal,
-                                .initial = "0.1",
-                                .doc = "standard deviation of the noise on the pixels of gratings",
-                                .minimum = 0}}},
-                     [](const train::Config& config) {
-                       constexpr std::int64_t kTrain = 8000;
-                       constexpr std::int64_t kTest = 2000;
-                       const double noise = config.real("grating_noise");
-                       return data::ImageSets{draw(kTrain, 0, noise), draw(kTest, 1, noise)};
-                     });
+  catalog::add_dataset(
+      {.name = "gratings",
+       .doc = "waves of eight orientations, 12 x 12",
+       .keys = {{.name = "grating_noise",
+                 .kind = config::Kind::kReal,
+                 .initial = "0.1",
+                 .doc = "standard deviation of the noise on the pixels of gratings",
+                 .minimum = 0}}},
+      [](const config::Config& config) {
+        constexpr std::int64_t kTrain = 8000;
+        constexpr std::int64_t kTest = 2000;
+        const double noise = config.real("grating_noise");
+        return data::ImageSets{draw(kTrain, 0, noise), draw(kTest, 1, noise)};
+      });
 }

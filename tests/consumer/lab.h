@@ -1,6 +1,6 @@
 #pragma once
 
-// One function a file: each adds a part to the programs (pcxx/train/extend.h).
+// One function a file: each adds a part to the programs (pcxx/catalog/extend.h).
 
 void add_feedback_alignment();
 void add_gated_layer();

@@ -1,7 +1,7 @@
 // rescaling = "normalised": every layer moves equally far, D_l / ||D_l||.
 
 #include <ATen/ATen.h>
-#include <pcxx/train/extend.h>
+#include <pcxx/catalog/extend.h>
 
 #include "lab.h"
 
@@ -31,6 +31,6 @@ class Normalised final : public optim::Rescaling {
 }  // namespace
 
 void add_normalised() {
-  train::add_rescaling({"normalised", "the direction over its norm"},
-                       [](const train::Config&) { return std::make_unique<Normalised>(); });
+  catalog::add_rescaling({"normalised", "the direction over its norm"},
+                         [](const config::Config&) { return std::make_unique<Normalised>(); });
 }

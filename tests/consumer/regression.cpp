@@ -6,5 +6,5 @@ int main(int argc, char** argv) {
   add_everything();
   auto program = pcxx::programs::regression();
   program.name = "lab-regression";
-  return pcxx::train::run_program(program, argc, argv);
+  return pcxx::run::run_program(program, argc, argv);
 }

@@ -20,8 +20,8 @@
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/nn/init.h>
-#include <pcxx/optim/factory.h>
 #include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/train/training_state.h>
 #include <torch/nn/utils/convert_parameters.h>
@@ -33,6 +33,7 @@
 #include "nn/by_hand.h"
 #include "support/networks.h"
 #include "support/own_layers.h"
+#include "support/rescalings.h"
 
 namespace pcxx {
 namespace {
@@ -50,7 +51,7 @@ std::vector<nn::NetworkOptions> networks() {
           autoencoder.ensemble(3)};
 }
 
-std::vector<optim::RescalingOptions> rescalings() {
+std::vector<test::RescalingOptions> rescalings() {
   using optim::Spectrum;
   return {{.name = "none"},
           {.name = "alpha"},
@@ -79,11 +80,11 @@ std::vector<std::shared_ptr<inference::Inference>> inferences() {
 
 // Weights after three updates, on the CPU.
 std::vector<at::Tensor> train(const nn::NetworkOptions& options, learning::LearningRule& rule,
-                              const optim::RescalingOptions& rescaling, at::Device device) {
+                              const test::RescalingOptions& rescaling, at::Device device) {
   auto network = random_network(options);
   network->to(device);
   optim::Rescaled optimizer(optim::make_optimizer("adam", network->parameters(), 1e-2),
-                            optim::make_rescaling(rescaling));
+                            test::make_rescaling(rescaling));
   for (std::uint64_t t = 0; t < 3; ++t) {
     optimizer.step(rule.factors(*network, random_batch(*network, 6, t)));
   }
@@ -122,7 +123,7 @@ TEST_F(Device_CUDA, TrainsByKalmanToTheSameWeights) {
     network->to(device);
     learning::KalmanPredictiveCoding rule(kalman);
     optim::Rescaled optimizer(optim::make_optimizer("sgd", network->parameters(), 1),
-                              optim::make_rescaling({}));
+                              test::make_rescaling({}));
     for (std::uint64_t t = 0; t < 3; ++t) {
       optimizer.step(rule.factors(*network, random_batch(*network, t == 0 ? 6 : 40, t)));
     }
@@ -183,7 +184,7 @@ TEST_F(Device_CUDA, DeadLayersAndBrokenMembersAreTheSame) {
       batch.input[0].zero_();
       batch.input[1].fill_(1e200);
       const auto step = learning::Backpropagation().factors(*network, batch);
-      auto found = optim::make_rescaling(rescaling)->directions(step.layers);
+      auto found = test::make_rescaling(rescaling)->directions(step.layers);
       return std::pair(found[0].weight.cpu(), found[1].weight.cpu());
     };
     const auto here = directions(at::kCPU);
@@ -219,7 +220,7 @@ TEST_F(Device_CUDA, TrainsOwnLayersToTheSameWeights) {
       auto network = test::gated_network();
       network->to(device);
       optim::Rescaled optimizer(optim::make_optimizer("adam", network->parameters(), 1e-2),
-                                optim::make_rescaling({.name = "projection"}));
+                                test::make_rescaling({.name = "projection"}));
       for (std::uint64_t t = 0; t < 3; ++t) {
         optimizer.step(rule->factors(*network, random_batch(*network, 6, t)));
       }
@@ -364,7 +365,7 @@ TEST_F(Device_CUDA, OptimizersGoOnFromAnArchive) {
   const auto options = nn::mlp({5, 4, 3});
   const auto make = [](nn::Network& network) {
     return optim::Rescaled(optim::make_optimizer("adam", network->parameters(), 1e-2),
-                           optim::make_rescaling({.name = "recursive_projection"}));
+                           test::make_rescaling({.name = "recursive_projection"}));
   };
   auto network = random_network(options);
   network->to(device_);
@@ -419,7 +420,7 @@ TEST_F(Device_CUDA, ATrainingMovesBetweenDevices) {
     auto adam = optim::make_optimizer("adam", network->parameters(), 1e-2);
     return Training{
         network,
-        optim::Rescaled(std::move(adam), optim::make_rescaling({.name = "recursive_projection"}))};
+        optim::Rescaled(std::move(adam), test::make_rescaling({.name = "recursive_projection"}))};
   };
   learning::Backpropagation rule;
   const auto step = [&](Training& training, std::uint64_t t) {

@@ -12,7 +12,7 @@
 #include <pcxx/metrics/accuracy.h>
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/target_alignment.h>
-#include <pcxx/optim/factory.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
 
 #include <array>
@@ -24,6 +24,7 @@
 #include "device/fake_device.h"
 #include "device/on_device.h"
 #include "support/networks.h"
+#include "support/rescalings.h"
 
 namespace pcxx {
 namespace {
@@ -71,7 +72,7 @@ using Measure = std::function<Cost(const nn::NetworkOptions&)>;
 
 struct Training {
   std::string optimizer = "sgd";
-  optim::RescalingOptions rescaling = {};
+  test::RescalingOptions rescaling = {};
   std::int64_t samples = 64;
 };
 
@@ -82,7 +83,7 @@ Measure training(MakeRule make_rule, Training with = {}) {
     const auto batch = batch_there(*network, with.samples);
     auto rule = make_rule();
     optim::Rescaled optimizer(optim::make_optimizer(with.optimizer, network->parameters(), 1e-3),
-                              optim::make_rescaling(with.rescaling));
+                              test::make_rescaling(with.rescaling));
     return cost_of([&] { optimizer.step(rule.factors(*network, batch)); });
   };
 }
@@ -115,7 +116,7 @@ auto kalman(learning::Narrowing narrowing) {
   };
 }
 
-Measure rescaled(const optim::RescalingOptions& rescaling) {
+Measure rescaled(const test::RescalingOptions& rescaling) {
   return training(&backpropagation, {.rescaling = rescaling, .samples = 16});
 }
 

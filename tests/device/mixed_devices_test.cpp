@@ -22,8 +22,8 @@
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/nn/fused.h>
 #include <pcxx/nn/products.h>
-#include <pcxx/optim/factory.h>
 #include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/parallel/shared_step.h>
 #include <pcxx/train/training_state.h>
@@ -34,6 +34,7 @@
 #include "device/on_device.h"
 #include "support/networks.h"
 #include "support/own_layers.h"
+#include "support/rescalings.h"
 
 namespace pcxx {
 namespace {
@@ -86,7 +87,7 @@ at::Tensor settled(const inference::Inference& inference, const nn::Network& net
 optim::Rescaled optimizer_of(const nn::Network& network, const std::string& name,
                              const std::string& rescaling) {
   return optim::Rescaled(optim::make_optimizer(name, network->parameters(), 1e-2),
-                         optim::make_rescaling({.name = rescaling}));
+                         test::make_rescaling({.name = rescaling}));
 }
 
 // A step with the optimizer's state of a network on a, once it is on b.
@@ -104,10 +105,10 @@ at::Tensor moved_between_steps(const std::string& name, const std::string& resca
 }
 
 // A step of factors whose errors are on b.
-at::Tensor mixed_factors(const optim::RescalingOptions& options, at::Device a, at::Device b) {
+at::Tensor mixed_factors(const test::RescalingOptions& options, at::Device a, at::Device b) {
   auto network = network_on(a);
   auto optimizer = optim::Rescaled(optim::make_optimizer("sgd", network->parameters(), 1e-2),
-                                   optim::make_rescaling(options));
+                                   test::make_rescaling(options));
   auto step = learning::Backpropagation().factors(*network, random_batch(*network, 5));
   step.layers[1].error = step.layers[1].error.to(b);
   optimizer.step(step);

@@ -12,8 +12,8 @@
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/nn/network.h>
-#include <pcxx/optim/factory.h>
 #include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
 
@@ -23,6 +23,7 @@
 
 #include "ensemble/block.h"
 #include "support/networks.h"
+#include "support/rescalings.h"
 
 namespace pcxx::ensemble {
 namespace {
@@ -153,7 +154,7 @@ class TensorPath {
           {ensemble::Rescaling::kProjection, "projection"},
           {ensemble::Rescaling::kRecursiveProjection, "recursive_projection"}};
       for (std::int64_t r = 0; r < setup.members.rates.numel(); ++r) {
-        optim::RescalingOptions options;
+        test::RescalingOptions options;
         options.name = kNames.at(p.rescaling);
         options.regularisation = setup.members.regularisation[r].item<double>();
         options.as_printed = p.as_printed;
@@ -161,7 +162,7 @@ class TensorPath {
         options.floor = p.floor;
         options.forgetting = p.forgetting;
         options.delta = p.delta;
-        members_.push_back(optim::make_rescaling(options));
+        members_.push_back(test::make_rescaling(options));
       }
     }
     std::vector<optim::Direction> directions(

@@ -1,12 +1,12 @@
 #include <gtest/gtest.h>
+#include <pcxx/catalog/extend.h>
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/extend.h>
-#include <pcxx/train/program.h>
+#include <pcxx/run/program.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -45,47 +45,51 @@ class Extend : public ::testing::Test {
   // Once a process: names stay taken.
   static void SetUpTestSuite() {
     ::setenv("PCXX_PYTHON", "/nonexistent", 1);
-    add_layer({"disguised", "f(W x)"}, [](const Config& config) -> nn::LayerMaker {
+    catalog::add_layer({"disguised", "f(W x)"}, [](const config::Config& config) -> nn::LayerMaker {
       const auto activation =
           config.text("architecture") == "relu" ? nn::Activation::kReLU : nn::Activation::kIdentity;
       return [activation](std::int64_t in, std::int64_t out) {
         return std::make_shared<test::DisguisedDense>(in, out, activation, /*biased=*/false);
       };
     });
-    add_layer({"gated", "tanh(V x) sigmoid(G x) + s"}, [](const Config&) { return test::gated(); });
-    add_rescaling(
-        {.name = "scaled",
-         .doc = "the direction times a factor",
-         .keys = {{.name = "factor",
-                   .kind = Kind::kReal,
-                   .initial = "0.5",
-                   .doc = "of scaled",
-                   .shape = Shape::kSweep,
-                   .minimum = 0,
-                   .open_minimum = true,
-                   .per_model = true}}},
-        [](const Config& config) { return std::make_unique<Scaled>(config.real("factor")); });
-    add_inference({"solved", "the closed form"},
-                  [](const Config&) { return std::make_shared<inference::ClosedForm>(); });
-    add_rule({"gradient", "backpropagation"},
-             [](const Config&) { return std::make_unique<learning::Backpropagation>(); });
-    add_dataset({.name = "numerals",
-                 .doc = "drawn digits as real numbers",
-                 .keys = {{.name = "numerals_missing",
-                           .kind = Kind::kBoolean,
-                           .initial = "false",
-                           .doc = "whether they cannot be found"}}},
-                numerals);
+    catalog::add_layer({"gated", "tanh(V x) sigmoid(G x) + s"},
+                       [](const config::Config&) { return test::gated(); });
+    catalog::add_rescaling({.name = "scaled",
+                            .doc = "the direction times a factor",
+                            .keys = {{.name = "factor",
+                                      .kind = config::Kind::kReal,
+                                      .initial = "0.5",
+                                      .doc = "of scaled",
+                                      .shape = config::Shape::kSweep,
+                                      .minimum = 0,
+                                      .open_minimum = true,
+                                      .per_model = true}}},
+                           [](const config::Config& config) {
+                             return std::make_unique<Scaled>(config.real("factor"));
+                           });
+    catalog::add_inference({"solved", "the closed form"}, [](const config::Config&) {
+      return std::make_shared<inference::ClosedForm>();
+    });
+    catalog::add_rule({"gradient", "backpropagation"}, [](const config::Config&) {
+      return std::make_unique<learning::Backpropagation>();
+    });
+    catalog::add_dataset({.name = "numerals",
+                          .doc = "drawn digits as real numbers",
+                          .keys = {{.name = "numerals_missing",
+                                    .kind = config::Kind::kBoolean,
+                                    .initial = "false",
+                                    .doc = "whether they cannot be found"}}},
+                         numerals);
   }
 
-  static data::ImageSets numerals(const Config& config) {
+  static data::ImageSets numerals(const config::Config& config) {
     if (config.boolean("numerals_missing")) user_error("there are no numerals here");
     auto sets = data::ImageSets{data::drawn_digits(300, 0), data::drawn_digits(50, 0, 60'300)};
     for (auto* images : {&sets.train, &sets.test}) images->pixels = images->values(at::kDouble);
     return sets;
   }
 
-  test::Outcome run(const train::Program& program, std::vector<std::string> words) {
+  test::Outcome run(const run::Program& program, std::vector<std::string> words) {
     words.insert(words.end(), {"--out", (folder_ / "run").string(), "--quiet"});
     std::filesystem::remove_all(folder_ / "run");
     return test::run_program(program, words);
@@ -94,7 +98,7 @@ class Extend : public ::testing::Test {
     return nlohmann::json::parse(read_file(folder_ / "run" / "summary.json"))["models"];
   }
   // One model's final errors, of every seed at its only rate.
-  std::vector<double> final_errors(const train::Program& program, std::vector<std::string> words) {
+  std::vector<double> final_errors(const run::Program& program, std::vector<std::string> words) {
     const auto outcome = run(program, std::move(words));
     EXPECT_EQ(outcome.code, 0) << outcome.errors;
     return models().at(0)["final_errors"].get<std::vector<double>>();
@@ -271,7 +275,7 @@ TEST_F(Extend, InferencesAreCompared) {
 
 // Contract: what a program cannot use is no value of its keys, and brings it no keys.
 TEST_F(Extend, ProgramsTakeWhatTheyUse) {
-  const auto expect_refused = [](const Program& program, const std::string& setting,
+  const auto expect_refused = [](const run::Program& program, const std::string& setting,
                                  const std::string& part) {
     const auto ended = test::run_program(program, {"--set", setting});
     EXPECT_EQ(ended.code, 2) << setting;
@@ -299,13 +303,15 @@ TEST_F(Extend, PartsAreInTheHelp) {
 
 // Oracle: a name that is in use throws, and changes nothing.
 TEST_F(Extend, NamesAreTakenOnce) {
-  const auto make = [](const Config&) { return std::make_unique<Scaled>(1); };
-  EXPECT_THROW(add_rescaling({"none", ""}, make), c10::Error);
-  EXPECT_THROW(add_rescaling({"scaled", ""}, make), c10::Error);
-  EXPECT_THROW(add_rescaling({"", ""}, make), c10::Error);
-  EXPECT_THROW(add_rescaling({"other", "", {{.name = "width"}}}, make), c10::Error);
-  EXPECT_THROW(add_rescaling({"other", ""}, nullptr), c10::Error);
-  EXPECT_THROW(add_layer({"dense", ""}, [](const Config&) { return test::gated(); }), c10::Error);
+  const auto make = [](const config::Config&) { return std::make_unique<Scaled>(1); };
+  EXPECT_THROW(catalog::add_rescaling({"none", ""}, make), c10::Error);
+  EXPECT_THROW(catalog::add_rescaling({"scaled", ""}, make), c10::Error);
+  EXPECT_THROW(catalog::add_rescaling({"", ""}, make), c10::Error);
+  EXPECT_THROW(catalog::add_rescaling({"other", "", {{.name = "width"}}}, make), c10::Error);
+  EXPECT_THROW(catalog::add_rescaling({"other", ""}, nullptr), c10::Error);
+  EXPECT_THROW(
+      catalog::add_layer({"dense", ""}, [](const config::Config&) { return test::gated(); }),
+      c10::Error);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
 #include <pcxx/programs.h>
-#include <pcxx/train/program.h>
+#include <pcxx/run/program.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -69,11 +69,11 @@ struct Subject {
   bool works = true;  // has --resume
 };
 
-Subject subject(const train::Program& program, const Words& settings) {
+Subject subject(const run::Program& program, const Words& settings) {
   Subject made{.run =
                    [program](const Words& words) {
                      const test::Arguments arguments(program.name, words);
-                     return train::run_program(program, arguments.count(), arguments.words());
+                     return run::run_program(program, arguments.count(), arguments.words());
                    },
                .words = {"--quiet", "--threads", "1"},
                .works = program.works};
@@ -123,7 +123,7 @@ class Faults : public ::testing::Test {
     const auto same = subject.words + Words{"--out", out_.string()};
     if (!subject.works) return same;
     const bool begun = fs::exists(out_ / "parts/run.json");
-    const bool complete = fs::exists(out_) && train::RunFolder::whole_run(out_);
+    const bool complete = fs::exists(out_) && run::RunFolder::whole_run(out_);
     if (begun || complete) return {"--resume", "--out", out_.string()};
     return same + Words{"--resume", "--config", empty_.string()};
   }

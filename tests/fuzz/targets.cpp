@@ -2,11 +2,12 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <pcxx/catalog/vocabulary.h>
+#include <pcxx/config/config.h>
 #include <pcxx/core/error.h>
 #include <pcxx/data/idx.h>
-#include <pcxx/train/config.h>
-#include <pcxx/train/parts.h>
-#include <pcxx/train/program.h>
+#include <pcxx/run/parts.h>
+#include <pcxx/run/program.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,13 +15,13 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "io/archive.h"
+#include "io/safetensors.h"
 #include "reproduce/results.h"
+#include "run/saved_run.h"
 #include "support/idx_files.h"
 #include "support/small_program.h"
 #include "support/temporary_folder.h"
-#include "train/archive.h"
-#include "train/safetensors.h"
-#include "train/saved_run.h"
 
 namespace pcxx::fuzz {
 namespace {
@@ -28,9 +29,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // Of every kind and shape one key.
-const train::Schema& schema() {
-  static const auto keys = train::Schema({"rule", "rescaling", "learning_rate", "dtype", "width",
-                                          "widths", "steps", "seeds", "bias", "data"})
+const config::Schema& schema() {
+  static const auto keys = catalog::schema({"rule", "rescaling", "learning_rate", "dtype", "width",
+                                            "widths", "steps", "seeds", "bias", "data"})
                                .initial("learning_rate", "0.1");
   return keys;
 }
@@ -41,14 +42,14 @@ void expect(bool holds, const char* what) {
 
 // Invariant: what is written reads back as the same.
 void read_toml(const std::string& input) {
-  const auto config = train::Config::parse(schema(), input, "input.toml");
+  const auto config = config::Config::parse(schema(), input, "input.toml");
   const auto written = config.toml();
-  const auto again = train::Config::parse(schema(), written, "written.toml");
+  const auto again = config::Config::parse(schema(), written, "written.toml");
   expect(again == config, "a config that is written reads back as another one");
   expect(again.toml() == written, "a config that is written twice differs");
 }
 
-const train::Program& program() {
+const run::Program& program() {
   static const auto all = [] {
     auto small = test::small_program();
     small.schema = schema();
@@ -67,8 +68,8 @@ void read_command_line(const std::string& input) {
     at = end + 1;
   }
   const auto line = test::parse_command_line(program(), words);
-  const auto config = train::Config::parse(schema(), "", "", line.assignments);
-  expect(config == train::Config::parse(schema(), config.toml(), "written.toml"),
+  const auto config = config::Config::parse(schema(), "", "", line.assignments);
+  expect(config == config::Config::parse(schema(), config.toml(), "written.toml"),
          "an assigned config that is written reads back as another one");
 }
 
@@ -84,15 +85,15 @@ void read_idx(const std::string& input) {
          "IDX values that are written read back as others");
 }
 
-std::string written(const train::Safetensors& file) {
+std::string written(const io::Safetensors& file) {
   std::ostringstream bytes;
-  train::write_safetensors(bytes, file.tensors, file.metadata);
+  io::write_safetensors(bytes, file.tensors, file.metadata);
   return std::move(bytes).str();
 }
 
 void read_safetensors(const std::string& input) {
-  const auto bytes = written(train::read_safetensors(input, "input.safetensors"));
-  expect(written(train::read_safetensors(bytes, "written.safetensors")) == bytes,
+  const auto bytes = written(io::read_safetensors(input, "input.safetensors"));
+  expect(written(io::read_safetensors(bytes, "written.safetensors")) == bytes,
          "tensors that are written read back as others");
 }
 
@@ -112,8 +113,8 @@ class Unfinished {
   // As run.json in the corpus has it, whatever version and commit this is.
   static const nlohmann::json& identity() {
     static const auto json = [] {
-      auto run = train::identity_of(program(), train::Config::parse(schema(), "", ""),
-                                    {{"images", "0123abcd"}}, 2);
+      auto run = run::identity_of(program(), config::Config::parse(schema(), "", ""),
+                                  {{"images", "0123abcd"}}, 2);
       run["version"] = "1";
       run["commit"] = "c";
       return run;
@@ -133,19 +134,19 @@ const Unfinished& unfinished() {
 void read_run(const std::string& input) {
   const auto& run = unfinished();
   const auto path = run.put("run.json", input);
-  const auto config = train::read_config(program(), {.out = run.out(), .resume = true, .text = {}});
-  expect(config == train::Config::parse(schema(), config.toml(), "written.toml"),
+  const auto config = run::read_config(program(), {.out = run.out(), .resume = true, .text = {}});
+  expect(config == config::Config::parse(schema(), config.toml(), "written.toml"),
          "the config of a run that is written reads back as another one");
-  train::check_same_run(run.parts(), program(), Unfinished::identity());
-  const auto json = train::Parts::run_of(run.parts());
+  run::check_same_run(run.parts(), program(), Unfinished::identity());
+  const auto json = run::Parts::run_of(run.parts());
   run.put("run.json", json->dump());
-  expect(train::Parts::run_of(run.parts()) == json, "a run that is written reads back as another");
+  expect(run::Parts::run_of(run.parts()) == json, "a run that is written reads back as another");
 }
 
 // Tensors by name, however they are damaged.
 void read_tensors(const std::string& input) {
-  const auto bytes = train::bytes_of_tensors(train::tensors_of_bytes(input, "input.safetensors"));
-  expect(train::bytes_of_tensors(train::tensors_of_bytes(bytes, "written.safetensors")) == bytes,
+  const auto bytes = io::bytes_of_tensors(io::tensors_of_bytes(input, "input.safetensors"));
+  expect(io::bytes_of_tensors(io::tensors_of_bytes(bytes, "written.safetensors")) == bytes,
          "tensors that are written read back as others");
 }
 
@@ -153,7 +154,7 @@ void read_part(const std::string& input) {
   const auto& run = unfinished();
   run.put("run.json", Unfinished::identity().dump());
   run.put("job0.safetensors", input);
-  train::Parts({run.parts()}, 1).read(0, [](const train::Part& part) {
+  run::Parts({run.parts()}, 1).read(0, [](const run::Part& part) {
     entry_like(part, "final_error", at::zeros({}, at::kDouble));
     entry_like(part, "weight.1", at::zeros({2, 3}));
     expect(count_of(part, "steps") >= 0, "a part has a negative count");
@@ -164,17 +165,17 @@ void read_part(const std::string& input) {
 // Of a text in braces, which no such file begins with, the checkpoint that has it as its origin.
 std::string checkpoint(const std::string& input) {
   if (!input.starts_with("{\"")) return input;
-  return train::bytes_of_tensors({{"origin", as_bytes(input)}, {"state.weight.1", at::ones({2})}});
+  return io::bytes_of_tensors({{"origin", as_bytes(input)}, {"state.weight.1", at::ones({2})}});
 }
 
 void read_checkpoint(const std::string& input) {
   constexpr std::int64_t kSteps = 1000;
   const auto bytes = checkpoint(input);
-  const auto steps = train::checkpoint_of(bytes, "input.safetensors").steps;
+  const auto steps = run::checkpoint_of(bytes, "input.safetensors").steps;
   expect(steps >= 0, "a checkpoint has negative steps");
   const auto path = unfinished().put("job0.checkpoint.safetensors", bytes);
-  train::read_checkpoint(path, program(), Unfinished::identity(),
-                         {.name = "pc, seed 0", .steps = kSteps});
+  run::read_checkpoint(path, program(), Unfinished::identity(),
+                       {.name = "pc, seed 0", .steps = kSteps});
   expect(steps <= kSteps, "a checkpoint is beyond the end of its job");
   read_tensors(bytes);
 }
@@ -210,7 +211,7 @@ std::string with_length(std::string input) {
 std::string with_checksum(const std::string& input) {
   const auto bytes = with_length(input);
   try {
-    return train::bytes_of_tensors(train::read_safetensors(bytes, "input.safetensors").tensors);
+    return io::bytes_of_tensors(io::read_safetensors(bytes, "input.safetensors").tensors);
   } catch (const UserError&) {
     return bytes;
   }

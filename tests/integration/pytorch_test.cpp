@@ -2,16 +2,16 @@
 // found.
 
 #include <gtest/gtest.h>
-#include <pcxx/train/checkpoint.h>
+#include <pcxx/io/checkpoint.h>
 #include <torch/serialize.h>
 
 #include <map>
 #include <sstream>
 
+#include "io/safetensors.h"
 #include "support/environment.h"
 #include "support/networks.h"
 #include "support/python.h"
-#include "train/safetensors.h"
 
 namespace pcxx {
 namespace {
@@ -42,10 +42,10 @@ class PyTorch : public testing::Test {
 };
 std::string PyTorch::interpreter_;
 
-void write_numbers(const fs::path& path, const train::NamedTensors& tensors,
+void write_numbers(const fs::path& path, const io::NamedTensors& tensors,
                    const std::map<std::string, std::string>& metadata = {}) {
   AtomicFile file(path);
-  train::write_safetensors(file.stream(), tensors, metadata);
+  io::write_safetensors(file.stream(), tensors, metadata);
   file.commit();
 }
 
@@ -89,7 +89,7 @@ TEST_F(PyTorch, ComputesWhatTheLibraryComputes) {
       tolerances.push_back(tolerance);
       const auto name = (folder / std::to_string(tolerances.size())).string();
       files.insert(files.end(), {name + ".safetensors", name});
-      train::save_network(network, files[files.size() - 2]);
+      io::save_network(network, files[files.size() - 2]);
       write_numbers(files.back(), {{"input", input}, {"output", output}});
     }
   }
@@ -130,9 +130,9 @@ TEST_F(PyTorch, SequentialsAreTakenByTheLibrary) {
         << text;
     nn::Network network(shape);
     network->to(dtype);
-    train::load_network(network, weights);
+    io::load_network(network, weights);
     std::map<std::string, at::Tensor> numbers;
-    for (const auto& [key, value] : train::read_safetensors(read_file(folder / "n"), "n").tensors) {
+    for (const auto& [key, value] : io::read_safetensors(read_file(folder / "n"), "n").tensors) {
       numbers[key] = value;
     }
     const auto found = network->forward(numbers.at("input")).detach();
@@ -250,7 +250,7 @@ TEST_F(PyTorch, ExportsToTorchAndNumpy) {
   const auto weights = (folder / "w.safetensors").string();
   auto network = test::random_network(nn::mlp({3, 5, 2}, Activation::kReLU).with_bias());
   network->to(at::kFloat);
-  train::save_network(network, weights);
+  io::save_network(network, weights);
   const std::string program =
       "import numpy as np\n"
       "w, folder = sys.argv[1:]\n"
@@ -317,7 +317,7 @@ TEST_F(PyTorch, ArchivesOfOlderVersionsAreConverted) {
               0)
         << text;
     auto found = test::random_network(shape, 2);
-    train::load_network(found, newer);
+    io::load_network(found, newer);
     for (std::size_t i = 0; i < network->parameters().size(); ++i) {
       EXPECT_TRUE(at::equal(found->parameters()[i], network->parameters()[i]));
     }
@@ -373,14 +373,14 @@ TEST_F(PyTorch, RefusesWhatAreNoWeights) {
   };
   refused("No such file");
   const auto network = test::random_network(nn::mlp({3, 4, 2}));
-  train::save_network(network, folder / "whole.safetensors");
+  io::save_network(network, folder / "whole.safetensors");
   const auto bytes = read_file(folder / "whole.safetensors");
   write_file(refused("damaged"), bytes.substr(0, bytes.size() - 8));
   write_file(refused("damaged"), bytes.substr(0, 100));
   auto flipped = bytes;
   flipped.back() = static_cast<char>(flipped.back() ^ 1);
   write_file(refused("checksum"), flipped);
-  train::NamedTensors tensors;
+  io::NamedTensors tensors;
   for (const auto& one : network->named_parameters()) tensors.emplace_back(one.key(), one.value());
   write_numbers(refused("does not say"), tensors);
   write_numbers(

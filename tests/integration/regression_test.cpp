@@ -1,51 +1,23 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <pcxx/catalog/vocabulary.h>
+#include <pcxx/config/schema.h>
 #include <pcxx/metrics/sample_efficiency.h>
-#include <pcxx/train/schema.h>
 #include <pcxx/train/sweep.h>
 
 namespace pcxx::train {
 namespace {
 
-Config make_config(const std::vector<std::string>& assignments) {
-  const Schema schema({"rule",
-                       "rescaling",
-                       "architecture",
-                       "init",
-                       "hidden_layers",
-                       "width",
-                       "inputs",
-                       "outputs",
-                       "widths",
-                       "condition_number",
-                       "bias",
-                       "batch_size",
-                       "learning_rate",
-                       "targets",
-                       "noise",
-                       "rank",
-                       "steps",
-                       "dtype",
-                       "seeds",
-                       "inference",
-                       "inference_steps",
-                       "regularisation",
-                       "inference_step_size",
-                       "spectrum",
-                       "inference_tolerance",
-                       "as_printed",
-                       "inference_energy_tolerance",
-                       "alpha_floor",
-                       "alpha_denominator",
-                       "forgetting",
-                       "delta",
-                       "optimizer"});
+config::Config make_config(const std::vector<std::string>& assignments) {
+  const auto schema = catalog::schema(
+      {"rule", "rescaling", catalog::kNetwork, "widths", "batch_size", "learning_rate", "steps",
+       "dtype", "seeds", "optimizer", catalog::kTeacher, catalog::kInference, catalog::kOptions});
   std::vector<std::string> all{"width=20", "batch_size=64", "init=norm_preserving", "seeds=10"};
   all.insert(all.end(), assignments.begin(), assignments.end());
-  return Config::read(schema, std::nullopt, all);
+  return config::Config::read(schema, std::nullopt, all);
 }
 
-Sweep run(const Config& config, const std::vector<std::string>& measure = {}) {
+Sweep run(const config::Config& config, const std::vector<std::string>& measure = {}) {
   return run_sweep(config, measure, at::kCPU);
 }
 

@@ -5,7 +5,7 @@
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/optim/decorrelation.h>
-#include <pcxx/optim/factory.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/sgd.h>
@@ -15,6 +15,7 @@
 
 #include "support/factors.h"
 #include "support/networks.h"
+#include "support/rescalings.h"
 
 namespace pcxx::optim {
 namespace {
@@ -27,8 +28,9 @@ using test::relative_difference;
 using test::with_ones;
 
 // Every rescaling that divides, at these regularisations.
-std::vector<RescalingOptions> dividing_rescalings(const std::vector<double>& regularisations) {
-  std::vector<RescalingOptions> all{
+std::vector<test::RescalingOptions> dividing_rescalings(
+    const std::vector<double>& regularisations) {
+  std::vector<test::RescalingOptions> all{
       {.name = "alpha"},
       {.name = "alpha", .denominator = AlphaDenominator::kPreAndPost, .floor = 0.5},
       {.name = "recursive_projection"}};
@@ -46,14 +48,14 @@ std::vector<RescalingOptions> dividing_rescalings(const std::vector<double>& reg
   return all;
 }
 
-std::string describe(const RescalingOptions& options, std::int64_t batch, bool bp) {
+std::string describe(const test::RescalingOptions& options, std::int64_t batch, bool bp) {
   return c10::str(options.name, " a ", options.regularisation, ", spectrum ",
-                  name(options.spectrum), ", as printed ", options.as_printed, ", B = ", batch,
+                  name_of(options.spectrum), ", as printed ", options.as_printed, ", B = ", batch,
                   ", bp ", bp);
 }
 
-at::Tensor direction(const RescalingOptions& options, const LayerFactors& layer) {
-  return joined(make_rescaling(options)->directions({layer}).front());
+at::Tensor direction(const test::RescalingOptions& options, const LayerFactors& layer) {
+  return joined(test::make_rescaling(options)->directions({layer}).front());
 }
 
 LayerFactors in_dtype(LayerFactors layer, at::ScalarType dtype) {
@@ -65,8 +67,8 @@ LayerFactors in_dtype(LayerFactors layer, at::ScalarType dtype) {
 }
 
 // As sums over the samples, where the rescaling has them.
-LayerFactors summed(const RescalingOptions& options, LayerFactors layer) {
-  layer.sums = make_rescaling(options)->sums(layer);
+LayerFactors summed(const test::RescalingOptions& options, LayerFactors layer) {
+  layer.sums = test::make_rescaling(options)->sums(layer);
   return layer;
 }
 
@@ -187,7 +189,7 @@ TEST(Regularisation, TooSmallForTheDtypeIsNearlyThePseudoInverse) {
     for (const double a : {1e-30, 1e-15, 1e-8}) {
       for (const char* name : {"projection", "decorrelation"}) {
         for (const std::int64_t batch : {1, 16, 128}) {
-          const RescalingOptions options{.name = name, .regularisation = a};
+          const test::RescalingOptions options{.name = name, .regularisation = a};
           SCOPED_TRACE(describe(options, batch, true));
           const auto layer = random_factors({.batch = batch, .in = 64}, 6, /*bp=*/true);
           const auto d = direction(options, in_dtype(layer, dtype));
@@ -206,14 +208,14 @@ TEST(Regularisation, TooSmallForTheDtypeIsNearlyThePseudoInverse) {
 }
 
 // Error of a small autoencoder after 60 images, one at a time, of which every tenth is black.
-double error_with_a_black_image(const RescalingOptions& options, bool pc) {
+double error_with_a_black_image(const test::RescalingOptions& options, bool pc) {
   const auto network =
       test::random_network(nn::mlp({9, 4, 9}, nn::Activation::kReLU, nn::Activation::kSigmoid));
   auto images = test::random_batch(*network, 10).target;
   images[3].zero_();
   learning::Backpropagation backpropagation;
   learning::PredictiveCoding coding;
-  Rescaled optimizer(torch::optim::SGD(network->parameters(), 0.01), make_rescaling(options));
+  Rescaled optimizer(torch::optim::SGD(network->parameters(), 0.01), test::make_rescaling(options));
   for (std::int64_t i = 0; i < 60; ++i) {
     const auto image = images.narrow(0, i % 10, 1);
     const data::Batch one{image, image};

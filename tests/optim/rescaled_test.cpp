@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 #include <pcxx/learning/backpropagation.h>
-#include <pcxx/optim/factory.h>
 #include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>

@@ -1,10 +1,11 @@
 // Rescalings that make their directions from sums over the samples in place of the factors.
 
 #include <gtest/gtest.h>
-#include <pcxx/optim/factory.h>
+#include <pcxx/optim/optimizers.h>
 
 #include "support/factors.h"
 #include "support/networks.h"
+#include "support/rescalings.h"
 
 namespace pcxx::optim {
 namespace {
@@ -15,7 +16,7 @@ using test::joined;
 using test::random_factors;
 using test::relative_difference;
 
-std::vector<RescalingOptions> with_sums() {
+std::vector<test::RescalingOptions> with_sums() {
   return {{.name = "none"},
           {.name = "alpha"},
           {.name = "alpha", .denominator = AlphaDenominator::kPresynaptic},
@@ -68,7 +69,7 @@ TEST(Sums, StandInForTheFactors) {
       SCOPED_TRACE(c10::str(options.name, " ", options.regularisation, " B = ", shape.batch,
                             shape.bias ? ", bias" : "", shape.lead.empty() ? "" : ", ensemble"));
       const auto layer = random_factors(shape);
-      const auto rescaling = make_rescaling(options);
+      const auto rescaling = test::make_rescaling(options);
       const auto expected = direction(*rescaling, layer);
       for (const std::int64_t first : {std::int64_t{0}, std::int64_t{2}, shape.batch}) {
         EXPECT_LT(
@@ -90,12 +91,12 @@ TEST(Sums, AreNoneWhereTheFactorsAreNeeded) {
   const auto bias = random_factors({.batch = 6, .in = 6, .bias = true});
   for (const auto& options : with_sums()) {
     if (options.name == "none" || options.name == "alpha") continue;
-    EXPECT_TRUE(make_rescaling(options)->sums(thin).empty()) << options.name;
-    EXPECT_TRUE(make_rescaling(options)->sums(bias).empty()) << options.name;
+    EXPECT_TRUE(test::make_rescaling(options)->sums(thin).empty()) << options.name;
+    EXPECT_TRUE(test::make_rescaling(options)->sums(bias).empty()) << options.name;
   }
   const auto layer = random_factors({.batch = 30, .in = 6});
   for (const std::string name : {"projection", "recursive_projection"}) {
-    EXPECT_TRUE(make_rescaling({.name = name})->sums(layer).empty()) << name;
+    EXPECT_TRUE(test::make_rescaling({.name = name})->sums(layer).empty()) << name;
   }
 }
 
@@ -105,7 +106,7 @@ TEST(Sums, KeepMembersApart) {
   layer.error[1].fill_(std::numeric_limits<double>::infinity());
   for (const auto& options : with_sums()) {
     if (options.name == "none" || options.name == "alpha") continue;
-    const auto rescaling = make_rescaling(options);
+    const auto rescaling = test::make_rescaling(options);
     const auto found = direction(*rescaling, summed(*rescaling, layer, 7));
     EXPECT_FALSE(found[1].isfinite().any().item<bool>()) << options.name;
     EXPECT_TRUE(found[0].isfinite().all().item<bool>()) << options.name;

@@ -9,10 +9,11 @@
 #include <pcxx/nn/init.h>
 #include <pcxx/optim/alpha.h>
 #include <pcxx/optim/decorrelation.h>
-#include <pcxx/optim/factory.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/projection.h>
 
 #include "support/networks.h"
+#include "support/rescalings.h"
 
 namespace pcxx::optim {
 namespace {
@@ -178,7 +179,7 @@ TEST(Projection, MovesThePredictionsByTheLeastSquaresBest) {
 // so the compressed batch gives the same directions for all rules and rescalings.
 TEST(CompressedBatch, GivesTheSameDirections) {
   struct Model {
-    RescalingOptions rescaling;
+    test::RescalingOptions rescaling;
     bool teacher;
   };
   std::vector<Model> models;
@@ -203,9 +204,9 @@ TEST(CompressedBatch, GivesTheSameDirections) {
       learning::PredictiveCoding pc;
       for (auto* rule : std::initializer_list<learning::LearningRule*>{&bp, &pc}) {
         const auto whole =
-            make_rescaling(rescaling)->directions(rule->factors(*network, batch).layers);
+            test::make_rescaling(rescaling)->directions(rule->factors(*network, batch).layers);
         const auto thin =
-            make_rescaling(rescaling)->directions(rule->factors(*network, small).layers);
+            test::make_rescaling(rescaling)->directions(rule->factors(*network, small).layers);
         for (std::size_t l = 0; l < whole.size(); ++l) {
           EXPECT_LT(relative_difference(thin[l].weight, whole[l].weight), 1e-10) << rule->name();
         }

@@ -59,7 +59,7 @@ expect_part("${alignment}" "gate_gain")
 # What --help says of the parts, and how they refuse.
 run(text ${WORK} ${lab}-regression --help)
 string(REGEX REPLACE "[ \n]+" " " text "${text}")
-foreach(part IN ITEMS "momentum_descent" "part of its last step that momentum_descent goes again"
+foreach(part IN ITEMS "momentum_descent" "fraction of its last step that momentum_descent repeats"
                       "gated: tanh(V x) sigmoid(G x)" "feedback_seed")
   expect_part("${text}" "${part}")
 endforeach()

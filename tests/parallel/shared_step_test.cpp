@@ -9,7 +9,7 @@
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
-#include <pcxx/optim/factory.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/parallel/shared_step.h>
 #include <torch/optim/sgd.h>
@@ -18,12 +18,12 @@
 #include "support/factors.h"
 #include "support/networks.h"
 #include "support/own_layers.h"
+#include "support/rescalings.h"
 
 namespace pcxx::parallel {
 namespace {
 
 using nn::Activation;
-using optim::RescalingOptions;
 using test::random_batch;
 using test::random_network;
 using test::ranks;
@@ -42,7 +42,7 @@ std::vector<std::shared_ptr<learning::LearningRule>> rules(bool linear) {
   return all;
 }
 
-std::vector<RescalingOptions> rescalings() {
+std::vector<test::RescalingOptions> rescalings() {
   using optim::AlphaDenominator;
   using optim::Spectrum;
   return {{.name = "none"},
@@ -65,11 +65,11 @@ std::vector<nn::NetworkOptions> networks() {
 
 // The network after some steps, each rank with its share of every batch, or one process with all.
 nn::Network trained(const nn::NetworkImpl& start, learning::LearningRule& rule,
-                    const RescalingOptions& rescaling, std::int64_t batch_size,
+                    const test::RescalingOptions& rescaling, std::int64_t batch_size,
                     Communicator& communicator) {
   nn::Network network(std::dynamic_pointer_cast<nn::NetworkImpl>(start.clone()));
   optim::Rescaled optimizer(torch::optim::SGD(network->parameters(), 0.05),
-                            optim::make_rescaling(rescaling));
+                            test::make_rescaling(rescaling));
   for (std::uint64_t seed = 1; seed <= 2; ++seed) {
     const auto batch = random_batch(*network, batch_size, seed);
     optimizer.step(shared_step(rule, *network, batch, optimizer.rescaling(), communicator));
@@ -109,7 +109,7 @@ double condition(const nn::NetworkImpl& network, learning::LearningRule& rule,
 // Rounding, 1e-12, and where moments are inverted as they are, as much more as they are ill
 // conditioned.
 double tolerance(const nn::NetworkImpl& start, const nn::NetworkImpl& end,
-                 learning::LearningRule& rule, const RescalingOptions& rescaling,
+                 learning::LearningRule& rule, const test::RescalingOptions& rescaling,
                  std::int64_t batch_size) {
   if (rescaling.name != "decorrelation" || rescaling.regularisation > 0) return 1e-12;
   const double worst =
@@ -244,9 +244,9 @@ TEST(SharedStep, SendsNoMoreThanItMust) {
   const std::int64_t n = ranks().size();
   const auto network = random_network(nn::mlp({5, 6, 4}));
   learning::Backpropagation rule;
-  const auto sent = [&](const RescalingOptions& options, std::int64_t batch_size) {
+  const auto sent = [&](const test::RescalingOptions& options, std::int64_t batch_size) {
     const auto before = ranks().bytes();
-    const auto rescaling = optim::make_rescaling(options);
+    const auto rescaling = test::make_rescaling(options);
     shared_step(rule, *network, random_batch(*network, batch_size), *rescaling, ranks());
     return ranks().bytes() - before;
   };

@@ -72,7 +72,7 @@ class Files(unittest.TestCase):
         self.assertEqual(network.layer1.weight.tolist(), [[1.5, -2]])
         self.assertEqual(self.call("w")[0], 0)
 
-    # Contract, that of lib/src/train/safetensors.h: one sentence and exit code 2.
+    # Contract, that of lib/src/io/safetensors.h: one sentence and exit code 2.
     def test_bad_headers_are_refused(self):
         good = {"__metadata__": texts([LAYER]), "layer1.weight": entry()}
         deep = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -104,7 +104,7 @@ class Files(unittest.TestCase):
         self.assert_refused("at its end are of no tensor", self.write(good, DATA + b"\0"))
         self.assert_refused("has not the bytes", self.write(good, DATA[:-1]))
         self.assert_refused("neither true nor false", self.write({"b": entry((8,), dtype="BOOL")}))
-        for size in range(0, 40):
+        for size in range(40):
             self.write(good)
             Path("w").write_bytes(Path("w").read_bytes()[:size])
             self.assert_refused("w is no safetensors file", "w")

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <pcxx/train/program.h>
+#include <pcxx/catalog/vocabulary.h>
+#include <pcxx/run/program.h>
 
 #include <functional>
 #include <string>
@@ -10,11 +11,11 @@
 namespace pcxx::test {
 
 /// A program with a few keys of the vocabulary around any experiment.
-inline train::Program small_program(std::function<void(train::Run&)> run = {}) {
+inline run::Program small_program(std::function<void(run::Run&)> run = {}) {
   return {.name = "pcxx-small",
           .summary = "Does next to nothing.",
           .examples = {"# two models", "--set rule=[bp,pc]"},
-          .schema = train::Schema(
+          .schema = catalog::schema(
               {"rule", "rescaling", "width", "learning_rate", "steps", "dataset", "data", "seeds"}),
           .loads = true,
           .run = std::move(run)};
@@ -39,10 +40,10 @@ class Arguments {
   std::vector<const char*> pointers_;
 };
 
-inline train::CommandLine parse_command_line(const train::Program& program,
-                                             const std::vector<std::string>& words) {
+inline run::CommandLine parse_command_line(const run::Program& program,
+                                           const std::vector<std::string>& words) {
   const Arguments arguments(program.name, words);
-  return train::parse_command_line(program, arguments.count(), arguments.words());
+  return run::parse_command_line(program, arguments.count(), arguments.words());
 }
 
 struct Outcome {
@@ -52,12 +53,12 @@ struct Outcome {
 };
 
 /// In this process.
-inline Outcome run_program(const train::Program& program, const std::vector<std::string>& words) {
+inline Outcome run_program(const run::Program& program, const std::vector<std::string>& words) {
   const Arguments arguments(program.name, words);
   Outcome outcome;
   ::testing::internal::CaptureStdout();
   ::testing::internal::CaptureStderr();
-  outcome.code = train::run_program(program, arguments.count(), arguments.words());
+  outcome.code = run::run_program(program, arguments.count(), arguments.words());
   outcome.out = ::testing::internal::GetCapturedStdout();
   outcome.errors = ::testing::internal::GetCapturedStderr();
   return outcome;

@@ -1,12 +1,14 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/model.h>
+#include <pcxx/catalog/vocabulary.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/metrics/target_alignment.h>
-#include <pcxx/train/experiment.h>
-#include <pcxx/train/records.h>
+#include <pcxx/run/records.h>
 #include <pcxx/train/sweep.h>
 
 #include <algorithm>
@@ -19,57 +21,26 @@
 namespace pcxx::train {
 namespace {
 
-Config config(const std::vector<std::string>& assignments, const std::string& toml = "") {
-  const Schema schema({"rule",
-                       "rescaling",
-                       "architecture",
-                       "init",
-                       "hidden_layers",
-                       "width",
-                       "inputs",
-                       "outputs",
-                       "condition_number",
-                       "bias",
-                       "collapsed",
-                       "batch_size",
-                       "learning_rate",
-                       "targets",
-                       "noise",
-                       "rank",
-                       "steps",
-                       "dtype",
-                       "seeds",
-                       "inference",
-                       "inference_steps",
-                       "inference_step_size",
-                       "inference_tolerance",
-                       "inference_energy_tolerance",
-                       "regularisation",
-                       "spectrum",
-                       "as_printed",
-                       "alpha_denominator",
-                       "alpha_floor",
-                       "forgetting",
-                       "delta",
-                       "rho",
-                       "narrowing",
-                       "optimizer",
-                       "engine"});
+config::Config config(const std::vector<std::string>& assignments, const std::string& toml = "") {
+  const auto schema =
+      catalog::schema({"rule", "rescaling", catalog::kNetwork, "collapsed", "batch_size",
+                       "learning_rate", "steps", "dtype", "seeds", "optimizer", "engine",
+                       catalog::kTeacher, catalog::kInference, catalog::kOptions});
   std::vector<std::string> all{"width=6", "batch_size=16", "init=norm_preserving",
                                "seeds=3", "steps=12",      "regularisation=1e-3"};
   all.insert(all.end(), assignments.begin(), assignments.end());
-  return Config::parse(schema, toml, "", all);
+  return config::Config::parse(schema, toml, "", all);
 }
 
-std::vector<Config> all_models(const Config& config) {
-  std::vector<Config> models;
+std::vector<config::Config> all_models(const config::Config& config) {
+  std::vector<config::Config> models;
   for (const auto& cell : config.cells()) {
     for (auto& model : cell.models()) models.push_back(std::move(model));
   }
   return models;
 }
 
-using MaybeParts = std::vector<std::optional<Part>>;
+using MaybeParts = std::vector<std::optional<run::Part>>;
 
 MaybeParts run_all(const SweepPlan& plan) {
   const auto work = plan.work("");
@@ -284,12 +255,12 @@ TEST(Engine, IsChosenAndNamed) {
   EXPECT_TRUE(lines[1].ends_with("), for pc + projection")) << lines[1];
 }
 
-// Contract: lanes are of the CPU, and any other device trains all members of a model at once.
+// Contract: the lane engine runs on the CPU only, and any other device trains all members of a model at once.
 TEST(Engine, OtherDevicesTrainAllMembersByTensors) {
   const auto models = all_models(config({"rule=bp", "engine=auto", "seeds=300"}));
   for (const auto device : {at::kCUDA, at::kXPU, at::kMeta}) {
     const SweepPlan plan(models, {}, at::Device(device));
-    EXPECT_EQ(plan.engines().front(), "engine: tensor (lanes are of the CPU)");
+    EXPECT_EQ(plan.engines().front(), "engine: tensor (the lane engine runs on the CPU only)");
     EXPECT_EQ(plan.work("").jobs.size(), 1U);
   }
   EXPECT_GT(SweepPlan(models, {}, at::kCPU).work("").jobs.size(), 1U);
@@ -310,7 +281,7 @@ TEST(Engine, LanesAreRefusedWithTheReason) {
   refuses({"rescaling=decorrelation", "spectrum=singular"}, "singular");
   test::expect_user_error(
       [] { SweepPlan({config({"engine=lanes", "rule=pc"})}, {"held_out_alignment"}, at::kCPU); },
-      "alignment is measured on held-out samples");
+      "held_out_alignment is measured");
 }
 
 // Oracle: the first update by hand, and its alignment with the errors of the first 64 of the
@@ -327,10 +298,11 @@ TEST(HeldOutAlignment, IsThatOfTheFirstUpdateByHand) {
       EXPECT_TRUE(curve[3].isnan().all().item<bool>());
       for (std::int64_t s = 0; s < 2; ++s) {
         const std::int64_t seed = s == 0 ? 5 : 7;
-        const auto network = draw_network(model, seed, at::kCPU);
-        auto teacher = make_teacher(model, seed, at::kCPU);
-        const auto factors = make_rule(model)->factors(*network, teacher.next(16));
-        const auto update = metrics::make_update(make_rescaling(model)->directions(factors.layers));
+        const auto network = catalog::draw_network(model, seed, at::kCPU);
+        auto teacher = catalog::make_teacher(model, seed, at::kCPU);
+        const auto factors = catalog::make_rule(model)->factors(*network, teacher.next(16));
+        const auto update =
+            metrics::make_update(catalog::make_rescaling(model)->directions(factors.layers));
         const auto all = teacher.held_out(1000);
         const data::Batch samples{all.input.slice(0, 0, 64), all.target.slice(0, 0, 64)};
         const auto expected = metrics::target_alignment(*network, samples, update).mean;
@@ -355,8 +327,8 @@ TEST(Collapsed, StartsFromTheSameMap) {
           {task, "hidden_layers=3", "learning_rate=0.1", "steps=1", "engine=" + engine}, toml);
       const auto models = both.models();
       ASSERT_EQ(models.size(), 2U);
-      EXPECT_EQ(model_name(models[0]), "bp");
-      EXPECT_EQ(model_name(models[1]), "bp + projection, collapsed");
+      EXPECT_EQ(catalog::model_name(models[0]), "bp");
+      EXPECT_EQ(catalog::model_name(models[1]), "bp + projection, collapsed");
       const SweepPlan plan(models, {}, at::kCPU);
       const auto sweeps = plan.collect(run_all(plan));
       EXPECT_EQ(plan.engine(1), engine);
@@ -365,10 +337,10 @@ TEST(Collapsed, StartsFromTheSameMap) {
       EXPECT_LT(difference(collapsed[0], deep[0], 0), 1e-12);
       EXPECT_GT(difference(collapsed[1], deep[1], 0), 1e-3);
 
-      const auto names = columns(both);
+      const auto names = run::columns(both);
       const auto column = std::find(names.begin(), names.end(), "collapsed");
       ASSERT_NE(column, names.end());
-      EXPECT_NE(Cell(models[0], names).text(), Cell(models[1], names).text());
+      EXPECT_NE(run::Cell(models[0], names).text(), run::Cell(models[1], names).text());
     }
   }
 }
@@ -404,8 +376,8 @@ TEST(KalmanSweep, TrainsAsByHand) {
     const auto& curve = sweep.curves.at("map_error");
     for (std::int64_t s = 0; s < 2; ++s) {
       const std::int64_t seed = s == 0 ? 5 : 7;
-      const auto network = draw_network(model, seed, at::kCPU);
-      auto teacher = make_teacher(model, seed, at::kCPU);
+      const auto network = catalog::draw_network(model, seed, at::kCPU);
+      auto teacher = catalog::make_teacher(model, seed, at::kCPU);
       learning::KalmanPredictiveCoding rule(
           {.rho = 0.4, .narrowing = learning::Narrowing::kConstancy});
       for (std::int64_t t = 0; t < 12; ++t) {
@@ -456,8 +428,8 @@ TEST(ReluTeacher, IsJudgedOnHeldOutSamples) {
     const auto curve = run_sweep(model, {}, at::kCPU).curves.at("test_error");
     for (std::int64_t s = 0; s < 2; ++s) {
       const std::int64_t seed = s == 0 ? 5 : 7;
-      const auto samples = make_teacher(model, seed, at::kCPU).held_out(1000);
-      const auto prediction = draw_network(model, seed, at::kCPU)->forward(samples.input);
+      const auto samples = catalog::make_teacher(model, seed, at::kCPU).held_out(1000);
+      const auto prediction = catalog::draw_network(model, seed, at::kCPU)->forward(samples.input);
       const auto expected = (samples.target - prediction).square().mean();
       EXPECT_NEAR(curve[0][0][s].item<double>(), expected.item<double>(), 1e-12);
     }
@@ -526,17 +498,17 @@ TEST(SweepPlan, ATensorJobGoesOnFromACheckpoint) {
       const SweepPlan plan({relu}, {"inference", "target_alignment", "held_out_alignment"},
                            at::kCPU);
       const auto work = plan.work("");
-      std::vector<Part> states;
-      const auto keep = [&](std::int64_t, const Part& state) {
+      std::vector<run::Part> states;
+      const auto keep = [&](std::int64_t, const run::Part& state) {
         states.emplace_back();
         for (const auto& [name, values] : state) states.back()[name] = values.clone();
       };
       const auto ignore = [](std::int64_t) {};
-      const auto whole = work.run(0, JobContext(ignore, keep, nullptr, 1, 0, std::nullopt));
+      const auto whole = work.run(0, run::JobContext(ignore, keep, nullptr, 1, 0, std::nullopt));
       ASSERT_EQ(states.size(), 5U);
       EXPECT_TRUE(whole.contains("inference_mean_passes"));
       for (const auto& state : std::vector(states)) {
-        const auto resumed = work.run(0, JobContext(ignore, keep, nullptr, 0, 0, state));
+        const auto resumed = work.run(0, run::JobContext(ignore, keep, nullptr, 0, 0, state));
         ASSERT_EQ(resumed.size(), whole.size());
         for (const auto& [name, values] : whole) {
           EXPECT_TRUE(at::allclose(resumed.at(name), values, 0, 0, /*equal_nan=*/true)) << name;
@@ -562,10 +534,10 @@ TEST(SweepPlan, AnUnstableInferenceIsNamed) {
                             "inference=error_descent", "inference_step_size=2.5"});
   const SweepPlan plan({relu}, {}, at::kCPU);
   std::vector<std::string> warnings;
-  const auto part =
-      plan.work("").run(0, JobContext([](std::int64_t) {}, nullptr,
-                                      [&](const std::string& text) { warnings.push_back(text); }, 0,
-                                      0, std::nullopt));
+  const auto part = plan.work("").run(
+      0, run::JobContext([](std::int64_t) {}, nullptr,
+                         [&](const std::string& text) { warnings.push_back(text); }, 0, 0,
+                         std::nullopt));
   ASSERT_EQ(warnings.size(), 1U);
   EXPECT_TRUE(warnings[0].starts_with("step 0: error_descent: ")) << warnings[0];
   EXPECT_NE(warnings[0].find("a step of 2.5 is unstable for "), std::string::npos) << warnings[0];

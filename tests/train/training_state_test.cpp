@@ -5,10 +5,11 @@
 #include <pcxx/inference/error_descent.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
-#include <pcxx/optim/factory.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/train/training_state.h>
 
 #include "support/networks.h"
+#include "support/rescalings.h"
 
 namespace pcxx::train {
 namespace {
@@ -35,7 +36,7 @@ struct Training {
   explicit Training(const Case& c, std::uint64_t seed = 1)
       : network(test::random_network(options(c), seed)),
         optimizer(optim::make_optimizer(c.optimizer, network->parameters(), 0.01),
-                  optim::make_rescaling({.name = c.rescaling, .regularisation = 0.01})),
+                  test::make_rescaling({.name = c.rescaling, .regularisation = 0.01})),
         minibatches(digits().size(), 3),
         rule(make_rule(c.rule)) {}
 

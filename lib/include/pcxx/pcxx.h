@@ -36,8 +36,8 @@
 #include <pcxx/nn/network.h>
 #include <pcxx/optim/alpha.h>
 #include <pcxx/optim/decorrelation.h>
-#include <pcxx/optim/factory.h>
 #include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>

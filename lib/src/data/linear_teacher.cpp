@@ -31,15 +31,7 @@ at::Tensor draw_map(const LinearTeacherOptions& options, at::Generator generator
 }  // namespace
 
 std::string_view name(Targets targets) {
-  switch (targets) {
-    case Targets::kTeacher:
-      return "teacher";
-    case Targets::kReluTeacher:
-      return "relu_teacher";
-    case Targets::kIndependent:
-      return "independent";
-  }
-  TORCH_CHECK(false, "not a kind of targets");
+  return name_of(targets);
 }
 
 LinearTeacher::LinearTeacher(LinearTeacherOptions options, std::uint64_t seed,

@@ -521,7 +521,7 @@ std::optional<std::string> unsupported(const Problem& problem, const Members& me
   }
   for (const auto& weight : members.weights) {
     const auto type = weight.scalar_type();
-    if (!weight.is_cpu()) return "weights on another device than the CPU are tensors' business";
+    if (!weight.is_cpu()) return "the lane engine needs weights on the CPU";
     if ((type != at::kDouble && type != at::kFloat) ||
         type != members.weights.front().scalar_type()) {
       return "the weights are not all float64 or all float32";

@@ -1,8 +1,7 @@
 #pragma once
 
+#include <pcxx/inference/energy.h>
 #include <pcxx/inference/own_layers.h>
-
-#include "inference/energy.h"
 
 namespace pcxx::inference {
 

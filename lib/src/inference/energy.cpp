@@ -1,6 +1,5 @@
-#include "inference/energy.h"
-
 #include <ATen/ATen.h>
+#include <pcxx/inference/energy.h>
 
 namespace pcxx::inference {
 

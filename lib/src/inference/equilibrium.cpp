@@ -2,6 +2,7 @@
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/nn/products.h>
 
+#include "inference/parts.h"
 #include "inference/positive_solve.h"
 
 namespace pcxx::inference {
@@ -104,6 +105,14 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   report.converged = at::isfinite(energy);
   report.step_size = at::zeros_like(energy);
   return result;
+}
+
+InferencePart closed_form_part() {
+  InferencePart part;
+  part.name = "closed_form";
+  part.make = [](const config::Config&) { return std::make_shared<ClosedForm>(); };
+  part.linear_only = true;
+  return part;
 }
 
 }  // namespace pcxx::inference

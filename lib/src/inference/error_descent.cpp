@@ -3,6 +3,7 @@
 
 #include "inference/error_energy.h"
 #include "inference/gradient_steps.h"
+#include "inference/parts.h"
 #include "inference/power_iteration.h"
 
 namespace pcxx::inference {
@@ -38,6 +39,18 @@ Equilibrium ErrorDescent::infer(const nn::NetworkImpl& network, const data::Batc
   auto state = energy.finish(std::move(pass), std::move(report));
   if (!options_.keep_unstable) discard_unstable(state);
   return state;
+}
+
+InferencePart error_descent_part() {
+  const auto keys = descent_keys();
+  InferencePart part;
+  part.name = "error_descent";
+  part.options = keys.keys();
+  part.make = [keys](const config::Config& model) {
+    return std::make_shared<ErrorDescent>(keys.read(model));
+  };
+  part.dense_only = true;
+  return part;
 }
 
 }  // namespace pcxx::inference

@@ -1,9 +1,8 @@
 #pragma once
 
+#include <pcxx/inference/energy.h>
 #include <pcxx/inference/inference.h>
 #include <pcxx/nn/feedforward.h>
-
-#include "inference/energy.h"
 
 namespace pcxx::inference {
 

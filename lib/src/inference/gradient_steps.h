@@ -1,10 +1,9 @@
 #pragma once
 
 #include <pcxx/inference/inference.h>
+#include <pcxx/inference/solver.h>
 
 #include <vector>
-
-#include "inference/solver.h"
 
 namespace pcxx::inference {
 

@@ -1,8 +1,9 @@
 #include <ATen/ATen.h>
+#include <pcxx/core/error.h>
 #include <pcxx/inference/lbfgs.h>
+#include <pcxx/inference/settle.h>
 
-#include "inference/error_energy.h"
-#include "inference/mixed_layers.h"
+#include "inference/parts.h"
 #include "inference/quasi_newton.h"
 
 namespace pcxx::inference {
@@ -14,18 +15,25 @@ Lbfgs::Lbfgs(DescentOptions options) : options_(options) {
 }
 
 Equilibrium Lbfgs::infer(const nn::NetworkImpl& network, const data::Batch& batch) const {
-  if (!network.is_dense()) return infer_mixed(network, batch, options_);
-  const at::NoGradGuard no_grad;
-  auto pass = nn::feedforward(network, batch.input);
-  const auto target = network.enter(batch.target, network.out_features());
-  const auto like = at::empty(target.sizes().slice(0, target.dim() - 1), target.options());
-  ErrorEnergy energy(network, pass, target);
-  SampleControl control(options_, like);
-  QuasiNewton solver(like);
-  minimise(energy, solver, control, options_.max_steps);
-  auto report = control.report(name(), solver.step_sizes(), energy.energy());
-  if (!network.is_piecewise_linear()) report.drop_gap_bound();
-  return energy.finish(std::move(pass), std::move(report));
+  return settle(network, batch, options_, name(),
+                [](const at::Tensor& like) { return std::make_unique<QuasiNewton>(like); });
+}
+
+InferencePart lbfgs_part() {
+  const auto keys = descent_keys();
+  InferencePart part;
+  part.name = "lbfgs";
+  part.options = keys.keys();
+  part.make = [keys](const config::Config& model) {
+    const auto options = keys.read(model);
+    if (options.step_size > 0) {
+      user_error(
+          "inference = 'lbfgs' takes no inference_step_size: leave it 0, or choose error_descent "
+          "or state_descent");
+    }
+    return std::make_shared<Lbfgs>(options);
+  };
+  return part;
 }
 
 }  // namespace pcxx::inference

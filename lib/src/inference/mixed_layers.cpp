@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/own_layers.h>
 
+#include "inference/settle_layers.h"
+
 namespace pcxx::inference {
 namespace {
 
@@ -22,18 +24,11 @@ std::vector<Layer> functions_of(const nn::NetworkImpl& network) {
   return functions;
 }
 
-void to_ensemble(Report& report) {
-  for (auto* numbers :
-       {&report.energy, &report.residual, &report.gap_bound, &report.steps, &report.converged,
-        &report.unstable, &report.step_size, &report.curvature}) {
-    *numbers = numbers->unsqueeze(0);
-  }
-}
-
 }  // namespace
 
-Equilibrium infer_mixed(const nn::NetworkImpl& network, const data::Batch& batch,
-                        const DescentOptions& options) {
+Equilibrium settle_mixed(const nn::NetworkImpl& network, const data::Batch& batch,
+                         const DescentOptions& options, std::string_view method,
+                         const MakeSolver& make_solver) {
   const at::NoGradGuard no_grad;
   const bool ensemble = network.members().has_value();
   Equilibrium state{.feedforward = nn::feedforward(network, batch.input),
@@ -42,11 +37,13 @@ Equilibrium infer_mixed(const nn::NetworkImpl& network, const data::Batch& batch
                     .errors = {at::Tensor()},
                     .report = {}};
   const auto target = network.enter(batch.target, network.out_features());
-  auto settled = infer(functions_of(network), single(state.feedforward.activities.front()),
-                       single(target), options);
+  auto settled = settle_layers(functions_of(network), single(state.feedforward.activities.front()),
+                               single(target), options, method, make_solver);
   state.report = std::move(settled.report);
   state.report.drop_gap_bound();
-  if (ensemble) to_ensemble(state.report);
+  if (ensemble) {
+    for (auto* values : state.report.fields()) *values = values->unsqueeze(0);
+  }
   for (const auto& x : settled.activities) {
     state.activities.push_back(ensemble ? x.unsqueeze(0) : x);
   }

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <pcxx/inference/descent_options.h>
-#include <pcxx/inference/inference.h>
+#include <pcxx/inference/settle.h>
 
 namespace pcxx::inference {
 
-/// L-BFGS in a network that has layers of one's own (nn/layer.h) beside Dense ones: derivatives of
-/// all layers by autograd.
-Equilibrium infer_mixed(const nn::NetworkImpl& network, const data::Batch& batch,
-                        const DescentOptions& options);
+/// `settle` in a network that has layers of a custom kind (nn/layer.h) beside Dense ones.
+Equilibrium settle_mixed(const nn::NetworkImpl& network, const data::Batch& batch,
+                         const DescentOptions& options, std::string_view method,
+                         const MakeSolver& make_solver);
 
 }  // namespace pcxx::inference

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <memory>
+#include <pcxx/inference/solver.h>
 
-#include "inference/solver.h"
+#include <memory>
 
 namespace pcxx::inference {
 

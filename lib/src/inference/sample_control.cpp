@@ -1,7 +1,6 @@
-#include "inference/sample_control.h"
-
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
+#include <pcxx/inference/sample_control.h>
 
 #include <algorithm>
 #include <cmath>
@@ -44,6 +43,13 @@ bool SampleControl::any_active() const {
     if (active(row)) return true;
   }
   return false;
+}
+
+at::Tensor SampleControl::active_rows() const {
+  auto found = at::empty({static_cast<std::int64_t>(rows())}, at::kBool);
+  auto* values = found.mutable_data_ptr<bool>();
+  for (std::size_t row = 0; row < rows(); ++row) values[row] = active(row);
+  return found.to(like_.device());
 }
 
 bool SampleControl::accept(std::size_t row) {

@@ -1,6 +1,5 @@
-#include "inference/solver.h"
-
 #include <ATen/ATen.h>
+#include <pcxx/inference/solver.h>
 
 namespace pcxx::inference {
 namespace {

@@ -1,7 +1,9 @@
 #include <ATen/ATen.h>
+#include <pcxx/core/error.h>
 #include <pcxx/inference/state_descent.h>
 
 #include "inference/gradient_steps.h"
+#include "inference/parts.h"
 
 namespace pcxx::inference {
 namespace {
@@ -153,6 +155,23 @@ Equilibrium StateDescent::infer(const nn::NetworkImpl& network, const data::Batc
   auto state = energy.finish(std::move(pass), std::move(report));
   if (!options_.keep_unstable) discard_unstable(state);
   return state;
+}
+
+InferencePart state_descent_part() {
+  const auto keys = descent_keys();
+  InferencePart part;
+  part.name = "state_descent";
+  part.options = keys.keys();
+  part.make = [keys](const config::Config& model) {
+    const auto options = keys.read(model);
+    if (options.step_size == 0) {
+      user_error(
+          "inference = 'state_descent' needs an inference_step_size above 0, for example 0.05");
+    }
+    return std::make_shared<StateDescent>(options);
+  };
+  part.dense_only = true;
+  return part;
 }
 
 }  // namespace pcxx::inference

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "learning/own_directions.h"
+#include "learning/parts.h"
 
 namespace pcxx::learning {
 
@@ -39,6 +40,16 @@ Step Backpropagation::factors(const nn::NetworkImpl& network, const data::Batch&
   std::reverse(step.layers.begin(), step.layers.end());
   std::reverse(step.own.begin(), step.own.end());
   return step;
+}
+
+RulePart backpropagation_part() {
+  RulePart part;
+  part.name = "bp";
+  part.make = [](const config::Config&, const auto&) {
+    return std::make_unique<Backpropagation>();
+  };
+  part.lanes = ensemble::Rule::kBackpropagation;
+  return part;
 }
 
 }  // namespace pcxx::learning

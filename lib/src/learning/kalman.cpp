@@ -13,6 +13,7 @@
 #include "learning/kalman_equilibrium.h"
 #include "learning/kalman_gain.h"
 #include "learning/kalman_narrowing.h"
+#include "learning/parts.h"
 #include "nn/bias_unit.h"
 
 namespace pcxx::learning {
@@ -62,8 +63,8 @@ struct SharedBatch {
   }
 };
 
-// Of each layer that is not linear, means over all samples of f' and, last, ||f'||^2, [.., n_l +
-// 1].
+// For each layer that is not linear, means over all samples: of f' and, last, of ||f'||^2,
+// [.., n_l + 1].
 Peers::Tensors mean_slopes(const SharedBatch& batch) {
   Peers::Tensors sums;
   for (std::size_t l = 1; l <= batch.network.size(); ++l) {
@@ -358,7 +359,7 @@ std::map<std::string, at::Tensor> measurements(const KalmanReport& report) {
 
 std::map<std::string, double> KalmanPredictiveCoding::diagnostics() const {
   std::map<std::string, double> found;
-  for (const auto& [name, values] : measurements(report_)) {
+  for (const auto& [name, values] : learning::measurements(report_)) {
     found[name] = values.mean().item().toDouble();
   }
   return found;
@@ -402,6 +403,33 @@ void KalmanPredictiveCoding::set_state(const State& state) {
   mean_square_ = std::move(mean_square);
   noise_ = std::move(noise);
   batches_ = batches;
+}
+
+RulePart kalman_part() {
+  const auto keys =
+      config::OptionKeys<KalmanOptions>()
+          .add(&KalmanOptions::rho,
+               {.name = "rho",
+                .doc = "kpc: the fraction of the mean squared residual that counts as noise of the "
+                       "targets, at least what dtype resolves (1e-5, or 1e-14 in float64); 0 "
+                       "leaves the noise to the rule",
+                .minimum = 0})
+          .add(&KalmanOptions::narrowing,
+               {.name = "narrowing",
+                .doc = "kpc: how fast its uncertainty narrows: by what each sample makes certain, "
+                       "or the nearer to recursive least squares the less the slopes of the units "
+                       "change from sample to sample, which suits linear networks as well"});
+  RulePart part;
+  part.name = "kpc";
+  part.options = keys.keys();
+  part.fixes = {{"learning_rate", "1"}};
+  part.make = [keys](const config::Config& model, const auto&) {
+    return std::make_unique<KalmanPredictiveCoding>(keys.read(model));
+  };
+  part.whole_steps = true;
+  part.dense_only = true;
+  part.no_lanes = "kpc weighs each sample by itself";
+  return part;
 }
 
 }  // namespace pcxx::learning

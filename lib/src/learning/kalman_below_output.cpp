@@ -177,8 +177,8 @@ KalmanEquilibrium settle_samples(const KalmanInput& input, const at::Tensor& tra
   return BelowOutput(part, transposed).settle();
 }
 
-// Samples of which as many units of the last hidden layer pass something on stand together, [..,
-// B].
+// A permutation of the samples, [.., B], sorted by how many units of the last hidden layer are
+// active.
 at::Tensor by_passing_units(const KalmanInput& input) {
   const auto last = input.network.size() - 1;
   const auto& activation = input.network.layer(last).options.activation();

@@ -5,6 +5,7 @@
 #include <pcxx/nn/fused.h>
 
 #include "learning/own_directions.h"
+#include "learning/parts.h"
 
 namespace pcxx::learning {
 namespace {
@@ -42,6 +43,17 @@ Step PredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch
          .samples = batch.samples});
   }
   return step;
+}
+
+RulePart predictive_coding_part() {
+  RulePart part;
+  part.name = "pc";
+  part.make = [](const config::Config&, const auto& inference) {
+    return std::make_unique<PredictiveCoding>(inference);
+  };
+  part.infers = true;
+  part.lanes = ensemble::Rule::kPredictiveCoding;
+  return part;
 }
 
 }  // namespace pcxx::learning

@@ -12,7 +12,7 @@ void check(const nn::NetworkImpl& network, const at::Tensor& inputs, const at::T
   TORCH_CHECK(labels.dim() == 1 && labels.size(0) == inputs.size(0), "expected labels [",
               inputs.size(0), "], not of shape ", labels.sizes());
   TORCH_CHECK(labels.scalar_type() == at::kLong, "labels are int64, not ", labels.scalar_type());
-  TORCH_CHECK(inputs.size(0) > 0, "a part of the samples needs at least one");
+  TORCH_CHECK(inputs.size(0) > 0, "a fraction of the samples needs at least one");
   const auto lowest = labels.min().item<std::int64_t>();
   const auto highest = labels.max().item<std::int64_t>();
   TORCH_CHECK(lowest >= 0 && highest < network.out_features(), "labels from ", lowest, " to ",

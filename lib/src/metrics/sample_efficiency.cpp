@@ -55,17 +55,6 @@ double early_area_under_log_curve(const Curve& curve) {
       {curve.begin(), curve.begin() + static_cast<std::ptrdiff_t>(steps) + 1});
 }
 
-std::string_view name(BestBy best_by) {
-  return best_by == BestBy::kFinal ? "final" : "area";
-}
-
-BestBy best_by_from(std::string_view text) {
-  for (const auto best_by : {BestBy::kFinal, BestBy::kArea}) {
-    if (name(best_by) == text) return best_by;
-  }
-  TORCH_CHECK(false, "'", text, "' is neither final nor area");
-}
-
 double area_under_log_curve(const Curve& curve) {
   if (diverged(curve)) return kInfinity;
   double sum = 0;

@@ -3,19 +3,7 @@
 
 namespace pcxx::nn {
 std::string_view name(Activation activation) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return "identity";
-    case Activation::kReLU:
-      return "relu";
-    case Activation::kSigmoid:
-      return "sigmoid";
-    case Activation::kTanh:
-      return "tanh";
-    case Activation::kLeakyReLU:
-      return "leaky_relu";
-  }
-  TORCH_CHECK(false, "unknown activation ", static_cast<int>(activation));
+  return name_of(activation);
 }
 
 at::Tensor activate(const at::Tensor& z, Activation activation) {

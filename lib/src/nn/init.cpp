@@ -32,19 +32,7 @@ at::Tensor draw(std::int64_t out, std::int64_t in, Scheme scheme, at::Generator&
 }  // namespace
 
 std::string_view name(Scheme scheme) {
-  switch (scheme) {
-    case Scheme::kKaiming:
-      return "kaiming";
-    case Scheme::kNormPreserving:
-      return "norm_preserving";
-    case Scheme::kLecun:
-      return "lecun";
-    case Scheme::kOrthogonal:
-      return "orthogonal";
-    case Scheme::kUnitOrthogonal:
-      return "unit_orthogonal";
-  }
-  TORCH_CHECK(false, "unknown initialisation ", static_cast<int>(scheme));
+  return name_of(scheme);
 }
 
 void draw_member_(NetworkImpl& network, std::int64_t member, Scheme scheme,

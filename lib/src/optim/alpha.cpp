@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
 #include <pcxx/optim/alpha.h>
 
+#include "optim/parts.h"
+
 namespace pcxx::optim {
 namespace {
 
@@ -44,6 +46,39 @@ std::vector<at::Tensor> Alpha::sums(const learning::LayerFactors& layer) const {
 
 std::map<std::string, double> Alpha::diagnostics() const {
   return {{"zero_denominators", static_cast<double>(zero_denominators_)}};
+}
+
+RescalingPart alpha_part() {
+  const auto keys =
+      config::OptionKeys<AlphaOptions>()
+          .add(&AlphaOptions::denominator,
+               {.name = "alpha_denominator",
+                .doc = "alpha divides by the mean of u.xhat (pre_and_post: before and after "
+                       "inference) or u.u (presynaptic)"})
+          .add(&AlphaOptions::floor,
+               {.name = "alpha_floor",
+                .doc = "phi: alpha's denominators are at least phi times the first layer's; 0 is "
+                       "off",
+                .minimum = 0});
+  RescalingPart part;
+  part.name = "alpha";
+  part.options = keys.keys();
+  part.make = [keys](const config::Config& model) {
+    return std::make_unique<Alpha>(keys.read(model));
+  };
+  part.lanes = [keys](const config::Config& model, ensemble::Problem& problem) {
+    const auto options = keys.read(model);
+    problem.rescaling = ensemble::Rescaling::kAlpha;
+    problem.presynaptic_denominator = options.denominator == AlphaDenominator::kPresynaptic;
+    problem.floor = options.floor;
+  };
+  part.predicts = [keys](const config::Config& model, metrics::PredictionOptions& prediction) {
+    const auto options = keys.read(model);
+    prediction.alpha = true;
+    prediction.presynaptic_denominator = options.denominator == AlphaDenominator::kPresynaptic;
+    prediction.floor = options.floor;
+  };
+  return part;
 }
 
 }  // namespace pcxx::optim

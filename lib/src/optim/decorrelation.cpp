@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "optim/members.h"
+#include "optim/parts.h"
 
 namespace pcxx::optim {
 namespace {
@@ -156,6 +157,33 @@ std::vector<at::Tensor> Decorrelation::sums(const learning::LayerFactors& layer)
   const auto xhat = same ? u : with_bias_unit(layer.feedforward, layer);
   if (layer.samples < u.size(-1)) return {};
   return {nn::product(layer.error.mT(), u), nn::product(xhat.mT(), u)};
+}
+
+RescalingPart decorrelation_part() {
+  const auto keys =
+      config::OptionKeys<DecorrelationOptions>()
+          .add(&DecorrelationOptions::regularisation, regularisation_key())
+          .add(&DecorrelationOptions::spectrum,
+               {.name = "spectrum",
+                .doc = "which spectrum sets eps in decorrelation: eigenvalues of the symmetric "
+                       "part, of the lower triangle mirrored, or singular values"})
+          .add(&DecorrelationOptions::as_printed,
+               {.name = "as_printed",
+                .doc = "decorrelation by the factor that the paper prints, the transpose of the "
+                       "right one"});
+  RescalingPart part;
+  part.name = "decorrelation";
+  part.options = keys.keys();
+  part.make = [keys](const config::Config& model) {
+    return std::make_unique<Decorrelation>(keys.read(model));
+  };
+  part.lanes = [keys](const config::Config& model, ensemble::Problem& problem) {
+    const auto options = keys.read(model);
+    problem.rescaling = ensemble::Rescaling::kDecorrelation;
+    problem.spectrum = name_of(options.spectrum);
+    problem.as_printed = options.as_printed;
+  };
+  return part;
 }
 
 }  // namespace pcxx::optim

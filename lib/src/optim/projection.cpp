@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "optim/members.h"
+#include "optim/parts.h"
 
 namespace pcxx::optim {
 namespace {
@@ -92,6 +93,21 @@ std::vector<at::Tensor> Projection::sums(const learning::LayerFactors& layer) co
   const auto xhat = with_bias_unit(layer.feedforward, layer);
   if (options_.regularisation == 0 || layer.samples < xhat.size(-1)) return {};
   return {nn::product(layer.error.mT(), xhat), nn::product(xhat.mT(), xhat)};
+}
+
+RescalingPart projection_part() {
+  const auto keys = config::OptionKeys<ProjectionOptions>().add(&ProjectionOptions::regularisation,
+                                                                regularisation_key());
+  RescalingPart part;
+  part.name = "projection";
+  part.options = keys.keys();
+  part.make = [keys](const config::Config& model) {
+    return std::make_unique<Projection>(keys.read(model));
+  };
+  part.lanes = [](const config::Config&, ensemble::Problem& problem) {
+    problem.rescaling = ensemble::Rescaling::kProjection;
+  };
+  return part;
 }
 
 }  // namespace pcxx::optim

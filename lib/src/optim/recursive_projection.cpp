@@ -4,6 +4,7 @@
 #include <pcxx/optim/recursive_projection.h>
 
 #include "optim/members.h"
+#include "optim/parts.h"
 
 namespace pcxx::optim {
 namespace {
@@ -125,6 +126,36 @@ void RecursiveProjection::set_state(const State& state) {
     memory.push_back(entry_like(state, key(i), memory_.empty() ? found : memory_[i]));
   }
   memory_ = std::move(memory);
+}
+
+RescalingPart recursive_projection_part() {
+  const auto keys =
+      config::OptionKeys<RecursiveProjectionOptions>()
+          .add(&RecursiveProjectionOptions::forgetting,
+               {.name = "forgetting",
+                .doc = "recursive_projection: a sample's weight falls by this factor with every "
+                       "update",
+                .minimum = 0,
+                .maximum = 1,
+                .open_minimum = true})
+          .add(&RecursiveProjectionOptions::delta,
+               {.name = "delta",
+                .doc = "recursive_projection: its memory starts at delta times the identity",
+                .minimum = 0,
+                .open_minimum = true});
+  RescalingPart part;
+  part.name = "recursive_projection";
+  part.options = keys.keys();
+  part.make = [keys](const config::Config& model) {
+    return std::make_unique<RecursiveProjection>(keys.read(model));
+  };
+  part.lanes = [keys](const config::Config& model, ensemble::Problem& problem) {
+    const auto options = keys.read(model);
+    problem.rescaling = ensemble::Rescaling::kRecursiveProjection;
+    problem.forgetting = options.forgetting;
+    problem.delta = options.delta;
+  };
+  return part;
 }
 
 }  // namespace pcxx::optim

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "optim/members.h"
+#include "optim/parts.h"
 
 namespace pcxx::optim {
 namespace {
@@ -96,18 +97,6 @@ at::Tensor regulariser(const Extremes& found, std::int64_t samples, double a) {
 
 }  // namespace
 
-std::string_view name(Spectrum spectrum) {
-  switch (spectrum) {
-    case Spectrum::kSymmetric:
-      return "symmetric";
-    case Spectrum::kLower:
-      return "lower";
-    case Spectrum::kSingular:
-      return "singular";
-  }
-  TORCH_CHECK(false, "unknown spectrum ", static_cast<int>(spectrum));
-}
-
 at::Tensor spectral_regulariser(const at::Tensor& left, const at::Tensor& right,
                                 std::int64_t samples, double a, Spectrum spectrum) {
   TORCH_CHECK(a >= 0, "a regularisation cannot be negative: ", a);
@@ -125,6 +114,14 @@ at::Tensor spectral_regulariser_of_sum(const at::Tensor& sum, std::int64_t sampl
   const auto broken = broken_members({sum});
   return mark_broken(regulariser(extremes_of(without_members(sum, broken), spectrum), samples, a),
                      broken);
+}
+
+config::Key regularisation_key() {
+  return {.name = "regularisation",
+          .doc =
+              "a of eps = max(0, a lambda_max - lambda_min) in decorrelation and projection, at "
+              "least what dtype resolves (4e-6, or 7e-15 in float64); 0 takes the pseudo-inverse",
+          .minimum = 0};
 }
 
 }  // namespace pcxx::optim

@@ -4,6 +4,7 @@
 
 #include "nn/bias_unit.h"
 #include "optim/gradients.h"
+#include "optim/parts.h"
 
 namespace pcxx::optim {
 
@@ -68,6 +69,15 @@ std::vector<at::Tensor> Plain::sums(const learning::LayerFactors& layer) const {
   const auto product = nn::product(layer.error.mT(), layer.presynaptic);
   if (!layer.bias.defined()) return {product};
   return {at::cat({product, layer.error.sum(-2).unsqueeze(-1)}, -1)};
+}
+
+RescalingPart plain_part() {
+  RescalingPart part;
+  part.name = "none";
+  part.make = [](const config::Config&) { return std::make_unique<Plain>(); };
+  part.lanes = [](const config::Config&, ensemble::Problem&) {};
+  part.predicts = [](const config::Config&, metrics::PredictionOptions&) {};
+  return part;
 }
 
 }  // namespace pcxx::optim

@@ -53,11 +53,7 @@ void empty_(Step& step) {
   }
   step.prediction = narrow_samples(step.prediction, 0);
   if (!step.report) return;
-  auto& report = *step.report;
-  for (auto* values : {&report.energy, &report.residual, &report.gap_bound, &report.steps,
-                       &report.converged, &report.unstable, &report.step_size, &report.curvature}) {
-    *values = values->narrow(-1, 0, 0);
-  }
+  for (auto* values : step.report->fields()) *values = values->narrow(-1, 0, 0);
 }
 
 LocalStep local_step(learning::LearningRule& rule, const nn::NetworkImpl& network,
@@ -155,9 +151,7 @@ void sum_own(Communicator& ranks, std::vector<OwnDirections>& own) {
 }
 
 void gather(Communicator& ranks, inference::Report& report, std::int64_t samples) {
-  const std::vector<at::Tensor*> fields{&report.energy,    &report.residual,  &report.gap_bound,
-                                        &report.steps,     &report.converged, &report.unstable,
-                                        &report.step_size, &report.curvature};
+  const auto fields = report.fields();
   std::vector<at::Tensor> columns;
   for (const auto* field : fields) columns.push_back(field->to(at::kDouble));
   const auto all = gather_rows(ranks, at::stack(columns, -1), samples);

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <c10/core/Device.h>
+#include <pcxx/config/config.h>
 #include <pcxx/parallel/communicator.h>
-#include <pcxx/train/config.h>
-#include <pcxx/train/work.h>
+#include <pcxx/run/work.h>
 
 #include <cstdint>
 #include <string>
@@ -23,7 +23,7 @@
 namespace pcxx::train {
 
 struct SweepMember {
-  const Config* model;
+  const config::Config* model;
   double rate;
   std::int64_t seed;
 };
@@ -33,24 +33,25 @@ inline constexpr const char* kDiagnostic = "diagnostic.";
 /// Tensors of nn, learning and optim: any network and device. Members are of one model, and of one
 /// rate unless the optimizer is plain SGD. Of every batch each rank takes its slice; all make the
 /// same part.
-Part train_tensors(const std::vector<SweepMember>& members, const std::vector<std::string>& measure,
-                   at::Device device, parallel::Communicator& ranks, JobContext& job);
+run::Part train_tensors(const std::vector<SweepMember>& members,
+                        const std::vector<std::string>& measure, at::Device device,
+                        parallel::Communicator& ranks, run::JobContext& job);
 
 /// ensemble::run. Members are of models with the same `lane_key`.
-Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobContext& job);
+run::Part train_lanes(const std::vector<SweepMember>& members, bool aligned, run::JobContext& job);
 
 /// Why lanes cannot train a model and measure this: the end of a sentence; empty when they can.
-std::string no_lanes(const Config& model, const std::vector<std::string>& measure,
+std::string no_lanes(const config::Config& model, const std::vector<std::string>& measure,
                      at::Device device);
 
 /// Why tensors are the faster engine for a model that both can train; empty when lanes are.
-std::string tensors_are_faster(const Config& model);
+std::string tensors_are_faster(const config::Config& model);
 
 /// All that members of one lane ensemble have in common, as text.
-std::string lane_key(const Config& model);
+std::string lane_key(const config::Config& model);
 
 /// How many members a job of lanes has: some tenths of a second's work.
-std::size_t lane_job_size(const Config& model, bool aligned);
-std::size_t tensor_job_size(const Config& model);
+std::size_t lane_job_size(const config::Config& model, bool aligned);
+std::size_t tensor_job_size(const config::Config& model);
 
 }  // namespace pcxx::train

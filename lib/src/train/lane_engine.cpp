@@ -1,47 +1,38 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/model.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/ensemble/ensemble.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/optim/recursive_projection.h>
-#include <pcxx/train/experiment.h>
+#include <pcxx/train/observer.h>
 #include <pcxx/train/sweep.h>
 
 #include <algorithm>
-#include <map>
 #include <tuple>
 
+#include "catalog/registry.h"
 #include "train/engine.h"
-#include "train/registry.h"
 
 namespace pcxx::train {
 namespace {
 
-ensemble::Rescaling rescaling_of(const Config& model) {
-  using ensemble::Rescaling;
-  static const std::map<std::string, Rescaling> known{
-      {"none", Rescaling::kNone},
-      {"alpha", Rescaling::kAlpha},
-      {"decorrelation", Rescaling::kDecorrelation},
-      {"projection", Rescaling::kProjection},
-      {"recursive_projection", Rescaling::kRecursiveProjection}};
-  return known.at(model.text("rescaling"));
+const learning::RulePart& rule_of(const config::Config& model) {
+  return *catalog::rules().find(model.text("rule"));
 }
 
-ensemble::Problem problem_of(const Config& model, bool aligned) {
+const optim::RescalingPart& rescaling_of(const config::Config& model) {
+  return *catalog::rescalings().find(model.text("rescaling"));
+}
+
+ensemble::Problem problem_of(const config::Config& model, bool aligned) {
   ensemble::Problem problem;
-  problem.widths = widths(model);
-  problem.residual = model.text("architecture") == "residual" && !is_collapsed(model);
-  problem.rule = model.text("rule") == "bp" ? ensemble::Rule::kBackpropagation
-                                            : ensemble::Rule::kPredictiveCoding;
-  problem.rescaling = rescaling_of(model);
-  problem.presynaptic_denominator = model.text("alpha_denominator") == "presynaptic";
-  if (const double floor = model.real("alpha_floor"); floor > 0) problem.floor = floor;
-  problem.spectrum = model.text("spectrum");
-  problem.as_printed = model.boolean("as_printed");
-  problem.forgetting = model.real("forgetting");
-  problem.delta = model.real("delta");
+  problem.widths = catalog::widths(model);
+  problem.residual = model.text("architecture") == "residual" && !catalog::is_collapsed(model);
+  problem.rule = rule_of(model).lanes.value();
+  rescaling_of(model).lanes(model, problem);
   problem.error =
       error_metric(model) == "map_error" ? ensemble::Error::kMap : ensemble::Error::kTraining;
   problem.alignment = aligned;
@@ -64,13 +55,13 @@ class Numbering {
   std::vector<Key> keys_;
 };
 
-using Source = std::pair<const Config*, std::int64_t>;  // a model and a seed
+using Source = std::pair<const config::Config*, std::int64_t>;  // a model and a seed
 
 // The network of every source, by layer, [sources, n_l, n_{l-1}].
 std::vector<at::Tensor> draw_weights(const std::vector<Source>& sources) {
   std::vector<std::vector<at::Tensor>> layers;
   for (const auto& [model, seed] : sources) {
-    const auto network = draw_network(*model, seed, at::kCPU);
+    const auto network = catalog::draw_network(*model, seed, at::kCPU);
     layers.resize(network->size());
     for (std::size_t l = 1; l <= network->size(); ++l) {
       layers[l - 1].push_back(network->layer(l).weight.detach());
@@ -100,7 +91,7 @@ LaneInputs gather(const std::vector<SweepMember>& members) {
     source_of.push_back(sources({model, seed}));
     stream_of.push_back(streams({model->real("noise"), model->integer("rank"), seed}));
     if (stream_of.back() == static_cast<std::int64_t>(inputs.teachers.size())) {
-      inputs.teachers.push_back(make_teacher(*model, seed, at::kCPU));
+      inputs.teachers.push_back(catalog::make_teacher(*model, seed, at::kCPU));
     }
     rates.push_back(rate);
     regularisation.push_back(model->real("regularisation"));
@@ -125,7 +116,7 @@ double memory_condition(const ensemble::Result& result) {
 
 }  // namespace
 
-Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobContext& job) {
+run::Part train_lanes(const std::vector<SweepMember>& members, bool aligned, run::JobContext& job) {
   const at::NoGradGuard no_grad;
   const auto& model = *members.front().model;
   const auto problem = problem_of(model, aligned);
@@ -143,7 +134,7 @@ Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobConte
   };
   const auto result = ensemble::run(problem, inputs.members, {.maps = maps, .batch = next},
                                     model.integer("steps"), options);
-  Part part{{error_metric(model), result.errors}, {"left_at", result.left_at}};
+  run::Part part{{error_metric(model), result.errors}, {"left_at", result.left_at}};
   if (aligned) part["target_alignment"] = result.alignments;
   if (problem.error == ensemble::Error::kMap) {
     const auto narrowest = *std::min_element(problem.widths.begin(), problem.widths.end());
@@ -161,39 +152,43 @@ Part train_lanes(const std::vector<SweepMember>& members, bool aligned, JobConte
   return part;
 }
 
-std::string no_lanes(const Config& model, const std::vector<std::string>& measure,
+std::string no_lanes(const config::Config& model, const std::vector<std::string>& measure,
                      at::Device device) {
   const auto& architecture = model.text("architecture");
-  if (!device.is_cpu()) return "lanes are of the CPU";
-  if (has_own_layers(model)) return fmt::format("the layers are {}", model.text("layer"));
-  if (!is_linear(model)) return fmt::format("{} networks are not linear", architecture);
+  if (!device.is_cpu()) return "the lane engine runs on the CPU only";
+  if (catalog::has_own_layers(model)) return fmt::format("the layers are {}", model.text("layer"));
+  if (!catalog::is_linear(model)) return fmt::format("{} networks are not linear", architecture);
+  const auto& rule = rule_of(model);
   for (const char* key : {"rule", "rescaling"}) {
-    if (is_own(model, key))
+    if (catalog::is_added(model, key)) {
       return fmt::format("{} = '{}' is the program's own", key, model.text(key));
+    }
   }
-  if (is_kalman(model)) return "kpc weighs each sample by itself";
+  if (!rule.lanes) return rule.no_lanes;
+  if (!rescaling_of(model).lanes)
+    return fmt::format("{} is not done there", model.text("rescaling"));
   if (model.boolean("bias")) return "there are biases";
   if (model.text("targets") == "relu_teacher") return "the teacher is not linear";
   if (model.text("optimizer") != "sgd") {
     return fmt::format("the optimizer is {}", model.text("optimizer"));
   }
   const auto& inference = model.text("inference");
-  if (model.text("rule") != "bp" && inference != "auto" && inference != "closed_form") {
+  if (rule.infers && inference != "auto" && inference != "closed_form") {
     return fmt::format("inference is by {}", inference);
   }
-  if (std::find(measure.begin(), measure.end(), "held_out_alignment") != measure.end()) {
-    return "alignment is measured on held-out samples";
+  for (const auto& metric : measure) {
+    if (needs_tensors(metric)) return fmt::format("{} is measured", metric);
   }
   ensemble::Members members;
   members.regularisation = at::tensor({model.real("regularisation")}, at::kDouble);
   return ensemble::unsupported(problem_of(model, false), members).value_or("");
 }
 
-std::string tensors_are_faster(const Config& model) {
+std::string tensors_are_faster(const config::Config& model) {
   constexpr std::int64_t kHandful = 4;             // half a vector of float64
   constexpr std::int64_t kNarrow = 40;             // where calls cost more than arithmetic
   constexpr std::int64_t kParameters = 4'000'000;  // of which a vector is too much memory
-  const auto n = widths(model);
+  const auto n = catalog::widths(model);
   std::int64_t parameters = 0;
   for (std::size_t l = 1; l < n.size(); ++l) parameters += n[l] * n[l - 1];
   const auto members = model.reals("learning_rate").size() * model.integers("seeds").size();
@@ -205,22 +200,27 @@ std::string tensors_are_faster(const Config& model) {
   return "";
 }
 
-std::string lane_key(const Config& model) {
-  const auto text = [&](std::initializer_list<const char*> names) {
-    std::string joined;
-    for (const auto* name : names) joined += to_string(model.values(name).front()) + " ";
-    return joined;
+std::string lane_key(const config::Config& model) {
+  auto key =
+      fmt::format("{} {}", catalog::is_collapsed(model), fmt::join(catalog::widths(model), " "));
+  const auto add = [&](const std::string& name) {
+    key += fmt::format(" {}", config::to_string(model.values(name).front()));
   };
-  return fmt::format(
-      "{} {} {}", is_collapsed(model), fmt::join(widths(model), " "),
-      text({"architecture", "rule", "rescaling", "alpha_denominator", "alpha_floor", "spectrum",
-            "as_printed", "forgetting", "delta", "targets", "batch_size", "steps", "dtype"}));
+  for (const char* name :
+       {"architecture", "rule", "rescaling", "targets", "batch_size", "steps", "dtype"}) {
+    add(name);
+  }
+  // Every member has a regularisation of its own.
+  for (const auto& option : rescaling_of(model).options) {
+    if (option.name != "regularisation") add(option.name);
+  }
+  return key;
 }
 
-std::size_t lane_job_size(const Config& model, bool aligned) {
+std::size_t lane_job_size(const config::Config& model, bool aligned) {
   constexpr double kOperations = 4e10;
   constexpr double kVector = 16;  // of float32 in AVX-512
-  const auto n = widths(model);
+  const auto n = catalog::widths(model);
   double weights = 0;
   for (std::size_t l = 1; l < n.size(); ++l) weights += static_cast<double>(n[l] * n[l - 1]);
   const auto batch = static_cast<double>(model.integer("batch_size"));

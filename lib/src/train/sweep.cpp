@@ -1,38 +1,39 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/model.h>
 #include <pcxx/core/error.h>
-#include <pcxx/train/experiment.h>
 #include <pcxx/train/sweep.h>
 
 #include <algorithm>
 #include <limits>
 #include <set>
 
-#include "train/amounts.h"
+#include "catalog/amounts.h"
+#include "catalog/registry.h"
+#include "core/lists.h"
 #include "train/engine.h"
-#include "train/lists.h"
-#include "train/registry.h"
 
 namespace pcxx::train {
 namespace {
 
 // What makes a model impossible is said before anything is trained.
-void check(const Config& model, const parallel::Communicator& ranks) {
-  network_options(model);
-  check_sharing(*make_rule(model), ranks);
-  make_rescaling(model);
+void check(const config::Config& model, const parallel::Communicator& ranks) {
+  catalog::network_options(model);
+  catalog::check_sharing(*catalog::make_rule(model), ranks);
+  catalog::make_rescaling(model);
 }
 
 // Why the model stays with tensors; empty when it trains in lanes.
-std::string tensor_reason(const Config& model, const std::vector<std::string>& measure,
+std::string tensor_reason(const config::Config& model, const std::vector<std::string>& measure,
                           at::Device device, const parallel::Communicator& ranks) {
   const auto& engine = model.has("engine") ? model.text("engine") : "auto";
   auto reason = ranks.size() > 1 ? fmt::format("{} ranks share each batch", ranks.size()) : "";
   if (reason.empty() && engine == "tensor") return "engine = 'tensor'";
   if (reason.empty()) reason = no_lanes(model, measure, device);
   if (engine == "lanes" && !reason.empty()) {
-    user_error("engine = 'lanes' cannot train {}: {}", model_name(model), reason);
+    user_error("engine = 'lanes' cannot train {}: {}", catalog::model_name(model), reason);
   }
   if (engine == "auto" && reason.empty()) return tensors_are_faster(model);
   return reason;
@@ -45,11 +46,11 @@ std::string range_text(std::string_view name, const std::string& first, const st
 
 }  // namespace
 
-std::string error_metric(const Config& model) {
+std::string error_metric(const config::Config& model) {
   const auto& targets = model.text("targets");
   if (targets == "independent") return "train_error";
-  return is_linear(model) && targets == "teacher" && !model.boolean("bias") ? "map_error"
-                                                                            : "test_error";
+  return catalog::is_linear(model) && targets == "teacher" && !model.boolean("bias") ? "map_error"
+                                                                                     : "test_error";
 }
 
 // Groups members that train side by side, and cuts the groups into jobs.
@@ -110,7 +111,7 @@ class SweepPlan::Builder {
     const auto& model = plan_.models_[group.members.front().model];
     if (group.lanes) return lane_job_size(model, contains(plan_.measure_, "target_alignment"));
     // A device has room for many, and is slow with few.
-    return !plan_.device_.is_cpu() && !has_own_layers(model)
+    return !plan_.device_.is_cpu() && !catalog::has_own_layers(model)
                ? std::numeric_limits<std::size_t>::max()
                : tensor_job_size(model);
   }
@@ -119,31 +120,31 @@ class SweepPlan::Builder {
   std::vector<Group> groups_;
 };
 
-SweepPlan::SweepPlan(std::vector<Config> models, std::vector<std::string> measure,
+SweepPlan::SweepPlan(std::vector<config::Config> models, std::vector<std::string> measure,
                      at::Device device, parallel::Communicator& ranks)
     : models_(std::move(models)), measure_(std::move(measure)), device_(device), ranks_(ranks) {
   TORCH_CHECK(!models_.empty(), "a sweep needs a model");
   seeds_ = models_.front().integers("seeds");
   for (const auto& model : models_) {
     check(model, ranks);
-    check_curves(model);
+    catalog::check_curves(model);
     reasons_.push_back(tensor_reason(model, measure_, device, ranks));
   }
   Builder(*this).build();
 }
 
-Work SweepPlan::work(std::string label) const {
-  Work work{.label = std::move(label), .jobs = {}, .run = {}};
+run::Work SweepPlan::work(std::string label) const {
+  run::Work work{.label = std::move(label), .jobs = {}, .run = {}};
   for (const auto& job : jobs_) {
     const auto& model = models_[job.members.front().model];
     work.jobs.push_back(
         {name(job), static_cast<std::int64_t>(job.members.size()) * model.integer("steps")});
   }
-  work.run = [this](std::size_t job, JobContext context) { return run(jobs_[job], context); };
+  work.run = [this](std::size_t job, run::JobContext context) { return run(jobs_[job], context); };
   return work;
 }
 
-Part SweepPlan::run(const Job& job, JobContext& context) const {
+run::Part SweepPlan::run(const Job& job, run::JobContext& context) const {
   std::vector<SweepMember> members;
   for (const auto& member : job.members) {
     const auto& model = models_[member.model];
@@ -158,16 +159,17 @@ std::string SweepPlan::name(const Job& job) const {
   const auto& last = job.members.back();
   const auto& model = models_[first.model];
   const auto rate = [&](const Member& member) {
-    return to_string(models_[member.model].values("learning_rate")[member.rate]);
+    return config::to_string(models_[member.model].values("learning_rate")[member.rate]);
   };
   const bool one_seed = first.seed == last.seed;
-  return model_name(model) +
+  return catalog::model_name(model) +
          range_text("seed", fmt::format("{}", seeds_[first.seed]),
                     fmt::format("{}", seeds_[last.seed])) +
          (one_seed ? range_text("learning_rate", rate(first), rate(last)) : "");
 }
 
-Sweep SweepPlan::empty_sweep(const Config& model, const std::vector<std::int64_t>& seeds) const {
+Sweep SweepPlan::empty_sweep(const config::Config& model,
+                             const std::vector<std::int64_t>& seeds) const {
   Sweep sweep{.rates = model.reals("learning_rate"),
               .seeds = seeds,
               .curves = {},
@@ -185,11 +187,11 @@ Sweep SweepPlan::empty_sweep(const Config& model, const std::vector<std::int64_t
 }
 
 // What follows from the map error.
-void SweepPlan::derive_metrics(Sweep& sweep, const Config& model,
+void SweepPlan::derive_metrics(Sweep& sweep, const config::Config& model,
                                const at::Tensor& least_error) const {
   if (error_metric(model) != "map_error") return;
   const auto& error = sweep.curves.at("map_error");
-  const auto n = widths(model);
+  const auto n = catalog::widths(model);
   if (contains(measure_, "map_error_squared_frobenius")) {
     sweep.curves["map_error_squared_frobenius"] = error * (n.front() * n.back());
   }
@@ -197,7 +199,7 @@ void SweepPlan::derive_metrics(Sweep& sweep, const Config& model,
     sweep.curves["excess_map_error"] = error - least_error;
 }
 
-std::vector<Sweep> SweepPlan::collect(const std::vector<std::optional<Part>>& parts) const {
+std::vector<Sweep> SweepPlan::collect(const std::vector<std::optional<run::Part>>& parts) const {
   TORCH_CHECK(parts.size() == jobs_.size(), parts.size(), " parts of ", jobs_.size(), " jobs");
   std::vector<bool> finished(seeds_.size(), true);
   for (std::size_t j = 0; j < jobs_.size(); ++j) {
@@ -218,7 +220,7 @@ std::vector<Sweep> SweepPlan::collect(const std::vector<std::optional<Part>>& pa
     sweeps.push_back(empty_sweep(model, seeds));
     least_errors.push_back(at::zeros_like(sweeps.back().left_at, at::kDouble));
   }
-  const auto take = [&](const Job& job, const Part& part) {
+  const auto take = [&](const Job& job, const run::Part& part) {
     for (std::size_t i = 0; i < job.members.size(); ++i) {
       const auto& member = job.members[i];
       if (!finished[member.seed]) continue;
@@ -266,7 +268,7 @@ std::vector<std::string> SweepPlan::engines() const {
     auto use = std::find_if(uses.begin(), uses.end(),
                             [&](const auto& entry) { return entry.first == reasons_[m]; });
     if (use == uses.end()) use = uses.insert(uses.end(), {reasons_[m], {}});
-    const auto name = model_name(models_[m]);
+    const auto name = catalog::model_name(models_[m]);
     if (!contains(use->second, name)) use->second.push_back(name);
   }
   std::vector<std::string> lines;
@@ -279,10 +281,11 @@ std::vector<std::string> SweepPlan::engines() const {
   return lines;
 }
 
-Sweep run_sweep(const Config& model, const std::vector<std::string>& measure, at::Device device) {
+Sweep run_sweep(const config::Config& model, const std::vector<std::string>& measure,
+                at::Device device) {
   const SweepPlan plan({model}, measure, device);
   const auto work = plan.work("");
-  std::vector<std::optional<Part>> parts;
+  std::vector<std::optional<run::Part>> parts;
   for (std::size_t job = 0; job < work.jobs.size(); ++job) {
     parts.emplace_back(work.run(job, [](std::int64_t) {}));
   }

@@ -1,35 +1,34 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/model.h>
 #include <pcxx/data/linear_teacher.h>
-#include <pcxx/learning/kalman.h>
 #include <pcxx/metrics/dead_units.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/sample_efficiency.h>
-#include <pcxx/metrics/target_alignment.h>
-#include <pcxx/optim/factory.h>
 #include <pcxx/optim/member_sgd.h>
+#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/parallel/shared_step.h>
 #include <pcxx/parallel/slice.h>
-#include <pcxx/train/experiment.h>
+#include <pcxx/train/observer.h>
 #include <pcxx/train/sweep.h>
 #include <pcxx/train/training_state.h>
 
 #include <algorithm>
 #include <limits>
 
+#include "catalog/registry.h"
+#include "core/lists.h"
+#include "run/saved_run.h"
 #include "train/engine.h"
-#include "train/lists.h"
-#include "train/registry.h"
-#include "train/saved_run.h"
 
 namespace pcxx::train {
 namespace {
 
 constexpr std::int64_t kHeldOut = 1000;
-constexpr std::int64_t kAligned = 64;  // of them, in their alignment
-constexpr std::int64_t kShown = 256;   // of them, to tell which units are dead
-const std::string kCurve = "curve.";   // of a checkpoint's entries
+constexpr std::int64_t kShown = 256;  // of them, to tell which units are dead
+const std::string kCurve = "curve.";  // of a checkpoint's entries
 
 std::vector<std::int64_t> distinct_seeds(const std::vector<SweepMember>& members) {
   std::vector<std::int64_t> seeds;
@@ -60,37 +59,29 @@ class TensorEnsemble {
                  at::Device device, parallel::Communicator& ranks)
       : model_(*members.front().model),
         ranks_(ranks),
-        error_metric_(train::error_metric(model_)),
-        aligned_(contains(measure, "target_alignment")),
-        reported_(contains(measure, "inference")),
-        compressible_(error_metric_ == "map_error" && !aligned_ && !is_kalman(model_)),
+        error_metric_(error_metric(model_)),
+        compressible_(error_metric_ == "map_error" && !contains(measure, "target_alignment") &&
+                      !catalog::is_kalman(model_)),
         seeds_(distinct_seeds(members)),
         members_(static_cast<std::int64_t>(members.size())),
         seed_of_member_(places(members).to(device)),
-        network_(select_members(*draw_ensemble(model_, seeds_, device), seed_of_member_)),
-        rule_(make_rule(model_)),
-        kalman_(contains(measure, "kalman")
-                    ? dynamic_cast<learning::KalmanPredictiveCoding*>(rule_.get())
-                    : nullptr),
-        optimizer_(make_optimizer(members), make_rescaling(model_)),
-        teachers_(make_teachers(model_, seeds_, device)) {
+        network_(catalog::select_members(*catalog::draw_ensemble(model_, seeds_, device),
+                                         seed_of_member_)),
+        rule_(catalog::make_rule(model_)),
+        optimizer_(make_optimizer(members), catalog::make_rescaling(model_)),
+        teachers_(catalog::make_teachers(model_, seeds_, device)) {
     const auto maps = data::stack_maps(teachers_);
     map_ = of_members(maps);
     if (error_metric_ == "map_error") {
       part_["least_map_error"] = of_members(
           metrics::least_map_error(maps, metrics::narrowest_width(*network_)).to(device));
     }
-    const bool aligned = contains(measure, "held_out_alignment");
-    if (error_metric_ != "test_error" && !aligned) return;
-    const auto samples = of_members(held_out_batch(teachers_));
-    if (error_metric_ == "test_error") held_out_ = samples;
-    if (aligned) {
-      aligned_held_out_ = {samples.input.narrow(-2, 0, kAligned),
-                           samples.target.narrow(-2, 0, kAligned)};
-    }
+    const auto held_out = [this] { return of_members(held_out_batch(teachers_)); };
+    if (error_metric_ == "test_error") held_out_ = held_out();
+    observers_ = make_observers(measure, [&] { return held_out_ ? *held_out_ : held_out(); });
   }
 
-  Part train(JobContext& job) {
+  run::Part train(run::JobContext& job) {
     const auto steps = model_.integer("steps");
     if (job.checkpoint()) go_on(*job.checkpoint());
     for (;; ++step_) {
@@ -101,9 +92,7 @@ class TensorEnsemble {
       job.advance(members_, [&] { return state(); });
     }
     for (auto& [name, rows] : curves_) {
-      if (rows.size() == static_cast<std::size_t>(steps)) {
-        rows.push_back(at::full({members_}, kNaN, at::kDouble));
-      }
+      rows.resize(static_cast<std::size_t>(steps) + 1, not_measured());
       part_[name] = at::stack(rows);
     }
     measure_dead_units();
@@ -114,7 +103,7 @@ class TensorEnsemble {
       }
     }
     for (auto& [name, values] : part_) values = values.cpu();
-    check_same_weights(ranks_, weights_of(network_));
+    run::check_same_weights(ranks_, weights_of(network_));
     return part_;
   }
 
@@ -137,7 +126,7 @@ class TensorEnsemble {
 
   std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::vector<SweepMember>& members) {
     const auto& name = model_.text("optimizer");
-    if (name != "sgd" || has_own_layers(model_)) {
+    if (name != "sgd" || catalog::has_own_layers(model_)) {
       return optim::make_optimizer(name, network_->parameters(), members.front().rate);
     }
     std::vector<double> rates;
@@ -152,48 +141,44 @@ class TensorEnsemble {
     return of_members(batch);
   }
 
-  void update(const data::Batch& batch, JobContext& job) {
+  void update(const data::Batch& batch, run::JobContext& job) {
     const auto step =
         parallel::shared_step(*rule_, *network_, batch, optimizer_.rescaling(), ranks_);
-    if (step.report) report(*step.report, job);
+    const MadeUpdate made{.index = step_,
+                          .network = *network_,
+                          .rule = *rule_,
+                          .step = step,
+                          .batch = batch,
+                          .ranks = ranks_};
+    if (step.report) warn_unstable(*step.report, job);
+    for (const auto& observer : observers_) observer->learnt(made, record_);
     optimizer_.write_gradients(step);
-    if (aligned_) record_alignment("target_alignment", batch);
-    if (aligned_held_out_) record_alignment("held_out_alignment", *aligned_held_out_);
+    for (const auto& observer : observers_) observer->before_step(made, record_);
     optimizer_.inner().step();
-    if (kalman_) record_kalman();
+    for (const auto& observer : observers_) observer->after_step(made, record_);
   }
 
-  void record_kalman() {
-    for (const auto& [name, values] : measurements(kalman_->report())) record(name, values);
-  }
-
-  // Of the update that is about to be made.
-  void record_alignment(const std::string& name, const data::Batch& samples) {
-    const auto update = metrics::update_of_gradients(*network_);
-    record(name, metrics::target_alignment(*network_, samples, update).mean);
-  }
-
-  void report(const inference::Report& report, JobContext& job) {
-    if (!warned_ && report.any_unstable()) {
-      job.warn(fmt::format("step {}: {}", step_, report.brief()));
-      warned_ = true;
-    }
-    if (!reported_) return;
-    for (const auto& [name, values] : inference::measurements(report)) record(name, values);
+  void warn_unstable(const inference::Report& report, run::JobContext& job) {
+    if (warned_ || !report.any_unstable()) return;
+    job.warn(fmt::format("step {}: {}", step_, report.brief()));
+    warned_ = true;
   }
 
   // After an update, before the next step.
-  Part state() const {
+  run::Part state() const {
     auto state = training_state(network_, *rule_, optimizer_);
     state["step"] = at::scalar_tensor(step_ + 1, at::kLong);
     std::vector<at::Tensor> streams;
     for (const auto& teacher : teachers_) streams.push_back(teacher.state());
     state["teachers"] = at::stack(streams);
-    for (const auto& [name, rows] : curves_) state[kCurve + name] = at::stack(rows);
+    for (auto [name, rows] : curves_) {
+      rows.resize(static_cast<std::size_t>(step_) + 1, not_measured());
+      state[kCurve + name] = at::stack(rows);
+    }
     return state;
   }
 
-  void go_on(const Part& state) {
+  void go_on(const run::Part& state) {
     restore(state, network_, *rule_, optimizer_);
     step_ = count_of(state, "step");
     TORCH_CHECK(step_ <= model_.integer("steps"), "step ", step_, " is beyond the last");
@@ -210,8 +195,13 @@ class TensorEnsemble {
     }
   }
 
+  at::Tensor not_measured() const { return at::full({members_}, kNaN, at::kDouble); }
+
+  // What was not measured at earlier steps is NaN there.
   void record(const std::string& name, const at::Tensor& values) {
-    curves_[name].push_back(values.to(at::kCPU, at::kDouble));
+    auto& rows = curves_[name];
+    rows.resize(static_cast<std::size_t>(step_), not_measured());
+    rows.push_back(values.to(at::kCPU, at::kDouble));
   }
 
   at::Tensor error(const data::Batch& batch) const {
@@ -261,11 +251,9 @@ class TensorEnsemble {
     if (part_.contains("dead_units")) part_["dead_units"].masked_fill_(ended, kNaN);
   }
 
-  const Config& model_;
+  const config::Config& model_;
   parallel::Communicator& ranks_;
   std::string error_metric_;
-  bool aligned_;
-  bool reported_;
   bool warned_ = false;
   bool compressible_;
   std::vector<std::int64_t> seeds_;
@@ -273,31 +261,34 @@ class TensorEnsemble {
   at::Tensor seed_of_member_;  // [R]
   nn::Network network_;
   std::unique_ptr<learning::LearningRule> rule_;
-  learning::KalmanPredictiveCoding* kalman_;  // where it is measured
   optim::Rescaled optimizer_;
   std::vector<data::LinearTeacher> teachers_;
   at::Tensor map_;  // W_data of every member, [R, n_L, n_0]
   std::optional<data::Batch> held_out_;
-  std::optional<data::Batch> aligned_held_out_;
+  std::vector<std::unique_ptr<Observer>> observers_;
+  Record record_ = [this](const std::string& metric, const at::Tensor& values) {
+    record(metric, values);
+  };
   std::int64_t step_ = 0;
   std::map<std::string, std::vector<at::Tensor>> curves_;
-  Part part_;
+  run::Part part_;
 };
 
 }  // namespace
 
-Part train_tensors(const std::vector<SweepMember>& members, const std::vector<std::string>& measure,
-                   at::Device device, parallel::Communicator& ranks, JobContext& job) {
+run::Part train_tensors(const std::vector<SweepMember>& members,
+                        const std::vector<std::string>& measure, at::Device device,
+                        parallel::Communicator& ranks, run::JobContext& job) {
   const at::NoGradGuard no_grad;
   return TensorEnsemble(members, measure, device, ranks).train(job);
 }
 
 // As many as share the second-level cache well, but no fewer than one.
-std::size_t tensor_job_size(const Config& model) {
-  if (has_own_layers(model)) return 1;
+std::size_t tensor_job_size(const config::Config& model) {
+  if (catalog::has_own_layers(model)) return 1;
   constexpr std::int64_t kParameters = std::int64_t{1} << 22;
   std::int64_t parameters = 0;
-  const auto n = widths(model);
+  const auto n = catalog::widths(model);
   for (std::size_t l = 1; l < n.size(); ++l) parameters += n[l] * n[l - 1];
   return static_cast<std::size_t>(std::clamp<std::int64_t>(kParameters / parameters, 1, 64));
 }

@@ -18,23 +18,23 @@ State on_cpu(State state) {
 
 }  // namespace
 
-Part weights_of(const nn::Network& network) {
-  Part part;
+run::Part weights_of(const nn::Network& network) {
+  run::Part part;
   for (const auto& weight : network->named_parameters()) {
     part[kWeight + weight.key()] = weight.value().detach().cpu();
   }
   return part;
 }
 
-void restore_weights(const Part& part, nn::Network& network) {
+void restore_weights(const run::Part& part, nn::Network& network) {
   const at::NoGradGuard no_grad;
   for (auto& weight : network->named_parameters()) {
     weight.value().copy_(entry_like(part, kWeight + weight.key(), weight.value()));
   }
 }
 
-Part training_state(const nn::Network& network, const learning::LearningRule& rule,
-                    const optim::Rescaled& optimizer) {
+run::Part training_state(const nn::Network& network, const learning::LearningRule& rule,
+                         const optim::Rescaled& optimizer) {
   auto state = weights_of(network);
   state[kRuleName] = as_bytes(rule.name());
   add_below(state, kRule, on_cpu(rule.state()));
@@ -42,14 +42,14 @@ Part training_state(const nn::Network& network, const learning::LearningRule& ru
   return state;
 }
 
-Part training_state(const nn::Network& network, const learning::LearningRule& rule,
-                    const optim::Rescaled& optimizer, const data::Minibatches& minibatches) {
+run::Part training_state(const nn::Network& network, const learning::LearningRule& rule,
+                         const optim::Rescaled& optimizer, const data::Minibatches& minibatches) {
   auto state = training_state(network, rule, optimizer);
   state[kPosition] = at::tensor({minibatches.position().epoch, minibatches.position().sample});
   return state;
 }
 
-void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
+void restore(const run::Part& state, nn::Network& network, learning::LearningRule& rule,
              optim::Rescaled& optimizer) {
   const auto name = text_of_bytes(entry(state, kRuleName));
   TORCH_CHECK(name == rule.name(), "the state is of the rule ", name, ", not ", rule.name());
@@ -62,7 +62,7 @@ void restore(const Part& state, nn::Network& network, learning::LearningRule& ru
   optimizer.set_state(here(entries_below(state, kOptimizer)));
 }
 
-void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
+void restore(const run::Part& state, nn::Network& network, learning::LearningRule& rule,
              optim::Rescaled& optimizer, data::Minibatches& minibatches) {
   restore(state, network, rule, optimizer);
   const auto position = entry_like(state, kPosition, at::empty({2}, at::kLong));

@@ -12,8 +12,7 @@ namespace pcxx::data {
 ///   input   [B, n_0] or [R, B, n_0]
 ///   target  [B, n_L] or [R, B, n_L]
 ///   samples the B of the 1/B in every update. It differs from the number of rows only when the
-///   batch
-///           has been compressed.
+///           batch has been compressed.
 struct Batch {
   Batch(at::Tensor inputs, at::Tensor targets)
       : input(std::move(inputs)), target(std::move(targets)), samples(input.size(-2)) {}

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Generator.h>
 #include <c10/core/TensorOptions.h>
+#include <pcxx/core/names.h>
 #include <pcxx/data/batch.h>
 #include <torch/arg.h>
 
@@ -102,3 +103,10 @@ Batch next_batch(std::vector<LinearTeacher>& teachers, std::int64_t batch_size);
 at::Tensor stack_maps(const std::vector<LinearTeacher>& teachers);
 
 }  // namespace pcxx::data
+
+template <>
+inline constexpr auto pcxx::kNames<pcxx::data::Targets> =
+    std::to_array<pcxx::Named<pcxx::data::Targets>>(
+        {{pcxx::data::Targets::kTeacher, "teacher"},
+         {pcxx::data::Targets::kReluTeacher, "relu_teacher"},
+         {pcxx::data::Targets::kIndependent, "independent"}});

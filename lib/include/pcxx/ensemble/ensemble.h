@@ -67,7 +67,7 @@ struct Streams {
 ///   errors             [steps + 1, R], float64; row 0 is the networks as given
 ///   alignments         [steps + 1, R], row t of the update that follows, the last NaN; where asked
 ///   weights            of layers 1..L, [R, n_l, n_{l-1}]: the last ones, or those a member left
-///   with
+///                      with
 ///   memory             Q of layers 1..L of the recursive projection, [R, n, n], n = n_{l-1}: the
 ///                      last ones; of members that left, any number. Empty with other rescalings.
 ///   left_at            [R], int64: the step at which a member left, -1 for one that did not

@@ -14,7 +14,7 @@ struct DescentOptions {
   double step_size = 0;
   /// Stop when ||dE|| <= tolerance * ||dE at the feed-forward pass||.
   double tolerance = 1e-3;
-  /// Stop when a step lowers the energy by no more than this part of it: at a kink of ReLU the
+  /// Stop when a step lowers the energy by no more than this fraction of it: at a kink of ReLU the
   /// gradient need not vanish at a minimum. 0 turns this off.
   double energy_tolerance = 1e-6;
   /// Power iterations for the step size.

@@ -9,8 +9,8 @@ namespace pcxx::inference {
 /// variables,
 ///
 ///   x_l = f_l(W_l x_{l-1}) + eps_l (+ x_{l-1} when residual),
-///   E = 1/2 sum_l ||eps_l||^2 + 1/2 ||y - yhat(eps)||^2,   eps <- eps - eta dE/deps   from eps =
-///   0,
+///   E = 1/2 sum_l ||eps_l||^2 + 1/2 ||y - yhat(eps)||^2,
+///   eps <- eps - eta dE/deps   from eps = 0,
 ///
 /// whose stationary points are those of state descent, reached far sooner. W_1 x_0 is computed
 /// once. In a linear network it is stable iff eta < 2 / lambda_max(S). A step size of the caller's

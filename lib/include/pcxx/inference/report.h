@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -48,6 +49,11 @@ struct Report {
   at::Tensor curvature;
   bool bounds_gap = true;  ///< gap_bound is one
 
+  /// All its tensors.
+  std::array<at::Tensor*, 8> fields() {
+    return {&energy, &residual, &gap_bound, &steps, &converged, &unstable, &step_size, &curvature};
+  }
+
   /// What follows where it is none.
   void drop_gap_bound();
   /// Of all samples.
@@ -71,8 +77,8 @@ struct Report {
 ///   inference_residual     the largest
 ///   inference_gap_bound    on average; left out where it says nothing
 ///   inference_curvature    the largest
-///   inference_converged    part of the samples
-///   inference_unstable     part of the samples
+///   inference_converged    fraction of the samples
+///   inference_unstable     fraction of the samples
 ///   inference_regime       0 backprop-like, 1 intermediate, 2 equilibrium
 std::map<std::string, at::Tensor> measurements(const Report& report);
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <pcxx/core/names.h>
 #include <pcxx/learning/rule.h>
 
 #include <cstdint>
@@ -29,7 +30,7 @@ struct KalmanOptions {
 /// shape [] or [R].
 ///
 ///   leverages    of layer l: mean of s_l = xhat^T Q xhat, the variance of W xhat that is left
-///   certainties  of layer l: mean of c_l s_l, the part of that variance which the batch took away
+///   certainties  of layer l: mean of c_l s_l, the fraction of that variance which the batch took away
 ///   noise        R
 ///   scale        what all steps were shortened by: 1 where the samples' do not overshoot together
 ///   change       predicted linear change d of the predictions, [B, n_L] or [R, B, n_L]; of the
@@ -44,6 +45,10 @@ struct KalmanReport {
   at::Tensor change;
   at::Tensor linearity;
 };
+
+/// The numbers of a report by name, [] or [R]: `kpc_noise`, `kpc_scale`, `kpc_linearity`, and of
+/// each layer l `kpc_leverage<l>` and `kpc_certainty<l>`. Empty before the first batch.
+std::map<std::string, at::Tensor> measurements(const KalmanReport& report);
 
 /// Kalman predictive coding (rule `kpc`; not in the paper). Predictive coding in which each
 /// error is weighted by how uncertain the weights are that made it, so that the equilibrium says
@@ -97,7 +102,10 @@ class KalmanPredictiveCoding final : public LearningRule {
   Step shared_factors(const nn::NetworkImpl& network, const data::Batch& slice,
                       Peers& peers) override;
 
-  /// The measurements of the last batch's report, means over members.
+  std::map<std::string, at::Tensor> measurements() const override {
+    return learning::measurements(report_);
+  }
+  /// These, means over members.
   std::map<std::string, double> diagnostics() const override;
 
   State state() const override;
@@ -127,8 +135,10 @@ class KalmanPredictiveCoding final : public LearningRule {
   KalmanReport report_;
 };
 
-/// The numbers of a report by name, [] or [R]: `kpc_noise`, `kpc_scale`, `kpc_linearity`, and of
-/// each layer l `kpc_leverage<l>` and `kpc_certainty<l>`. Empty before the first batch.
-std::map<std::string, at::Tensor> measurements(const KalmanReport& report);
-
 }  // namespace pcxx::learning
+
+template <>
+inline constexpr auto pcxx::kNames<pcxx::learning::Narrowing> =
+    std::to_array<pcxx::Named<pcxx::learning::Narrowing>>(
+        {{pcxx::learning::Narrowing::kCertainty, "certainty"},
+         {pcxx::learning::Narrowing::kConstancy, "constancy"}});

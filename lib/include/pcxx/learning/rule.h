@@ -43,6 +43,10 @@ class LearningRule {
   /// Numbers worth a look after training, by name. Most rules have none.
   virtual std::map<std::string, double> diagnostics() const { return {}; }
 
+  /// Numbers of the last batch by metric, [] or [R], for a training that records them. Most rules
+  /// have none.
+  virtual std::map<std::string, at::Tensor> measurements() const { return {}; }
+
   /// Memory of past batches, if any; most rules have none. `set_state` refuses (c10::Error) the
   /// state of another rule or of other shapes.
   virtual State state() const { return {}; }

@@ -25,8 +25,7 @@ struct PredictionOptions {
 ///              l - 1), each [B, n_L] or [R, B, n_L]
 ///   change     their sum
 ///   shares     r_b . layers[l]_b / (||r_b|| ||change_b||), [L, B] or [L, R, B]: what each layer
-///   adds to
-///              a sample's alignment; they add up to alignment.per_sample, NaN as there
+///              adds to a sample's alignment; they add up to alignment.per_sample, NaN as there
 ///   alignment  target alignment of the sum
 struct PredictedAlignment {
   std::vector<at::Tensor> layers;

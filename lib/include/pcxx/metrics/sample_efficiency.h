@@ -1,5 +1,7 @@
 #pragma once
 
+#include <pcxx/core/names.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -43,10 +45,6 @@ double early_area_under_log_curve(const Curve& curve);
 ///   kArea   the lowest mean area
 enum class BestBy { kFinal, kArea };
 
-/// "final", "area", and back; throws c10::Error when it is neither.
-std::string_view name(BestBy best_by);
-BestBy best_by_from(std::string_view name);
-
 /// The learning rate chosen from a sweep.
 ///
 ///   index, rate     which of the given rates
@@ -77,3 +75,8 @@ std::optional<BestRate> best_rate(const std::vector<std::vector<Curve>>& curves,
                                   BestBy best_by = BestBy::kFinal);
 
 }  // namespace pcxx::metrics
+
+template <>
+inline constexpr auto pcxx::kNames<pcxx::metrics::BestBy> =
+    std::to_array<pcxx::Named<pcxx::metrics::BestBy>>(
+        {{pcxx::metrics::BestBy::kFinal, "final"}, {pcxx::metrics::BestBy::kArea, "area"}});

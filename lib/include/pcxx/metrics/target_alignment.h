@@ -12,8 +12,7 @@ namespace pcxx::metrics {
 ///   per_sample  cos(r_b, d_b), [B] or [R, B]; NaN for a sample that does not count
 ///   mean        over the samples that count, [] or [R]; NaN when there are none
 ///   batch       <R, D>_F / (||R||_F ||D||_F) over all samples, [] or [R]; NaN when R or D is zero
-///   or
-///               not finite
+///               or not finite
 ///   left_out    number of samples without a direction (r_b = 0 or d_b = 0), [] or [R], int64
 ///   non_finite  number of samples with an infinite or NaN residual or change, [] or [R], int64
 struct TargetAlignment {

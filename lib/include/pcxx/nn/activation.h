@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <pcxx/core/names.h>
 
 #include <string_view>
 
@@ -29,3 +30,12 @@ at::Tensor slope(const at::Tensor& a, Activation activation);
 void multiply_slope_(at::Tensor& g, const at::Tensor& a, Activation activation);
 
 }  // namespace pcxx::nn
+
+template <>
+inline constexpr auto pcxx::kNames<pcxx::nn::Activation> =
+    std::to_array<pcxx::Named<pcxx::nn::Activation>>(
+        {{pcxx::nn::Activation::kIdentity, "identity"},
+         {pcxx::nn::Activation::kReLU, "relu"},
+         {pcxx::nn::Activation::kSigmoid, "sigmoid"},
+         {pcxx::nn::Activation::kTanh, "tanh"},
+         {pcxx::nn::Activation::kLeakyReLU, "leaky_relu"}});

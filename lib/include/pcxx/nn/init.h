@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Generator.h>
+#include <pcxx/core/names.h>
 #include <pcxx/nn/network.h>
 
 #include <string_view>
@@ -35,3 +36,12 @@ void draw_member_(NetworkImpl& network, std::int64_t member, Scheme scheme,
                   at::Generator generator);
 
 }  // namespace pcxx::nn::init
+
+template <>
+inline constexpr auto pcxx::kNames<pcxx::nn::init::Scheme> =
+    std::to_array<pcxx::Named<pcxx::nn::init::Scheme>>(
+        {{pcxx::nn::init::Scheme::kKaiming, "kaiming"},
+         {pcxx::nn::init::Scheme::kNormPreserving, "norm_preserving"},
+         {pcxx::nn::init::Scheme::kOrthogonal, "orthogonal"},
+         {pcxx::nn::init::Scheme::kUnitOrthogonal, "unit_orthogonal"},
+         {pcxx::nn::init::Scheme::kLecun, "lecun"}});

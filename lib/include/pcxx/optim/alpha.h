@@ -1,5 +1,6 @@
 #pragma once
 
+#include <pcxx/core/names.h>
 #include <pcxx/optim/rescaling.h>
 
 #include <cstdint>
@@ -42,3 +43,9 @@ class Alpha final : public Rescaling {
 };
 
 }  // namespace pcxx::optim
+
+template <>
+inline constexpr auto pcxx::kNames<pcxx::optim::AlphaDenominator> =
+    std::to_array<pcxx::Named<pcxx::optim::AlphaDenominator>>(
+        {{pcxx::optim::AlphaDenominator::kPreAndPost, "pre_and_post"},
+         {pcxx::optim::AlphaDenominator::kPresynaptic, "presynaptic"}});

@@ -1,8 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-
-#include <string_view>
+#include <pcxx/core/names.h>
 
 namespace pcxx::optim {
 
@@ -12,9 +11,6 @@ enum class Spectrum {
   kLower,      ///< of the lower triangle mirrored, as a call of eigvalsh reads it
   kSingular,   ///< singular values
 };
-
-/// "symmetric", "lower", "singular".
-std::string_view name(Spectrum spectrum);
 
 /// eps = max(0, a lambda_max - lambda_min) (section 3.3) for C = (1/samples) left^T right, with
 /// left, right [B, n] or [R, B, n]; returns [] or [R]. When B < n, 0 belongs to the spectrum; for
@@ -30,3 +26,10 @@ at::Tensor spectral_regulariser_of_sum(const at::Tensor& sum, std::int64_t sampl
                                        Spectrum spectrum);
 
 }  // namespace pcxx::optim
+
+template <>
+inline constexpr auto pcxx::kNames<pcxx::optim::Spectrum> =
+    std::to_array<pcxx::Named<pcxx::optim::Spectrum>>(
+        {{pcxx::optim::Spectrum::kSymmetric, "symmetric"},
+         {pcxx::optim::Spectrum::kLower, "lower"},
+         {pcxx::optim::Spectrum::kSingular, "singular"}});

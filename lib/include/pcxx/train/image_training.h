@@ -3,8 +3,8 @@
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/nn/network.h>
-#include <pcxx/train/run.h>
-#include <pcxx/train/table.h>
+#include <pcxx/run/run.h>
+#include <pcxx/run/table.h>
 
 #include <cstdint>
 #include <map>
@@ -20,15 +20,12 @@ namespace pcxx::train {
 
 using data::ImageSets;
 
-/// The images that the keys dataset, data, train_images, ..., samples and test_samples name;
-/// dataset = "auto" is resolved in the run: to the IDX files or the folder that the user has named,
-/// and to drawn digits only where nothing was named and ./data has no MNIST. IDX files have labels
-/// where these are wanted or named. Throws UserError where there are none, and where a key names
-/// files that the data set does not come from.
-ImageSets load_image_sets(Run& run, bool labels);
+/// The images that the config names (catalog/image_sets.h); dataset = "auto" is resolved in the
+/// run, which takes the images as what it goes by.
+ImageSets load_image_sets(run::Run& run, bool labels);
 
 /// The first line of a program's output: which data set was taken, and from where.
-void print_dataset(const Run& run);
+void print_dataset(const run::Run& run);
 
 /// What one network measured while it was trained.
 struct ImageTraining {
@@ -57,7 +54,7 @@ class ImageTask {
   /// The test metric that `best_rate` goes by.
   virtual std::string_view criterion() const { return "test_error"; }
   /// Throws UserError unless networks of this model fit these images.
-  virtual void check(const Config& model, const ImageSets& sets) const = 0;
+  virtual void check(const config::Config& model, const ImageSets& sets) const = 0;
   /// Inputs and targets.
   virtual data::Batch batch(const data::Images& images, const at::Tensor& index,
                             at::TensorOptions options) const = 0;
@@ -78,7 +75,7 @@ std::vector<std::vector<metrics::Curve>> test_curves(
 
 /// All runs of one model over the seeds that all models have finished.
 struct ImageModel {
-  Config model;
+  config::Config model;
   std::vector<double> rates;
   std::vector<std::int64_t> seeds;
   std::vector<std::vector<ImageTraining>> runs;  ///< [rate][seed]
@@ -87,7 +84,7 @@ struct ImageModel {
   std::vector<nn::Network> networks;  ///< of each seed at the best rate, on the CPU
 };
 
-/// Every model of a run, at every rate and from every seed, as jobs (train/work.h) that go on from
+/// Every model of a run, at every rate and from every seed, as jobs (run/work.h) that go on from
 /// checkpoints.
 ///
 ///   ImageSweep sweep(run, task);
@@ -98,11 +95,11 @@ struct ImageModel {
 class ImageSweep {
  public:
   /// Loads the images. Throws UserError where a model is impossible.
-  ImageSweep(Run& run, const ImageTask& task);
+  ImageSweep(run::Run& run, const ImageTask& task);
 
   const ImageSets& sets() const { return sets_; }
   /// Inputs and targets of the test images.
-  const data::Batch& test_batch(const Config& model) const;
+  const data::Batch& test_batch(const config::Config& model) const;
 
   /// Trains, records every measurement, saves the weights at the best rates and adds the models to
   /// the summary. Beside the weights lies predictions.safetensors, `input.<dtype>`, the first eight
@@ -113,23 +110,24 @@ class ImageSweep {
  private:
   struct Job {
     std::size_t model;
-    double rate;
+    std::size_t rate;  // of the model's
     std::int64_t seed;
   };
 
-  void prepare(const Config& model);
-  Work work() const;
-  std::vector<ImageModel> collect(const Parts& parts) const;
+  void prepare(const config::Config& model);
+  double rate_of(const Job& job) const;
+  run::Work work() const;
+  std::vector<ImageModel> collect(const run::Parts& parts) const;
   void record(const ImageModel& result) const;
   void summarise(ImageModel& result) const;
   void compare_with_backpropagation(std::vector<ImageModel>& results) const;
-  void keep(const Parts& parts, ImageModel& result);
+  void keep(const run::Parts& parts, ImageModel& result);
   void write_predictions(const std::vector<ImageModel>& results) const;
 
-  Run& run_;
+  run::Run& run_;
   const ImageTask& task_;
   ImageSets sets_;
-  std::vector<Config> models_;
+  std::vector<config::Config> models_;
   std::vector<std::size_t> cells_;  // of every model
   std::vector<Job> jobs_;
   std::map<std::string, data::Batch> test_batches_;  // by dtype
@@ -143,10 +141,10 @@ struct Headline {
 };
 
 /// One row per model: its best rate, the headlines, and how its inference did.
-Table image_table(const Run& run, const std::vector<ImageModel>& results,
-                  const std::vector<Headline>& headlines);
+run::Table image_table(const run::Run& run, const std::vector<ImageModel>& results,
+                       const std::vector<Headline>& headlines);
 
 /// The keys of such programs, with their defaults; `more` are keys of the vocabulary.
-Schema image_schema(const std::vector<std::string>& more = {});
+config::Schema image_schema(const std::vector<std::string>& more = {});
 
 }  // namespace pcxx::train

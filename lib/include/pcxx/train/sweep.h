@@ -2,9 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include <pcxx/config/config.h>
 #include <pcxx/parallel/communicator.h>
-#include <pcxx/train/config.h>
-#include <pcxx/train/work.h>
+#include <pcxx/run/work.h>
 
 #include <cstdint>
 #include <map>
@@ -36,7 +36,7 @@ struct Sweep {
 /// The metric that a sweep's best rate is chosen by: `map_error`; `test_error` on 1,000 held-out
 /// samples where the network or the teacher is not one linear map; `train_error` on the next batch
 /// with independent targets.
-std::string error_metric(const Config& model);
+std::string error_metric(const config::Config& model);
 
 /// A sweep of any models over learning rates and seeds on a teacher, as independent jobs.
 ///
@@ -59,16 +59,16 @@ class SweepPlan {
   ///
   /// models   one rule, rescaling, task and shape each, the same seeds
   /// measure  metrics to record at every step, beside the error metric
-  SweepPlan(std::vector<Config> models, std::vector<std::string> measure, at::Device device,
+  SweepPlan(std::vector<config::Config> models, std::vector<std::string> measure, at::Device device,
             parallel::Communicator& ranks = parallel::alone());
 
-  const std::vector<Config>& models() const { return models_; }
+  const std::vector<config::Config>& models() const { return models_; }
   /// Of which the plan must outlive the last job.
-  Work work(std::string label) const;
+  run::Work work(std::string label) const;
 
   /// One sweep per model from what each job has left, over the seeds that all models have finished
   /// at every rate.
-  std::vector<Sweep> collect(const std::vector<std::optional<Part>>& parts) const;
+  std::vector<Sweep> collect(const std::vector<std::optional<run::Part>>& parts) const;
 
   /// "lanes" or "tensor".
   std::string engine(std::size_t model) const {
@@ -89,12 +89,13 @@ class SweepPlan {
   };
   class Builder;
 
-  Part run(const Job& job, JobContext& context) const;
+  run::Part run(const Job& job, run::JobContext& context) const;
   std::string name(const Job& job) const;
-  Sweep empty_sweep(const Config& model, const std::vector<std::int64_t>& seeds) const;
-  void derive_metrics(Sweep& sweep, const Config& model, const at::Tensor& least_error) const;
+  Sweep empty_sweep(const config::Config& model, const std::vector<std::int64_t>& seeds) const;
+  void derive_metrics(Sweep& sweep, const config::Config& model,
+                      const at::Tensor& least_error) const;
 
-  std::vector<Config> models_;
+  std::vector<config::Config> models_;
   std::vector<std::string> measure_;
   at::Device device_;
   parallel::Communicator& ranks_;
@@ -104,6 +105,7 @@ class SweepPlan {
 };
 
 /// The whole sweep of one model in this thread.
-Sweep run_sweep(const Config& model, const std::vector<std::string>& measure, at::Device device);
+Sweep run_sweep(const config::Config& model, const std::vector<std::string>& measure,
+                at::Device device);
 
 }  // namespace pcxx::train

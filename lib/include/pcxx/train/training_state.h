@@ -4,7 +4,7 @@
 #include <pcxx/learning/rule.h>
 #include <pcxx/nn/network.h>
 #include <pcxx/optim/rescaled.h>
-#include <pcxx/train/parts.h>
+#include <pcxx/run/parts.h>
 
 namespace pcxx::train {
 
@@ -12,22 +12,22 @@ namespace pcxx::train {
 /// the optimizer, memory of the rescaling, position in the data.
 ///
 ///   job.advance(1, [&] { return training_state(network, rule, optimizer, minibatches); });
-Part training_state(const nn::Network& network, const learning::LearningRule& rule,
-                    const optim::Rescaled& optimizer, const data::Minibatches& minibatches);
+run::Part training_state(const nn::Network& network, const learning::LearningRule& rule,
+                         const optim::Rescaled& optimizer, const data::Minibatches& minibatches);
 
 /// The same without a position: of data that keep their own.
-Part training_state(const nn::Network& network, const learning::LearningRule& rule,
-                    const optim::Rescaled& optimizer);
+run::Part training_state(const nn::Network& network, const learning::LearningRule& rule,
+                         const optim::Rescaled& optimizer);
 
 /// Goes back to such a state, on whatever device the network is. Throws c10::Error when it is of
 /// another network, rule, optimizer or rescaling.
-void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
+void restore(const run::Part& state, nn::Network& network, learning::LearningRule& rule,
              optim::Rescaled& optimizer, data::Minibatches& minibatches);
-void restore(const Part& state, nn::Network& network, learning::LearningRule& rule,
+void restore(const run::Part& state, nn::Network& network, learning::LearningRule& rule,
              optim::Rescaled& optimizer);
 
 /// The weights alone, on the CPU: a part's entries `weight.<name>`.
-Part weights_of(const nn::Network& network);
-void restore_weights(const Part& part, nn::Network& network);
+run::Part weights_of(const nn::Network& network);
+void restore_weights(const run::Part& part, nn::Network& network);
 
 }  // namespace pcxx::train

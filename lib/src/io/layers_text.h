@@ -1,0 +1,21 @@
+#pragma once
+
+#include <pcxx/nn/network.h>
+
+#include <string>
+
+/// The layers of a network as JSON, as a file of weights describes them:
+///
+///   [{"in_features": 784, "out_features": 10, "activation": "relu", "bias": false,
+///     "residual": false}, ...]
+///
+/// each with "members" too in an ensemble.
+namespace pcxx::io {
+
+std::string layers_text(const nn::NetworkOptions& network);
+
+/// Throws UserError, one sentence with `path`, unless `text` describes this network.
+void check_layers(const std::string& text, const nn::NetworkOptions& network,
+                  const std::string& path);
+
+}  // namespace pcxx::io

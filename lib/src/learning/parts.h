@@ -1,0 +1,42 @@
+#pragma once
+
+#include <pcxx/config/part.h>
+#include <pcxx/ensemble/ensemble.h>
+#include <pcxx/inference/inference.h>
+#include <pcxx/learning/rule.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// The learning rules as configs name them. Each is described in its own file; the list is here.
+namespace pcxx::learning {
+
+/// Makes a rule; the inference is that of the config, where the rule infers.
+using MakeRule = std::unique_ptr<LearningRule>(const config::Config&,
+                                               const std::shared_ptr<const inference::Inference>&);
+
+/// A value of `rule`.
+///   infers       it needs an inference
+///   whole_steps  its steps are taken as they are: no rescaling, no optimizer but sgd
+///   dense_only   for networks of Dense layers
+///   lanes        the same rule in the lanes of ensemble/; nothing where only tensors do it
+///   no_lanes     why not: the end of a sentence
+struct RulePart : config::Part<MakeRule> {
+  bool infers = false;
+  bool whole_steps = false;
+  bool dense_only = false;
+  std::optional<ensemble::Rule> lanes = {};
+  std::string no_lanes = {};
+};
+
+RulePart backpropagation_part();
+RulePart predictive_coding_part();
+RulePart kalman_part();
+
+inline std::vector<RulePart> rule_parts() {
+  return {backpropagation_part(), predictive_coding_part(), kalman_part()};
+}
+
+}  // namespace pcxx::learning
