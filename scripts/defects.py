@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Puts known one-line defects into the mathematics, one at a time, and asks whether the tests notice.
 
-usage: scripts/defects.py [--list] [--check] [--only NAME]... [--jobs N] [--help]
+usage: scripts/defects.py [--list] [--check] [--only NAME]... [--changed BASE] [--jobs N] [--help]
   --list       the table: name, file, tests
   --check      only whether every entry still fits its file; builds nothing
   --only NAME  these defects alone (repeatable)
+  --changed BASE  those in files that differ from the commit BASE
   --jobs N     compilers at a time (default 1)
 
 tests/defects.toml holds the table. Everything happens in a copy of the tree, build/defects, which is
@@ -98,7 +99,7 @@ def environment():
 
 def command(words, **options):
     return subprocess.run(words, cwd=COPY, env=environment(), text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, **options)
+                          stderr=subprocess.STDOUT, check=False, **options)
 
 
 def configure():
@@ -122,12 +123,12 @@ def run_tests(program, tests):
                        timeout=TEST_SECONDS)
     except subprocess.TimeoutExpired:
         return f"no end after {TEST_SECONDS} s"
-    ran = re.search(r"^\[==========\] (\d+) tests? from .* ran\.", done.stdout, re.M)
+    ran = re.search(r"^\[==========\] (\d+) tests? from .* ran\.", done.stdout, re.MULTILINE)
     if done.returncode < 0:
         return "crash: " + signal.Signals(-done.returncode).name
     if not ran or ran.group(1) == "0":
         return "no test ran"
-    if re.search(r"^\[  FAILED  \]", done.stdout, re.M):
+    if re.search(r"^\[  FAILED  \]", done.stdout, re.MULTILINE):
         return "noticed"
     return "passed" if done.returncode == 0 else f"exit code {done.returncode}"
 
@@ -158,12 +159,21 @@ def try_defect(defect, jobs):
         path.write_text(text)
 
 
+def changed_files(base):
+    listed = subprocess.run(["git", "diff", "--name-only", "--diff-filter=d", base], cwd=ROOT, text=True,
+                            capture_output=True, check=False)
+    if listed.returncode != 0:
+        fail(f"--changed {base}: {listed.stderr.strip()}")
+    return set(listed.stdout.split("\n"))
+
+
 def arguments():
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--changed", metavar="BASE")
     parser.add_argument("--jobs", type=int, default=1)
     return parser.parse_args()
 
@@ -179,6 +189,9 @@ def main():
         fail(f"there is no defect {', '.join(sorted(unknown))}; --list shows them")
     if given.only:
         defects = [defect for defect in defects if defect["name"] in given.only]
+    if given.changed:
+        names = changed_files(given.changed)
+        defects = [defect for defect in defects if defect["file"] in names]
     if given.list:
         for defect in defects:
             print(f"{defect['name']:34} {defect['file']:46} {defect['program']}_test {defect['tests']}")
@@ -190,6 +203,9 @@ def main():
         print(f"all {len(defects)} defects fit their files")
         return 0
 
+    if not defects:
+        print("no defect is in a file that has changed")
+        return 0
     copy_tree()
     configure()
     check_clean(defects, given.jobs)
