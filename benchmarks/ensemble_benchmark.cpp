@@ -111,7 +111,7 @@ void lanes(benchmark::State& state, const Model& model, std::int64_t members, in
                              .regularisation = at::full({members}, kRegularisation, at::kDouble),
                              .streams = at::arange(members, at::kLong).remainder(kSeeds)};
   for (std::size_t l = 1; l <= network->size(); ++l) {
-    ensemble.weights.push_back(network->layer(l).weight.detach());
+    ensemble.weights.push_back(network->dense(l).weight.detach());
   }
   const ensemble::Streams streams{.maps = data.maps, .batch = [&](std::int64_t t) {
                                     return data.batches[static_cast<std::size_t>(t)];
@@ -189,7 +189,7 @@ void export_task(const std::filesystem::path& folder, std::int64_t rates, std::i
         .regularisation = at::full({kSeeds * rates}, kRegularisation, at::kDouble),
         .streams = at::arange(kSeeds).repeat_interleave(rates)};
     for (std::size_t l = 1; l <= network->size(); ++l) {
-      weights.push_back(network->layer(l).weight.detach());
+      weights.push_back(network->dense(l).weight.detach());
       members.weights.push_back(weights.back().unsqueeze(0).repeat({kSeeds * rates, 1, 1}));
     }
     write_numbers(folder / fmt::format("maps-{}", hidden), maps);

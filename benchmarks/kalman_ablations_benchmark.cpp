@@ -59,7 +59,7 @@ std::vector<at::Tensor> jacobians(const nn::NetworkImpl& network, const nn::Feed
   std::vector<at::Tensor> found(network.size());
   auto signal = at::eye(pass.prediction().size(-1), pass.prediction().options());
   for (auto l = network.size(); l >= 1; --l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     nn::multiply_slope_(signal, pass.outputs[l], layer.options.activation());
     found[l - 1] = signal;
     signal = signal.mm(layer.weight);
@@ -103,7 +103,7 @@ class KalmanVariant final : public learning::LearningRule {
   void start(const nn::NetworkImpl& network, at::TensorOptions options) {
     if (!covariances_.empty()) return;
     for (std::size_t l = 1; l <= network.size(); ++l) {
-      const auto& layer = network.layer(l);
+      const auto& layer = network.dense(l);
       const auto n = layer.weight.size(-1);
       covariances_.push_back(
           at::eye(n + (layer.bias.defined() ? 1 : 0), options).div_(static_cast<double>(n)));
@@ -123,7 +123,7 @@ class KalmanVariant final : public learning::LearningRule {
     auto jacobian = jacobians(network, pass);
     std::vector<Sample> samples;
     for (std::size_t i = 0; i < network.size(); ++i) {
-      const auto x = with_bias_unit(pass.activities[i], network.layer(i + 1).bias).squeeze(0);
+      const auto x = with_bias_unit(pass.activities[i], network.dense(i + 1).bias).squeeze(0);
       const auto spread = covariances_[i].mv(x);
       samples.push_back({jacobian[i], x, spread, std::max(spread.dot(x).item<double>(), 1e-30)});
     }
@@ -176,7 +176,7 @@ class KalmanVariant final : public learning::LearningRule {
 
   learning::OwnDirections learn(const nn::NetworkImpl& network, std::size_t l, const Sample& sample,
                                 const at::Tensor& inverse, const at::Tensor& residual) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     // The layer's error over its leverage; what the equilibrium says of it in units of leverage.
     const auto scale = variance(sample) / sample.leverage;
     const auto signal = sample.jacobian.t().mv(inverse.mv(residual)) * scale;

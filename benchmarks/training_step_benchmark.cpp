@@ -136,7 +136,7 @@ struct Products {
     x.push_back(make_batch(problem, *network).input);
     auto shape = x[0].sizes().vec();
     for (std::size_t l = 1; l <= network->size(); ++l) {
-      w.push_back(network->layer(l).weight.detach());
+      w.push_back(network->dense(l).weight.detach());
       wt.push_back(w[l].mT());
       d.push_back(at::empty_like(w[l]));
       shape.back() = w[l].size(-2);

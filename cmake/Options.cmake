@@ -1,5 +1,6 @@
 option(PCXX_BUILD_APPS "Build the command-line programs" ${PROJECT_IS_TOP_LEVEL})
 option(PCXX_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(PCXX_BUILD_EXAMPLES "Build the programs of examples/" ${PCXX_BUILD_TESTS})
 option(PCXX_BUILD_BENCHMARKS "Build the benchmarks (needs Google Benchmark)" OFF)
 option(PCXX_SHARED "Build libpcxx.so rather than libpcxx.a" ON)
 option(PCXX_INSTALL "Install the library, the programs and a CMake package" ${PROJECT_IS_TOP_LEVEL})

@@ -7,6 +7,7 @@ import argparse
 import copy
 import ctypes
 import json
+import math
 import os
 import re
 import struct
@@ -90,6 +91,72 @@ class Dense(nn.Module):
         return f"Dense({', '.join(f'{name}={value}' for name, value in self.description().items())})"
 
 
+class Conv2d(nn.Module):
+    """f(W * x + b) of flat images [B, C H W], as torch.nn.Conv2d with a square kernel: its weight
+    [channels, C, kernel, kernel] and bias [channels] are those of PyTorch. `input` is (C, H, W)."""
+
+    def __init__(self, input, channels, kernel=3, stride=1, padding=0, activation="identity", bias=False):
+        super().__init__()
+        self.input = tuple(input)
+        self.stride, self.padding = stride, padding
+        self.weight = nn.Parameter(torch.zeros(channels, self.input[0], kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
+        self.activation_name = activation
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, x):
+        maps = nn.functional.conv2d(x.reshape(-1, *self.input), self.weight, self.bias, self.stride, self.padding)
+        return self.activation(maps.flatten(1))
+
+    def description(self):
+        channels, _, kernel, _ = self.weight.shape
+        bias = str(self.bias is not None).lower()
+        return {
+            "in_features": self.input[0] * self.input[1] * self.input[2],
+            "out_features": channels * math.prod(_steps(n, kernel, self.stride, self.padding) for n in self.input[1:]),
+            "activation": "own",
+            "bias": False,
+            "residual": False,
+            "kind": f"conv2d(channels={channels}, kernel={kernel}, stride={self.stride}, padding={self.padding}, "
+            f"activation={self.activation_name}, bias={bias}, input={'x'.join(map(str, self.input))})",
+        }
+
+
+CONV2D = re.compile(
+    r"conv2d\(channels=(\d{1,7}), kernel=(\d{1,7}), stride=(\d{1,7}), padding=(\d{1,7}), "
+    r"activation=(\w+), bias=(true|false), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)"
+)
+
+
+def _steps(pixels, kernel, stride, padding):
+    return (pixels + 2 * padding - kernel) // stride + 1
+
+
+def _conv2d_options(kind):
+    """The arguments of Conv2d that a text stands for; nothing where it is of no such layer."""
+    found = CONV2D.fullmatch(kind)
+    if found is None or found[5] not in ACTIVATIONS:
+        return None
+    channels, kernel, stride, padding = (int(found[i]) for i in range(1, 5))
+    shape = tuple(int(found[i]) for i in range(7, 10))
+    if min(channels, kernel, stride, *shape) < 1 or min(shape[1:]) + 2 * padding < kernel:
+        return None
+    return {
+        "input": shape,
+        "channels": channels,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "activation": found[5],
+        "bias": found[6] == "true",
+    }
+
+
+def _made(layer):
+    """The module that a description stands for."""
+    return Conv2d(**_conv2d_options(layer["kind"])) if "kind" in layer else Dense(**layer)
+
+
 class Network(nn.Sequential):
     """Layers called layer1, layer2, ..., as in the file. Takes [batch, in_features]; an ensemble
     gives [members, batch, out_features]. A slice of it is a Network too."""
@@ -107,7 +174,7 @@ def load(path):
     tensors, metadata = read_safetensors(path)
     layers = _described_layers(path, tensors, metadata)
     _check_tensors(path, layers, tensors)
-    network = Network([Dense(**layer) for layer in layers])
+    network = Network([_made(layer) for layer in layers])
     network.to(next(iter(tensors.values())).dtype)
     network.load_state_dict(tensors)
     if "crc32" in metadata and metadata["crc32"] != str(_checksum(network)):
@@ -161,9 +228,15 @@ def _older_layers(tensors, metadata):
 
 
 def _is_layer(layer):
-    """Whether Dense takes it."""
+    """Whether Dense takes it, or it is a convolution with the ends that its text has."""
     if type(layer) is not dict:
         return False
+    if "kind" in layer:
+        options = _conv2d_options(layer["kind"]) if type(layer["kind"]) is str else None
+        if options is None:
+            return False
+        with torch.device("meta"):
+            return layer == Conv2d(**options).description()
     wanted = {"in_features": int, "out_features": int}
     known = wanted | {"activation": str, "bias": bool, "residual": bool, "members": int}
     if not wanted.keys() <= layer.keys() <= known.keys():
@@ -190,6 +263,13 @@ def _sizes(layers):
     """{name: sizes} of the weights."""
     sizes = {}
     for l, layer in enumerate(layers, start=1):
+        if "kind" in layer:
+            options = _conv2d_options(layer["kind"])
+            side = options["kernel"]
+            sizes[f"layer{l}.weight"] = (options["channels"], options["input"][0], side, side)
+            if options["bias"]:
+                sizes[f"layer{l}.bias"] = (options["channels"],)
+            continue
         lead = (layer["members"],) if "members" in layer else ()
         sizes[f"layer{l}.weight"] = (*lead, layer["out_features"], layer["in_features"])
         if layer.get("bias"):
@@ -268,13 +348,13 @@ def from_sequential(module):
         raise WeightsError("a state_dict does not say what its layers do: save the network itself")
     layers = []
     for child in _flat(module):
-        if isinstance(child, Dense):
+        if isinstance(child, (Dense, Conv2d)):
             layers.append(copy.deepcopy(child))
         elif isinstance(child, nn.Linear):
             layers.append(_from_linear(child))
         elif _does_nothing(child):
             continue
-        elif layers and layers[-1].activation_name == "identity" and not layers[-1].residual:
+        elif layers and layers[-1].activation_name == "identity" and not getattr(layers[-1], "residual", False):
             layers[-1].activation_name = _activation_name(child)
             layers[-1].activation = ACTIVATIONS[layers[-1].activation_name]()
         elif _activation_name(child):
@@ -321,7 +401,7 @@ def _activation_name(module):
 
 def convert(old, new):
     """Makes a file of weights of an archive of PyTorch: of a saved network or a job of an older pcxx, or
-    of a state_dict, whose Linear layers become layer1, layer2, ... in their order. Nothing that is in
+    of a state_dict, whose Linear and Conv2d layers become layer1, layer2, ... in their order. Nothing that is in
     the archive is run. What the layers do stays unsaid, so that --load takes them where sizes fit."""
     import pcxx_archive
 
@@ -349,8 +429,8 @@ def _as_layers(tensors):
     if all(re.fullmatch(r"layer[1-9]\d*\..+", name) for name in tensors):
         return tensors
     for name, tensor in renamed.items():
-        if not re.fullmatch(r"layer\d+\.(weight|bias)", name) or tensor.dim() > 3:
-            raise pcxx_archive.ArchiveError(f"has a tensor {name} that no Linear layer has")
+        if not re.fullmatch(r"layer\d+\.(weight|bias)", name) or tensor.dim() > 4:
+            raise pcxx_archive.ArchiveError(f"has a tensor {name} that no Linear layer has, and no Conv2d")
     return renamed
 
 

@@ -173,16 +173,17 @@ class AlignmentRun {
   run::Part measure_task(const Task& task) const {
     const at::NoGradGuard no_grad;
     const auto& cell = cells_[task.cell];
-    const auto network = catalog::draw_network(cell, task.seed, run_.device());
+    const auto& models = models_[task.cell];
+    auto network = catalog::draw_network(models.front(), task.seed, run_.device());
     auto teacher = catalog::make_teacher(cell, task.seed, run_.device());
     const auto batch = teacher.next(cell.integer("batch_size"));
     const auto held_out = cell.integer("held_out") > 0
                               ? std::optional(teacher.next(cell.integer("held_out")))
                               : std::nullopt;
     run::Part part;
-    for (std::size_t m = 0; m < models_[task.cell].size(); ++m) {
-      for (const auto& [metric, value] :
-           measure(models_[task.cell][m], *network, batch, held_out)) {
+    for (std::size_t m = 0; m < models.size(); ++m) {
+      network->options.loss(catalog::network_options(models[m]).loss());
+      for (const auto& [metric, value] : measure(models[m], *network, batch, held_out)) {
         part[fmt::format("{}.{}", m, metric)] = at::scalar_tensor(value, at::kDouble);
       }
     }

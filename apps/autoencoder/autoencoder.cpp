@@ -5,6 +5,7 @@
 #include <pcxx/run/program.h>
 #include <pcxx/run/table.h>
 #include <pcxx/train/image_training.h>
+#include <pcxx/train/report.h>
 
 #include <algorithm>
 
@@ -13,7 +14,6 @@
 namespace {
 
 using namespace pcxx;
-using config::Config;
 using run::Run;
 
 // Images are their own targets.
@@ -21,8 +21,8 @@ class Autoencoding final : public train::ImageTask {
  public:
   std::string_view name() const override { return "autoencoder"; }
 
-  void check(const Config& model, const train::ImageSets& sets) const override {
-    const auto n = catalog::widths(model);
+  void check(const catalog::Model& model, const train::ImageSets& sets) const override {
+    const auto& n = model.widths;
     for (const auto* images : {&sets.train, &sets.test}) {
       if (images->features() != n.front() || n.front() != n.back()) {
         user_error("widths goes from {} to {}, but the images have {} pixels", n.front(), n.back(),
@@ -36,9 +36,9 @@ class Autoencoding final : public train::ImageTask {
     return data::autoencoding_batch(images, index, options);
   }
 
-  std::optional<metrics::BestRate> best_rate(
-      const std::vector<std::vector<train::ImageTraining>>& runs, const std::vector<double>& rates,
-      metrics::BestBy best_by) const override {
+  std::optional<metrics::BestRate> best_rate(const std::vector<std::vector<train::Training>>& runs,
+                                             const std::vector<double>& rates,
+                                             metrics::BestBy best_by) const override {
     return metrics::best_rate(train::test_curves(runs, "test_error"), rates, best_by);
   }
 };
@@ -47,10 +47,10 @@ class Autoencoding final : public train::ImageTask {
 void show(Run& run, const train::ImageModel& result, const at::Tensor& pixels) {
   if (run.tensorboard() == nullptr) return;
   const auto cell = run.records()
-                        .cell(result.model)
+                        .cell(result.model.config)
                         .with("learning_rate", result.best->rate)
                         .with("seed", result.seeds.front());
-  run.tensorboard()->image(cell, result.model.integer("steps"), "reconstructions", pixels);
+  run.tensorboard()->image(cell, result.model.steps, "reconstructions", pixels);
 }
 
 // Test images above what the first network of each model makes of them.
@@ -58,7 +58,7 @@ void write_reconstructions(Run& run, const train::ImageSweep& sweep,
                            const std::vector<train::ImageModel>& results) {
   constexpr std::int64_t kPictures = 12;
   const auto& images = sweep.sets().test;
-  const auto originals = [&](const Config& model) {
+  const auto originals = [&](const catalog::Model& model) {
     return sweep.test_batch(model).input.narrow(0, 0, std::min(kPictures, images.size())).cpu();
   };
   auto names = nlohmann::json::array({"original"});
@@ -80,9 +80,8 @@ void run_autoencoders(Run& run) {
   const auto results = sweep.train();
   if (results.empty()) return;
   write_reconstructions(run, sweep, results);
-  run.print("{}", train::image_table(run, results, {{"test error", "final_error"}}).text());
-  const auto dead = run::dead_units_line(run.summary()["models"]);
-  if (!dead.empty()) run.print("{}", dead);
+  const auto table = train::image_table(run, results, {{"test error", "final_error"}});
+  train::print_results(run, table, run.summary());
 }
 
 config::Schema schema() {

@@ -5,6 +5,7 @@
 #include <pcxx/programs.h>
 #include <pcxx/run/program.h>
 #include <pcxx/train/image_training.h>
+#include <pcxx/train/report.h>
 
 #include <algorithm>
 #include <limits>
@@ -12,12 +13,11 @@
 namespace {
 
 using namespace pcxx;
-using config::Config;
 using run::Run;
 
 // The part of wrong answers, infinite at the end of a run whose squared error diverged. It stays
 // above what would make a few wrong answers after none look like divergence.
-metrics::Curve wrong_answers(const train::ImageTraining& training) {
+metrics::Curve wrong_answers(const train::Training& training) {
   auto curve = training.tests.at("test_accuracy");
   for (auto& value : curve) value = std::max(1 - value, 1 / metrics::kDivergence);
   if (metrics::diverged(training.tests.at("test_error"))) {
@@ -34,8 +34,8 @@ class Classification final : public train::ImageTask {
   std::string_view name() const override { return "classifier"; }
   std::string_view criterion() const override { return "test_accuracy"; }
 
-  void check(const Config& model, const train::ImageSets& sets) const override {
-    const auto inputs = catalog::widths(model).front();
+  void check(const catalog::Model& model, const train::ImageSets& sets) const override {
+    const auto inputs = model.widths.front();
     for (const auto* images : {&sets.train, &sets.test}) {
       if (images->features() != inputs) {
         user_error("widths starts with {}, but the images have {} pixels", inputs,
@@ -61,9 +61,9 @@ class Classification final : public train::ImageTask {
   }
 
   // By wrong answers, not by the error.
-  std::optional<metrics::BestRate> best_rate(
-      const std::vector<std::vector<train::ImageTraining>>& runs, const std::vector<double>& rates,
-      metrics::BestBy best_by) const override {
+  std::optional<metrics::BestRate> best_rate(const std::vector<std::vector<train::Training>>& runs,
+                                             const std::vector<double>& rates,
+                                             metrics::BestBy best_by) const override {
     std::vector<std::vector<metrics::Curve>> curves;
     for (const auto& seeds : runs) {
       auto& wrong = curves.emplace_back();
@@ -83,9 +83,7 @@ void run_classifiers(Run& run) {
   if (results.empty()) return;
   const auto table = train::image_table(
       run, results, {{"test accuracy", "final_accuracy"}, {"test error", "final_error"}});
-  run.print("{}", table.text());
-  const auto dead = run::dead_units_line(run.summary()["models"]);
-  if (!dead.empty()) run.print("{}", dead);
+  train::print_results(run, table, run.summary());
 }
 
 config::Schema schema() {

@@ -85,7 +85,7 @@ Descent descend(const Config& solver, const Subject& subject, run::JobContext& c
   };
   const auto prediction = subject.network->forward(subject.batch.input);
   Descent descent{.passes = {0},
-                  .energy = {(subject.batch.target - prediction).square().sum(-1).div(2)},
+                  .energy = {subject.network->loss().value(prediction, subject.batch.target)},
                   .residual = {1},
                   .report = infer(solver)};
   const auto for_curvature = passes_for_curvature(solver);
@@ -110,7 +110,7 @@ Descent descend(const Config& solver, const Subject& subject, run::JobContext& c
 // network is linear. [B]
 at::Tensor least_energy(const Config& config, const Subject& subject,
                         const std::vector<Descent>& descents) {
-  const bool linear = subject.network->is_linear();
+  const bool linear = subject.network->is_linear() && subject.network->loss().is_squared_error();
   const auto steps = std::min<std::int64_t>(10 * config.integer("inference_steps"), 1'000'000'000);
   const auto reference = config.with("inference", {std::string(linear ? "closed_form" : "lbfgs")})
                              .with("inference_step_size", {0.0})
@@ -379,6 +379,7 @@ config::Schema schema() {
                                "outputs",
                                "condition_number",
                                "bias",
+                               "loss",
                                "batch_size",
                                catalog::kTeacher,
                                "dtype",
@@ -416,8 +417,8 @@ config::Schema schema() {
   keys.initial("inference", R"(["lbfgs", "error_descent", "state_descent"])");
   keys.initial("inference_step_size", "[0, 0.1]");
   return keys.one({"rule", "rescaling", "architecture", "init", "hidden_layers", "width", "inputs",
-                   "outputs", "condition_number", "bias", "batch_size", "targets", "noise", "rank",
-                   "dtype", "inference_steps", "inference_tolerance",
+                   "outputs", "condition_number", "bias", "loss", "batch_size", "targets", "noise",
+                   "rank", "dtype", "inference_steps", "inference_tolerance",
                    "inference_energy_tolerance"});
 }
 

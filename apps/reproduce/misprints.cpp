@@ -23,12 +23,13 @@
 namespace pcxx::reproduce {
 namespace {
 
-using nn::init::Scheme;
+using nn::DrawWeight;
 
-nn::Network draw(const nn::NetworkOptions& options, Scheme scheme, std::uint64_t seed = 0) {
+nn::Network draw(const nn::NetworkOptions& options, const DrawWeight& weight,
+                 std::uint64_t seed = 0) {
   nn::Network network(options);
   network->to(at::kDouble);
-  nn::init::draw_(*network, scheme, make_generator(seed, Purpose::kWeights));
+  nn::init::draw_(*network, weight, make_generator(seed, Purpose::kWeights));
   return network;
 }
 
@@ -57,7 +58,7 @@ double alignment(const nn::NetworkImpl& network, const data::Batch& batch,
 // W_to ... W_from; the identity where there is none.
 at::Tensor product(const nn::NetworkImpl& network, std::size_t to, std::size_t from) {
   auto result = at::eye(network.in_features(), at::kDouble);
-  for (std::size_t l = from; l <= to; ++l) result = network.layer(l).weight.matmul(result);
+  for (std::size_t l = from; l <= to; ++l) result = network.dense(l).weight.matmul(result);
   return result;
 }
 
@@ -70,18 +71,18 @@ at::Tensor scaled_residual(const nn::NetworkImpl& network, const data::Batch& ba
 // ||dE/dx|| over the hidden activities.
 double energy_gradient(const nn::NetworkImpl& network, const std::vector<at::Tensor>& x) {
   const auto error = [&](std::size_t l) {
-    return x[l] - x[l - 1].matmul(network.layer(l).weight.t());
+    return x[l] - x[l - 1].matmul(network.dense(l).weight.t());
   };
   double squares = 0;
   for (std::size_t l = 1; l < network.size(); ++l) {
-    const auto gradient = error(l) - error(l + 1).matmul(network.layer(l + 1).weight);
+    const auto gradient = error(l) - error(l + 1).matmul(network.dense(l + 1).weight);
     squares += gradient.square().sum().item<double>();
   }
   return std::sqrt(squares);
 }
 
 Misprint conditioning() {
-  const auto weight = draw(square(20, 0), Scheme::kKaiming)->layer(1).weight;
+  const auto weight = draw(square(20, 0), nn::init::kaiming)->dense(1).weight;
   const auto right = nn::with_condition_number(weight, 100);
   const auto u = std::get<0>(at::linalg_svd(weight));
   const auto spectrum = std::get<1>(at::linalg_svd(right));
@@ -95,7 +96,7 @@ Misprint conditioning() {
 }
 
 Misprint theorem_2() {
-  const auto network = draw(square(64, 2), Scheme::kKaiming);
+  const auto network = draw(square(64, 2), nn::init::kaiming);
   const auto batch = draw_batch(64, 32);
   const auto layers = pc_factors(*network, batch);
   const auto measure = [&](bool as_printed) {
@@ -111,7 +112,7 @@ Misprint theorem_2() {
 }
 
 Misprint two_countings() {
-  const auto network = draw(square(64, 2), Scheme::kKaiming);
+  const auto network = draw(square(64, 2), nn::init::kaiming);
   const auto batch = draw_batch(64, 1);
   const auto layers = pc_factors(*network, batch);
   const auto right = optim::Alpha().directions(layers);
@@ -129,7 +130,7 @@ Misprint two_countings() {
 }
 
 Misprint change_of_prediction() {
-  const auto network = draw(square(64, 2), Scheme::kKaiming);
+  const auto network = draw(square(64, 2), nn::init::kaiming);
   const auto batch = draw_batch(64, 32);
   const auto pass = nn::feedforward(*network, batch.input);
   const auto residual = batch.target - pass.prediction();
@@ -149,7 +150,7 @@ Misprint change_of_prediction() {
 }
 
 Misprint batch_update() {
-  const auto network = draw(square(20, 2), Scheme::kNormPreserving);
+  const auto network = draw(square(20, 2), nn::init::norm_preserving);
   const auto batch = draw_batch(20, 16);
   auto mean = at::zeros({20, 20}, at::kDouble);
   for (std::int64_t b = 0; b < batch.samples; ++b) {
@@ -174,7 +175,7 @@ std::vector<at::Tensor> energy_gradients(const nn::NetworkImpl& network, const d
   const at::AutoGradMode on(true);
   std::vector<at::Tensor> weights;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    weights.push_back(network.layer(l).weight.detach().clone().set_requires_grad(true));
+    weights.push_back(network.dense(l).weight.detach().clone().set_requires_grad(true));
   }
   const auto identity = at::eye(network.in_features(), at::kDouble);
   auto scaling = at::zeros_like(identity);
@@ -191,7 +192,7 @@ std::vector<at::Tensor> energy_gradients(const nn::NetworkImpl& network, const d
 }
 
 Misprint residual_networks() {
-  const auto network = draw(nn::linear_residual(20, 4), Scheme::kKaiming);
+  const auto network = draw(nn::linear_residual(20, 4), nn::init::kaiming);
   const auto batch = draw_batch(20, 1);
   const auto gradients = energy_gradients(*network, batch);
   const auto settled = inference::ClosedForm().infer(*network, batch);
@@ -215,7 +216,7 @@ Misprint residual_networks() {
 }
 
 Misprint alpha_of_appendix_i() {
-  const auto network = draw(square(64, 4), Scheme::kKaiming);
+  const auto network = draw(square(64, 4), nn::init::kaiming);
   const auto batch = draw_batch(64, 1);
   const auto layers = pc_factors(*network, batch);
   const auto measure = [&](optim::AlphaDenominator denominator) {
@@ -232,7 +233,7 @@ Misprint alpha_of_appendix_i() {
 }
 
 Misprint map_error() {
-  const auto network = draw(square(20, 1), Scheme::kKaiming);
+  const auto network = draw(square(20, 1), nn::init::kaiming);
   const data::LinearTeacher teacher(data::LinearTeacherOptions(20, 20), 0);
   return {"section 3.1.3",
           "the error of the map is ||W_data - W_{L:1}||_2^2",
@@ -243,7 +244,7 @@ Misprint map_error() {
 }
 
 Misprint targets() {
-  const auto network = draw(square(64, 1), Scheme::kKaiming);
+  const auto network = draw(square(64, 1), nn::init::kaiming);
   const auto measure = [&](data::Targets kind) {
     const auto batch = draw_batch(64, 128, 0, kind);
     return alignment(*network, batch,
@@ -258,7 +259,7 @@ Misprint targets() {
 }
 
 Misprint small_steps() {
-  const auto network = draw(square(512, 8), Scheme::kNormPreserving);
+  const auto network = draw(square(512, 8), nn::init::norm_preserving);
   const auto batch = draw_batch(512, 1);
   const auto update = metrics::make_update(
       optim::Plain().directions(learning::Backpropagation().factors(*network, batch).layers));
@@ -277,7 +278,7 @@ Misprint small_steps() {
 // ---- What looks like a misprint, and is none
 
 Confirmation equilibrium() {
-  const auto network = draw(square(20, 3), Scheme::kNormPreserving);
+  const auto network = draw(square(20, 3), nn::init::norm_preserving);
   const auto batch = draw_batch(20, 8);
   const auto start = [&] {
     auto x = nn::feedforward(*network, batch.input).activities;
@@ -321,7 +322,7 @@ Confirmation negative_denominators() {
   int negative = 0;
   constexpr std::uint64_t kDraws = 50;
   for (std::uint64_t seed = 0; seed < kDraws; ++seed) {
-    const auto network = draw(square(20, 8), Scheme::kNormPreserving, seed);
+    const auto network = draw(square(20, 8), nn::init::norm_preserving, seed);
     const auto batch = draw_batch(20, 1, seed);
     if (smallest_denominator(*network, batch) >= 0) continue;
     ++negative;
@@ -343,7 +344,7 @@ Confirmation negative_denominators() {
 }
 
 Confirmation inference_step() {
-  const auto network = draw(square(20, 1, nn::Activation::kReLU), Scheme::kKaiming);
+  const auto network = draw(square(20, 1, nn::Activation::kReLU), nn::init::kaiming);
   const auto batch = draw_batch(20, 64);
   const inference::StateDescent descent({.max_steps = 10'000,
                                          .step_size = 0.05 / static_cast<double>(batch.samples),

@@ -117,7 +117,7 @@ class TrajectoryRun {
       const auto alignment = metrics::target_alignment(*network, batch_, update).mean;
       run_.records().add(cell, step, "target_alignment", alignment.item<double>());
       for (std::size_t l = 1; l <= network->size(); ++l) {
-        network->layer(l).weight.add_(update.weights[l - 1], model.real("learning_rate"));
+        network->dense(l).weight.add_(update.weights[l - 1], model.real("learning_rate"));
       }
     }
   }

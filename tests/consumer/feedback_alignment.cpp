@@ -30,7 +30,7 @@ class FeedbackAlignment final : public learning::LearningRule {
     auto signal = network.enter(batch.target, network.out_features()) - pass.prediction();
     auto generator = make_generator(seed_, kFeedback);
     for (std::size_t l = network.size(); l >= 1; --l) {
-      const auto& layer = network.layer(l);
+      const auto& layer = network.dense(l);
       auto error = signal.clone();
       nn::multiply_slope_(error, pass.outputs[l], layer.options.activation());
       step.layers.push_back({.weight = layer.weight,

@@ -238,7 +238,7 @@ TEST_F(Device_CUDA, InfersTheSame) {
     auto there = random_network(options);
     there->to(device_);
     const auto batch = random_batch(*here, 20);
-    const bool kinks = here->layer(1).options.activation() == nn::Activation::kReLU;
+    const bool kinks = here->dense(1).options.activation() == nn::Activation::kReLU;
     auto methods = inferences();
     if (here->is_linear()) methods.push_back(std::make_shared<inference::ClosedForm>());
     for (const auto& method : methods) {
@@ -273,14 +273,14 @@ TEST_F(Device_CUDA, InfersInOwnLayersTheSame) {
     std::vector<inference::Layer> layers;
     for (std::size_t l = 1; l <= network->size(); ++l) {
       layers.emplace_back(
-          [network, l](const at::Tensor& x) { return network->layer(l).forward(x); });
+          [network, l](const at::Tensor& x) { return network->dense(l).forward(x); });
     }
     const auto batch = random_batch(*network, 7);
     const auto state =
         inference::infer(layers, batch.input.to(device), batch.target.to(device),
                          {.max_steps = 500, .tolerance = 1e-10, .energy_tolerance = 0});
     inference::energy(layers, state.activities).backward();
-    return std::pair(state.activities[1].cpu(), network->layer(1).weight.grad().cpu());
+    return std::pair(state.activities[1].cpu(), network->dense(1).weight.grad().cpu());
   };
   const auto here = settle(at::kCPU);
   const auto there = settle(device_);
@@ -381,7 +381,7 @@ TEST_F(Device_CUDA, OptimizersGoOnFromAnArchive) {
   torch::load(other, file);
   step(network, optimizer, 2);
   step(copy, other, 2);
-  EXPECT_TRUE(at::equal(network->layer(1).weight, copy->layer(1).weight));
+  EXPECT_TRUE(at::equal(network->dense(1).weight, copy->dense(1).weight));
 }
 
 // Invariant: weights are drawn on the CPU, so a seed gives the same network on every device.
@@ -391,18 +391,18 @@ TEST_F(Device_CUDA, DrawsTheSameWeights) {
   there->to(device_);
   nn::init::kaiming_(*here, make_generator(1, Purpose::kWeights));
   nn::init::kaiming_(*there, make_generator(1, Purpose::kWeights));
-  EXPECT_TRUE(at::equal(here->layer(1).weight, there->layer(1).weight.cpu()));
+  EXPECT_TRUE(at::equal(here->dense(1).weight, there->dense(1).weight.cpu()));
 }
 
 // Oracle: the CPU. One rate per member.
 TEST_F(Device_CUDA, MembersHaveTheirOwnRates) {
   auto network = random_network(nn::mlp({4, 3}).ensemble(2));
   network->to(device_);
-  const auto before = network->layer(1).weight.detach().cpu();
+  const auto before = network->dense(1).weight.detach().cpu();
   optim::MemberSGD sgd(network->parameters(), at::tensor({0.0, 0.5}, at::kDouble));
-  network->layer(1).weight.mutable_grad() = at::ones_like(network->layer(1).weight);
+  network->dense(1).weight.mutable_grad() = at::ones_like(network->dense(1).weight);
   sgd.step();
-  const auto moved = network->layer(1).weight.detach().cpu() - before;
+  const auto moved = network->dense(1).weight.detach().cpu() - before;
   EXPECT_EQ(moved[0].abs().max().item<double>(), 0);
   EXPECT_LT((moved[1] + 0.5).abs().max().item<double>(), 1e-14);
 }
@@ -436,8 +436,8 @@ TEST_F(Device_CUDA, ATrainingMovesBetweenDevices) {
                    rule, second.optimizer);
     step(first, 2);
     step(second, 2);
-    EXPECT_LT(relative_difference(second.network->layer(1).weight.cpu(),
-                                  first.network->layer(1).weight.cpu()),
+    EXPECT_LT(relative_difference(second.network->dense(1).weight.cpu(),
+                                  first.network->dense(1).weight.cpu()),
               1e-10);
   }
 }

@@ -215,7 +215,7 @@ std::vector<Mix> loops() {
 std::vector<Mix> networks_and_rules() {
   const auto half_moved = [](at::Device a, at::Device b) {
     auto network = network_on(a);
-    network->layer(2).to(b);
+    network->dense(2).to(b);
     return network;
   };
   const auto infer = [](auto make) {
@@ -268,8 +268,8 @@ std::vector<Mix> networks_and_rules() {
            [](auto a, auto b) {
              const auto network = network_on(a);
              const std::vector<inference::Layer> layers{
-                 [&](const at::Tensor& x) { return network->layer(1).forward(x); },
-                 [&](const at::Tensor& x) { return network->layer(2).forward(x); }};
+                 [&](const at::Tensor& x) { return network->dense(1).forward(x); },
+                 [&](const at::Tensor& x) { return network->dense(2).forward(x); }};
              return inference::infer(layers, numbers({5, 9}, a), numbers({5, 7}, b)).activities[1];
            }},
           {"curvature at a state elsewhere", kRefused,
@@ -331,16 +331,16 @@ std::vector<Mix> optimizers() {
        [](auto a, auto b) {
          auto network = network_on(a, nn::mlp({4, 3}).ensemble(2));
          optim::MemberSGD sgd(network->parameters(), numbers({2}, b));
-         network->layer(1).weight.mutable_grad() = at::ones_like(network->layer(1).weight);
+         network->dense(1).weight.mutable_grad() = at::ones_like(network->dense(1).weight);
          sgd.step();
-         return network->layer(1).weight.detach();
+         return network->dense(1).weight.detach();
        }},
       {"rates of members, network moved after them", kRefused,
        [](auto a, auto b) {
          auto network = network_on(a, nn::mlp({4, 3}).ensemble(2));
          optim::MemberSGD sgd(network->parameters(), numbers({2}, a));
          network->to(b);
-         network->layer(1).weight.mutable_grad() = at::ones_like(network->layer(1).weight);
+         network->dense(1).weight.mutable_grad() = at::ones_like(network->dense(1).weight);
          sgd.step();
          return at::Tensor();
        }},
@@ -354,12 +354,12 @@ std::vector<Mix> optimizers() {
          auto optimizer = optimizer_of(network, "adam", "recursive_projection");
          train::restore(train::training_state(there, rule, of_there), network, rule, optimizer);
          optimizer.step(rule.factors(*network, random_batch(*network, 5)));
-         return network->layer(1).weight.detach();
+         return network->dense(1).weight.detach();
        }},
       {"weights restored elsewhere", kWorks, [](auto a, auto b) {
          auto network = network_on(a);
          train::restore_weights(train::weights_of(network_on(b)), network);
-         return network->layer(2).weight.detach();
+         return network->dense(2).weight.detach();
        }}};
   for (const auto* name : {"none", "alpha", "projection", "recursive_projection"}) {
     table.push_back(

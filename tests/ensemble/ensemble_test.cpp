@@ -97,7 +97,7 @@ class TensorPath {
       : setup_(setup), network_(options(setup)), optimizer_(optimizer()) {
     const at::NoGradGuard no_grad;
     for (std::size_t l = 1; l <= network_->size(); ++l) {
-      network_->layer(l).weight.copy_(setup.members.weights[l - 1]);
+      network_->dense(l).weight.copy_(setup.members.weights[l - 1]);
     }
   }
 
@@ -110,14 +110,14 @@ class TensorPath {
     }
     metrics::Update update;
     for (std::size_t l = 1; l <= network_->size(); ++l) {
-      update.weights.push_back(-network_->layer(l).weight.grad());
+      update.weights.push_back(-network_->dense(l).weight.grad());
     }
     alignment_ = metrics::target_alignment(*network_, batch, update).mean;
     optimizer_.inner().step();
   }
 
-  at::Tensor weight(std::size_t l) const { return network_->layer(l + 1).weight.detach(); }
-  at::Tensor direction(std::size_t l) const { return -network_->layer(l + 1).weight.grad(); }
+  at::Tensor weight(std::size_t l) const { return network_->dense(l + 1).weight.detach(); }
+  at::Tensor direction(std::size_t l) const { return -network_->dense(l + 1).weight.grad(); }
   const at::Tensor& alignment() const { return alignment_; }
   at::Tensor memory(std::size_t l) {
     return dynamic_cast<const Rescalings&>(optimizer_.rescaling()).memory(l);

@@ -5,6 +5,7 @@
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/learning/backpropagation.h>
+#include <pcxx/nn/init.h>
 #include <pcxx/programs.h>
 #include <pcxx/run/program.h>
 
@@ -12,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "support/heavy_ball.h"
 #include "support/own_layers.h"
 #include "support/small_program.h"
 #include "support/temporary_folder.h"
@@ -67,6 +69,41 @@ class Extend : public ::testing::Test {
                            [](const config::Config& config) {
                              return std::make_unique<Scaled>(config.real("factor"));
                            });
+    catalog::add_init({.name = "uniform",
+                       .doc = "kaiming times a factor",
+                       .keys = {{.name = "init_gain",
+                                 .kind = config::Kind::kReal,
+                                 .initial = "1",
+                                 .doc = "of uniform",
+                                 .shape = config::Shape::kSweep,
+                                 .minimum = 0}}},
+                      [](const config::Config& config) -> nn::DrawWeight {
+                        return
+                            [gain = config.real("init_gain")](std::int64_t n_out, std::int64_t n_in,
+                                                              const at::Generator& generator) {
+                              return nn::init::kaiming(n_out, n_in, generator) * gain;
+                            };
+                      });
+    catalog::add_optimizer(
+        {.name = "heavy_ball",
+         .doc = "descent with momentum",
+         .keys = {{.name = "momentum",
+                   .kind = config::Kind::kReal,
+                   .initial = "0.9",
+                   .doc = "of heavy_ball",
+                   .shape = config::Shape::kSweep,
+                   .minimum = 0,
+                   .per_model = true}}},
+        [](const config::Config& config, std::vector<at::Tensor> parameters, double rate) {
+          return std::make_unique<test::HeavyBall>(std::move(parameters), rate,
+                                                   config.real("momentum"));
+        });
+    catalog::add_optimizer(
+        {"torch_momentum", "LibTorch's"},
+        [](const config::Config&, std::vector<at::Tensor> parameters, double rate) {
+          return std::make_unique<torch::optim::SGD>(std::move(parameters),
+                                                     torch::optim::SGDOptions(rate).momentum(0.9));
+        });
     catalog::add_inference({"solved", "the closed form"}, [](const config::Config&) {
       return std::make_shared<inference::ClosedForm>();
     });
@@ -147,6 +184,30 @@ TEST_F(Extend, RescalingsHaveKeysOfTheirOwn) {
                    regression_words({"rule=bp", "rescaling=scaled", "factor=0.25"})),
       final_errors(programs::regression(), regression_words({"rule=bp", "learning_rate=0.025"})),
       1e-9);
+}
+
+// Oracle: the built-in one that it is, to the last bit, in lanes and tensors; another gain is
+// another network.
+TEST_F(Extend, InitsAreDrawn) {
+  for (const char* engine : {"engine=lanes", "engine=tensor"}) {
+    const auto errors = [&](std::vector<std::string> keys) {
+      keys.insert(keys.end(), {"rule=bp", engine});
+      return final_errors(programs::regression(), regression_words(std::move(keys)));
+    };
+    const auto built_in = errors({"init=kaiming"});
+    EXPECT_EQ(errors({"init=uniform"}), built_in);
+    EXPECT_NE(errors({"init=uniform", "init_gain=2"}), built_in);
+  }
+}
+
+// Oracle: LibTorch's own, and at momentum 0 plain descent.
+TEST_F(Extend, OptimizersStep) {
+  const auto errors = [&](std::vector<std::string> keys) {
+    keys.insert(keys.end(), {"rule=pc", "engine=tensor", "learning_rate=0.02"});
+    return final_errors(programs::regression(), regression_words(std::move(keys)));
+  };
+  expect_near(errors({"optimizer=heavy_ball"}), errors({"optimizer=torch_momentum"}), 1e-12);
+  expect_near(errors({"optimizer=heavy_ball", "momentum=0"}), errors({"optimizer=sgd"}), 1e-12);
 }
 
 // Oracle: the closed form and backpropagation under their own names.
@@ -245,13 +306,14 @@ TEST_F(Extend, WhatDoesNotGoTogetherIsSaid) {
   };
   refused({"layer=gated", "rule=pc", "inference=closed_form"},
           "inference = 'closed_form' needs a linear network, not layer = 'gated'");
-  refused({"layer=gated", "rule=pc", "inference=error_descent"},
-          "inference = 'error_descent' needs Dense layers, not layer = 'gated'; lbfgs takes any");
   refused({"layer=gated", "architecture=residual"}, "does not go with architecture = 'residual'");
   refused({"layer=gated", "hidden_layers=0"}, "is of hidden layers, and the network has none");
   refused({"layer=gated", "collapsed=true"}, "collapsed = true needs a linear network");
   refused({"rescaling=scaled", "engine=lanes", "rule=bp"},
           "rescaling = 'scaled' is the program's own");
+  refused({"optimizer=heavy_ball", "engine=lanes", "rule=bp"}, "the optimizer is heavy_ball");
+  refused({"optimizer=heavy_ball", "rule=kpc"},
+          "rule = 'kpc' needs optimizer = 'sgd', not 'heavy_ball'");
   refused({"factor=0"}, "factor");
   refused({"layer=gatd"}, "gated");
 }
@@ -284,6 +346,7 @@ TEST_F(Extend, ProgramsTakeWhatTheyUse) {
   expect_refused(programs::inference(), "rule=gradient", "rule");
   expect_refused(programs::inference(), "rescaling=scaled", "rescaling");
   expect_refused(programs::inference(), "factor=2", "factor");
+  expect_refused(programs::inference(), "optimizer=heavy_ball", "optimizer");
   expect_refused(programs::trajectory(), "rule=gradient", "rule");
 }
 
@@ -291,8 +354,10 @@ TEST_F(Extend, ProgramsTakeWhatTheyUse) {
 TEST_F(Extend, PartsAreInTheHelp) {
   const auto wrapped = test::run_program(programs::regression(), {"--help"}).out;
   const auto help = std::regex_replace(wrapped, std::regex("\\s+"), " ");
-  for (const auto* text : {"dense | disguised | gated", "tanh(V x) sigmoid(G x) + s", "scaled",
-                           "the direction times a factor", "solved", "gradient"}) {
+  for (const auto* text :
+       {"dense | disguised | gated", "tanh(V x) sigmoid(G x) + s", "scaled",
+        "the direction times a factor", "solved", "gradient", "uniform: kaiming times a factor",
+        "heavy_ball: descent with momentum"}) {
     EXPECT_NE(help.find(text), std::string::npos) << text;
   }
   EXPECT_NE(test::run_program(programs::classifier(), {"--help"}).out.find("numerals"),
@@ -309,6 +374,10 @@ TEST_F(Extend, NamesAreTakenOnce) {
   EXPECT_THROW(catalog::add_rescaling({"", ""}, make), c10::Error);
   EXPECT_THROW(catalog::add_rescaling({"other", "", {{.name = "width"}}}, make), c10::Error);
   EXPECT_THROW(catalog::add_rescaling({"other", ""}, nullptr), c10::Error);
+  EXPECT_THROW(catalog::add_init({"lecun", ""}, nullptr), c10::Error);
+  EXPECT_THROW(catalog::add_init({"other", ""}, nullptr), c10::Error);
+  EXPECT_THROW(catalog::add_optimizer({"adam", ""}, nullptr), c10::Error);
+  EXPECT_THROW(catalog::add_optimizer({"other", ""}, nullptr), c10::Error);
   EXPECT_THROW(
       catalog::add_layer({"dense", ""}, [](const config::Config&) { return test::gated(); }),
       c10::Error);

@@ -33,7 +33,7 @@ TEST(ClosedForm, ReportsAFailureOfTheBlockedFactorisation) {
   const auto batch = random_batch(*network, 2);
   {
     const at::NoGradGuard no_grad;
-    network->layer(2).weight[150].fill_(std::nan(""));
+    network->dense(2).weight[150].fill_(std::nan(""));
   }
   const auto result = ClosedForm().infer(*network, batch);
   EXPECT_TRUE(result.errors[2].isnan().all().item<bool>());

@@ -100,7 +100,7 @@ TEST(Descents, GiveTheSameWeightDirections) {
 at::Tensor autograd_energy(const nn::NetworkImpl& network, const std::vector<at::Tensor>& x) {
   auto energy = at::zeros({}, at::kDouble);
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    energy = energy + 0.5 * (x[l] - network.layer(l).forward(x[l - 1])).square().sum();
+    energy = energy + 0.5 * (x[l] - network.dense(l).forward(x[l - 1])).square().sum();
   }
   return energy;
 }
@@ -146,7 +146,7 @@ double curvature_bound(const nn::NetworkImpl& network) {
   double bound = 1;
   double product = 1;
   for (std::size_t l = network.size(); l >= 2; --l) {
-    product *= std::pow(at::linalg_matrix_norm(network.layer(l).weight, 2).item<double>(), 2);
+    product *= std::pow(at::linalg_matrix_norm(network.dense(l).weight, 2).item<double>(), 2);
     bound += product;
   }
   return bound;
@@ -161,9 +161,9 @@ std::vector<at::Tensor> autograd_gradients(const nn::NetworkImpl& network, const
   for (std::size_t l = 1; l < network.size(); ++l) {
     eps[l] = errors[l].detach().clone().requires_grad_(true);
     energy = energy + 0.5 * eps[l].square().sum();
-    x = network.layer(l).forward(x) + eps[l];
+    x = network.dense(l).forward(x) + eps[l];
   }
-  const auto r = batch.target - network.layer(network.size()).forward(x);
+  const auto r = batch.target - network.dense(network.size()).forward(x);
   (energy + 0.5 * r.square().sum()).backward();
   for (std::size_t l = 1; l < network.size(); ++l) eps[l] = eps[l].grad();
   return eps;
@@ -228,7 +228,7 @@ TEST(ErrorDescent, OneStepIsBackpropagationScaledByTheStep) {
     for (std::size_t l = 1; l < network->size(); ++l) {
       auto error = state.errors[l].clone();
       nn::multiply_slope_(error, state.feedforward.outputs[l],
-                          network->layer(l).options.activation());
+                          network->dense(l).options.activation());
       EXPECT_LT(relative_difference(error, eta * bp.layers[l - 1].error), 1e-10);
     }
     EXPECT_EQ(state.report.regime(), Regime::kBackpropLike);
@@ -337,9 +337,9 @@ TEST(ErrorDescent, AnUnstableStepMayBeKept) {
   std::vector<at::Tensor> errors{at::zeros({4, 8}, at::kDouble), at::zeros({4, 7}, at::kDouble)};
   for (int t = 0; t < kSteps; ++t) {
     for (auto& eps : errors) eps = eps.detach().requires_grad_(true);
-    const auto x_1 = network->layer(1).forward(batch.input) + errors[0];
-    const auto x_2 = network->layer(2).forward(x_1) + errors[1];
-    const auto r = batch.target - network->layer(3).forward(x_2);
+    const auto x_1 = network->dense(1).forward(batch.input) + errors[0];
+    const auto x_2 = network->dense(2).forward(x_1) + errors[1];
+    const auto r = batch.target - network->dense(3).forward(x_2);
     (0.5 * (errors[0].square().sum() + errors[1].square().sum() + r.square().sum())).backward();
     for (auto& eps : errors) eps = eps.detach() - eta * eps.grad();
   }
@@ -434,8 +434,8 @@ TEST(Inference, NoGapBoundWithSmoothActivations) {
   const at::NoGradGuard no_grad;
   nn::Network network(nn::mlp({1, 1, 1}, nn::Activation::kIdentity, nn::Activation::kTanh));
   network->to(at::kDouble);
-  network->layer(1).weight.fill_(1);
-  network->layer(2).weight.fill_(5);
+  network->dense(1).weight.fill_(1);
+  network->dense(2).weight.fill_(5);
   const data::Batch batch(at::full({1, 1}, -1.0, at::kDouble), at::full({1, 1}, 0.9, at::kDouble));
   const auto energy = [](double eps) {
     const double r = 0.9 - std::tanh(5 * (eps - 1));
@@ -553,7 +553,7 @@ TEST(ClosedForm, ScalingMatrixIsTheSumOfProducts) {
     at::Tensor p = at::eye(n, at::kDouble);
     at::Tensor s = p.clone();
     for (std::size_t l = network->size(); l >= 2; --l) {
-      const auto& layer = network->layer(l);
+      const auto& layer = network->dense(l);
       p = at::matmul(p, layer.weight) +
           (layer.options.residual() ? p : at::zeros({1}, at::kDouble));
       s = s + at::matmul(p, p.mT());
@@ -570,7 +570,7 @@ TEST(ClosedForm, ReportsAFailedMemberAndKeepsTheOthers) {
   const auto before = ClosedForm().infer(*network, batch);
   {
     const at::NoGradGuard no_grad;
-    network->layer(2).weight[1].fill_(std::nan(""));
+    network->dense(2).weight[1].fill_(std::nan(""));
   }
   const auto after = ClosedForm().infer(*network, batch);
   EXPECT_FALSE(after.report.converged[1].any().item<bool>());

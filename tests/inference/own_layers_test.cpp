@@ -20,7 +20,7 @@ const DescentOptions kPrecise{.max_steps = 5000, .tolerance = 1e-12, .energy_tol
 std::vector<Layer> layers_of(const nn::NetworkImpl& network) {
   std::vector<Layer> layers;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    layers.push_back([&layer = network.layer(l)](const at::Tensor& x) { return layer.forward(x); });
+    layers.push_back([&layer = network.dense(l)](const at::Tensor& x) { return layer.forward(x); });
   }
   return layers;
 }
@@ -52,7 +52,7 @@ data::Batch without_kinks(const nn::NetworkImpl& network, const data::Batch& bat
   const auto activities = Lbfgs(kPrecise).infer(network, batch).activities;
   auto smooth = at::ones({batch.input.size(0)}, at::kBool);
   for (std::size_t l = 1; l < network.size(); ++l) {
-    const auto sums = at::matmul(activities[l - 1], network.layer(l).weight.mT());
+    const auto sums = at::matmul(activities[l - 1], network.dense(l).weight.mT());
     smooth.logical_and_(sums.abs().amin(-1).gt(1e-5));
   }
   return {batch.input.index({smooth}), batch.target.index({smooth})};
@@ -68,7 +68,7 @@ TEST(OwnLayers, AgreeWithDenseNetworks) {
                               nn::linear_residual(5, 4), nn::mlp({4, 3})}) {
     const auto network = random_network(options);
     const auto layers = layers_of(*network);
-    const bool kinks = network->layer(1).options.activation() == nn::Activation::kLeakyReLU;
+    const bool kinks = network->dense(1).options.activation() == nn::Activation::kLeakyReLU;
     auto batch = random_batch(*network, 20);
     if (kinks) batch = without_kinks(*network, batch);
     ASSERT_GT(batch.input.size(0), 5);

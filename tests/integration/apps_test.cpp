@@ -189,6 +189,14 @@ TEST_F(Apps, RefuseBadInput) {
         "widths=[700,30,700]"},
        "784"},
       {"pcxx-classifier", {"--set", "widths=[10]"}, "widths"},
+      {"pcxx-autoencoder",
+       {"--set", "dataset=digits", "--set", "samples=9", "--set", "test_samples=9", "--set",
+        "loss=cross_entropy"},
+       "architecture = 'autoencoder'"},
+      {"pcxx-classifier",
+       {"--set", "dataset=digits", "--set", "samples=9", "--set", "test_samples=9", "--set",
+        "loss=cross_entropy", "--set", "rule=kpc", "--set", "learning_rate=1"},
+       "rule = 'kpc' needs the squared error"},
       {"pcxx-classifier",
        {"--set", "dataset=idx", "--set", "train_images=images", "--set", "test_images=images"},
        "train_labels"},
@@ -292,6 +300,34 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
     EXPECT_NEAR(by_rate.at(fmt::format("{}", model["best_rate"].get<double>())), best, 1e-12);
     EXPECT_NEAR(model["final_accuracy"].get<double>(), best, 1e-12);
     EXPECT_NE(outcome.out.find(fmt::format("{:.3g}", best)), std::string::npos) << outcome.out;
+  }
+}
+
+// Oracle: ln 10, the cross-entropy of ten classes that a network cannot tell yet, and chance.
+TEST_F(Apps, ClassifiersLearnByCrossEntropy) {
+  const auto outcome =
+      run_task("pcxx-classifier", {"--set", "loss=cross_entropy", "--set", "optimizer=adam",
+                                   "--set", "learning_rate=0.003", "--set", "steps=60", "--set",
+                                   "seeds=1", "--set", "measure=[target_alignment]", "--out", "a"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  std::istringstream rows(read_file("a/metrics.csv"));
+  std::string row;
+  std::getline(rows, row);
+  const auto header = test::fields(row);
+  const auto place = [&](const std::string& name) {
+    return static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin());
+  };
+  std::map<std::string, double> found;  // by rule, metric and step
+  while (std::getline(rows, row)) {
+    const auto words = test::fields(row);
+    found[words.at(place("rule")) + " " + words.at(place("metric")) + " " +
+          words.at(place("step"))] = std::stod(words.at(place("value")));
+  }
+  for (const std::string rule : {"bp", "pc"}) {
+    EXPECT_NEAR(found.at(rule + " test_error 0"), std::log(10), 0.3) << rule;
+    EXPECT_LT(found.at(rule + " test_error 60"), std::log(10) / 2) << rule;
+    EXPECT_GT(found.at(rule + " test_accuracy 60"), 0.6) << rule;
+    EXPECT_GT(found.at(rule + " target_alignment 1"), 0) << rule;
   }
 }
 

@@ -28,14 +28,14 @@ TEST(ComingFrom, PyTorch) {
   optim::Rescaled optimizer(torch::optim::SGD(net->parameters(), 0.1),
                             std::make_unique<optim::Plain>());
 
-  const auto before = net->layer(1).weight.detach().clone();
+  const auto before = net->dense(1).weight.detach().clone();
   const auto loss = 0.5 * (batch.target - net->forward(batch.input)).square().sum(1).mean();
-  const auto gradient = torch::autograd::grad({loss}, {net->layer(1).weight})[0];
+  const auto gradient = torch::autograd::grad({loss}, {net->dense(1).weight})[0];
 
   const auto step = rule.factors(*net, batch);
   optimizer.step(step.layers);
 
-  const auto change = net->layer(1).weight.detach() - before;
+  const auto change = net->dense(1).weight.detach() - before;
   EXPECT_LT(relative_difference(change, -0.1 * gradient), 1e-5);
   EXPECT_TRUE(step.prediction.requires_grad() == false);
   // nn.MSELoss has the mean over all entries and no 1/2.

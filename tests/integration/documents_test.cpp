@@ -127,7 +127,7 @@ bool stands_in_sources(const std::string& block, const std::set<std::string>& ex
   static std::map<std::set<std::string>, std::string> sources;
   auto& text = sources[extensions];
   if (text.empty()) {
-    for (const char* folder : {"tests", "lib", "apps", "benchmarks", "cmake"}) {
+    for (const char* folder : {"tests", "lib", "apps", "benchmarks", "cmake", "examples"}) {
       text += all_of(kSource / folder, extensions);
     }
   }

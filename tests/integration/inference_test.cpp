@@ -94,5 +94,26 @@ TEST_F(InferenceApps, AnUnstableStepEndsItsRun) {
   EXPECT_NE(metrics.find(",inference_curvature,"), std::string::npos);
 }
 
+// Contract: the same of a regression, whose runs learn side by side: those of the larger rate end.
+TEST_F(InferenceApps, AnUnstableStepEndsARegressionToo) {
+  const auto errors =
+      run("pcxx-regression", {"--set", "rule=pc", "--set", "architecture=relu", "--set", "width=12",
+                              "--set", "seeds=2", "--set", "learning_rate=[1e-3,1]", "--set",
+                              "steps=12", "--set", "inference=error_descent", "--set",
+                              "inference_step_size=0.5", "--set", "inference_steps=60"});
+  EXPECT_TRUE(
+      errors.starts_with("pcxx-regression: pc, seed 0 to 1: 2 of 4 runs ended as diverged "
+                         "at step "))
+      << errors;
+  EXPECT_NE(errors.find("a step of 0.5 is unstable for "), std::string::npos) << errors;
+  EXPECT_EQ(errors.find('\n'), errors.size() - 1) << errors;
+  const auto model = summary()["models"][0];
+  EXPECT_EQ(model["best_rate"], 1e-3);
+  EXPECT_EQ(model["unstable_inference_runs"], 2);
+  EXPECT_EQ(model["diverged"].size(), 2);
+  EXPECT_GT(model["inference_passes"], 1);
+  EXPECT_NE(read_file("a/metrics.csv").find(",inference_unstable_at,"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace pcxx

@@ -123,7 +123,7 @@ TEST(Checkpoint, RefusesWeightsThatAreNotFinite) {
     auto network = random_network(options());
     {
       const at::NoGradGuard no_grad;
-      network->layer(2).weight[1][2] = value;
+      network->dense(2).weight[1][2] = value;
     }
     for (const auto& name : kNames) {
       save_network(network, folder / name);

@@ -48,7 +48,7 @@ Sample differentiate(const nn::NetworkImpl& network, const at::Tensor& input) {
   std::vector<at::Tensor> z;
   auto x = input;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     const bool bias = layer.bias.defined();
     sample.inputs.push_back((bias ? at::cat({x, at::ones({1}, x.options())}) : x).detach());
     z.push_back(at::matmul(layer.weight, x) + (bias ? layer.bias : at::zeros({1}, x.options())));
@@ -97,7 +97,7 @@ Reference reference(const nn::NetworkImpl& network, const data::Batch& batch,
   std::vector<std::int64_t> rank(network.size());
   auto narrowest = network.out_features();
   for (std::size_t l = network.size(); l >= 1; --l) {
-    narrowest = std::min(narrowest, network.layer(l).options.out_features());
+    narrowest = std::min(narrowest, network.dense(l).options.out_features());
     rank[l - 1] = narrowest;
   }
   for (std::int64_t b = 0; b < count; ++b) {
@@ -132,7 +132,7 @@ Reference reference(const nn::NetworkImpl& network, const data::Batch& batch,
     const auto system = at::matmul(p, x.mT()) + at::diag(certainty.reciprocal() - leverage);
     const auto m = at::matmul(at::linalg_inv(system), p);
     const auto share = static_cast<double>(rank[i]) /
-                       static_cast<double>(network.layer(i + 1).options.out_features());
+                       static_cast<double>(network.dense(i + 1).options.out_features());
     result.steps.push_back(at::matmul((at::stack(g[i]) / certainty.unsqueeze(-1)).mT(), m));
     const auto left = (certainty.reciprocal() - leverage).pow(1 - constancy);
     const auto narrowing = at::matmul(p, x.mT()) + at::diag(left * std::pow(noise, constancy));
@@ -205,7 +205,7 @@ class Constancy {
     double product = 1;
     auto x = input;
     for (std::size_t l = 1; l <= network.size(); ++l) {
-      const auto& layer = network.layer(l);
+      const auto& layer = network.dense(l);
       const auto z = nn::preactivation(layer, x).detach().requires_grad_();
       const auto a = nn::activate(z, layer.options.activation());
       const bool linear = layer.options.activation() == Activation::kIdentity;
@@ -308,7 +308,7 @@ TEST(Kalman, IsRecursiveLeastSquaresInOneLayer) {
       auto options = nn::mlp({6, 3});
       if (bias) options = options.with_bias();
       const auto network = random_network(options);
-      const auto& layer = network->layer(1);
+      const auto& layer = network->dense(1);
       const auto weights = [&] {
         return bias ? at::cat({layer.weight, layer.bias.unsqueeze(-1)}, -1) : layer.weight;
       };
@@ -506,8 +506,8 @@ TEST_P(KalmanNarrowing, CovariancesStayPositive) {
 // where one of the samples reaches no hidden unit.
 TEST_P(KalmanNarrowing, StaysFiniteWithNothingToLearn) {
   const auto network = random_network(nn::mlp({3, 4, 2}, Activation::kReLU).with_bias());
-  network->layer(1).weight.data().fill_(1);
-  network->layer(1).bias.data().zero_();
+  network->dense(1).weight.data().fill_(1);
+  network->dense(1).bias.data().zero_();
   const auto one = at::ones({1, 3}, at::kDouble);
   const auto input = at::cat({one, -one});
   const data::Batch batch(input, nn::feedforward(*network, input).prediction().detach());
@@ -533,7 +533,7 @@ TEST_P(KalmanNarrowing, DeadLayersBreakNothing) {
       for (const double rho : {0.0, 1e-30, 1e-2}) {
         for (const std::int64_t batch_size : {1, 5}) {
           auto network = random_network(options.ensemble(2));
-          network->layer(1).weight.data()[0].zero_();
+          network->dense(1).weight.data()[0].zero_();
           auto alone = test::member(*network, 1);
           network->to(dtype);
           alone->to(dtype);
@@ -590,7 +590,7 @@ TEST_P(KalmanNarrowing, ATinyRhoCountsAsTheLeast) {
         if (t < 20) optimizer_of_copy.step(expected.factors(*copy, batch));
         if (t == 19) {
           for (std::size_t l = 1; l <= network->size(); ++l) {
-            EXPECT_TRUE(at::equal(network->layer(l).weight, copy->layer(l).weight));
+            EXPECT_TRUE(at::equal(network->dense(l).weight, copy->dense(l).weight));
           }
         }
       }
@@ -641,8 +641,8 @@ TEST_P(KalmanNarrowing, GoesOnFromItsState) {
     others.step(other.factors(*copy, batch));
   }
   for (std::size_t l = 1; l <= whole->size(); ++l) {
-    EXPECT_TRUE(at::equal(whole->layer(l).weight, copy->layer(l).weight));
-    EXPECT_TRUE(at::equal(whole->layer(l).bias, copy->layer(l).bias));
+    EXPECT_TRUE(at::equal(whole->dense(l).weight, copy->dense(l).weight));
+    EXPECT_TRUE(at::equal(whole->dense(l).bias, copy->dense(l).bias));
     EXPECT_TRUE(at::equal(rule.covariances()[l - 1], other.covariances()[l - 1]));
   }
   EXPECT_EQ(rule.diagnostics(), other.diagnostics());

@@ -1,7 +1,9 @@
 #include "support/own_layers.h"
 
 #include <gtest/gtest.h>
+#include <pcxx/inference/error_descent.h>
 #include <pcxx/inference/lbfgs.h>
+#include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
 
@@ -30,7 +32,7 @@ void expect_descent(const nn::NetworkImpl& network, const Step& step, double tol
   EXPECT_EQ(step.own[0].layer, 2U);
   std::size_t dense = 0;
   for (const std::size_t l : {1U, 3U}) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     const auto& factors = step.layers[dense++];
     EXPECT_TRUE(factors.weight.is_same(layer.weight));
     EXPECT_LT(relative_difference(-weight_direction(factors), layer.weight.grad()), tolerance) << l;
@@ -65,8 +67,7 @@ TEST(OwnLayers, LearnByPredictiveCodingLikeTheEnergy) {
   at::Tensor energy;
   for (std::size_t l = 1; l <= network->size(); ++l) {
     const auto& below = activities[l - 1];
-    const auto prediction =
-        l == 2 ? nn::output(*network->own_layer(2), below) : network->layer(l).forward(below);
+    const auto prediction = network->layer(l).prediction(below);
     const auto square = (activities[l] - prediction).square().sum();
     energy = energy.defined() ? energy + square : square;
   }
@@ -112,9 +113,29 @@ TEST(OwnLayers, SettleInAnEnsembleOfOne) {
     EXPECT_LT(relative_difference(state.activities[l][0], expected.activities[l]), 1e-8);
     EXPECT_LT(relative_difference(state.errors[l][0], expected.errors[l]), 1e-8);
   }
-  const auto above = nn::pull_back(*single->own_layer(2), expected.activities[1],
-                                   expected.errors[2], /*with_input=*/true);
+  const auto above = single->layer(2).pull_back(expected.activities[1], {}, expected.errors[2], {});
   EXPECT_LT((expected.errors[1] - above.input).abs().max().item<double>(), 1e-9);
+}
+
+// Oracle: the Dense network whose layers these are, by every iterative method.
+TEST(OwnLayers, SettleByErrorAndStateDescentLikeTheDenseLayersThatTheyAre) {
+  const auto dense = random_network(nn::mlp({5, 6, 4, 3}, Activation::kTanh).with_bias());
+  const auto own = test::disguised(*dense);
+  const auto batch = random_batch(*dense, 20);
+  const inference::ErrorDescent chosen_step({.max_steps = 400});
+  const inference::ErrorDescent fixed_step({.max_steps = 400, .step_size = 0.2});
+  const inference::StateDescent state_descent({.max_steps = 400, .step_size = 0.1});
+  const std::vector<const inference::Inference*> methods{&chosen_step, &fixed_step, &state_descent};
+  for (const auto* method : methods) {
+    const auto expected = method->infer(*dense, batch);
+    const auto state = method->infer(*own, batch);
+    EXPECT_TRUE(state.report.steps.equal(expected.report.steps)) << method->name();
+    EXPECT_LT(relative_difference(state.report.energy, expected.report.energy), 1e-12);
+    EXPECT_LT(relative_difference(state.report.step_size, expected.report.step_size), 1e-10);
+    for (std::size_t l = 1; l <= dense->size(); ++l) {
+      EXPECT_LT(relative_difference(state.errors[l], expected.errors[l]), 1e-9) << method->name();
+    }
+  }
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ std::vector<nn::NetworkOptions> networks() {
 
 void expect_gradients(const nn::NetworkImpl& network, const Step& step, double tolerance) {
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     const auto& factors = step.layers[l - 1];
     EXPECT_TRUE(factors.weight.is_same(layer.weight));
     EXPECT_LT(relative_difference(-weight_direction(factors), layer.weight.grad()), tolerance);
@@ -70,7 +70,7 @@ TEST(PredictiveCoding, IsTheGradientOfTheEnergyInTheWeights) {
       auto x = descent->infer(*network, batch).activities;
       auto energy = at::zeros({}, at::kDouble);
       for (std::size_t l = 1; l <= network->size(); ++l) {
-        energy = energy + 0.5 * (x[l] - network->layer(l).forward(x[l - 1])).square().sum();
+        energy = energy + 0.5 * (x[l] - network->dense(l).forward(x[l - 1])).square().sum();
       }
       (energy / 4).backward();
       expect_gradients(*network, step, 1e-10);
@@ -111,7 +111,7 @@ TEST(PredictiveCoding, DescendsTheEquilibratedEnergy) {
   };
   const double h = 1e-5;
   for (std::size_t l = 1; l <= network->size(); ++l) {
-    auto flat = network->layer(l).weight.view(-1);
+    auto flat = network->dense(l).weight.view(-1);
     const auto direction = weight_direction(step.layers[l - 1]).view(-1);
     for (std::int64_t i = 0; i < flat.numel(); ++i) {
       const auto w = flat[i].item<double>();

@@ -26,7 +26,7 @@ nn::Network linear(const at::Tensor& weight) {
   const at::NoGradGuard no_grad;
   nn::Network network(nn::mlp({weight.size(1), weight.size(0)}));
   network->to(at::kDouble);
-  network->layer(1).weight.copy_(weight);
+  network->dense(1).weight.copy_(weight);
   return network;
 }
 

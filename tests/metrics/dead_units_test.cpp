@@ -19,9 +19,9 @@ TEST(DeadUnits, AreThoseThatAnswerToNoSample) {
   const at::NoGradGuard no_grad;
   nn::Network network(nn::mlp({2, 4, 2, 1}, Activation::kReLU, Activation::kReLU));
   const std::vector<float> first{1, 0, -1, -1, 1, -9, 0, 1};
-  network->layer(1).weight.copy_(at::tensor(first).view({4, 2}));
-  network->layer(2).weight.fill_(1)[1].fill_(-1);
-  network->layer(3).weight.fill_(-1);
+  network->dense(1).weight.copy_(at::tensor(first).view({4, 2}));
+  network->dense(2).weight.fill_(1)[1].fill_(-1);
+  network->dense(3).weight.fill_(-1);
   const auto x = at::tensor(std::vector<float>{10, 1, 1, 2}).view({2, 2});
   EXPECT_DOUBLE_EQ(dead_of(*network, x), 2.0 / 6);
   EXPECT_DOUBLE_EQ(dead_of(*network, x.narrow(0, 1, 1)), 3.0 / 6);
@@ -32,7 +32,7 @@ TEST(DeadUnits, AreThoseThatAnswerToNoSample) {
 TEST(DeadUnits, AreMeasuredPerMember) {
   const at::NoGradGuard no_grad;
   const auto ensemble = test::random_network(nn::mlp({3, 8, 2}, Activation::kReLU).ensemble(2));
-  ensemble->layer(1).weight[1].zero_();
+  ensemble->dense(1).weight[1].zero_();
   const auto x = test::random_batch(*ensemble, 4).input;
   const auto found = dead_units(*ensemble, nn::feedforward(*ensemble, x));
   EXPECT_EQ(found.sizes(), (std::vector<std::int64_t>{2}));

@@ -57,7 +57,7 @@ TEST(EffectiveMap, IsWhatTheNetworkDoes) {
 TEST(EffectiveMap, IsTheProductOfTheLayersMatrices) {
   const at::NoGradGuard no_grad;
   const auto network = random_network(residual_at_both_ends());
-  const auto w = [&](std::size_t l) { return network->layer(l).weight; };
+  const auto w = [&](std::size_t l) { return network->dense(l).weight; };
   const auto i3 = at::eye(3, at::kDouble);
   const auto i4 = at::eye(4, at::kDouble);
   const auto expected = at::matmul(i3 + w(3), at::matmul(w(2), i4 + w(1)));
@@ -68,10 +68,10 @@ TEST(EffectiveMap, IsTheProductOfTheLayersMatrices) {
 TEST(EffectiveMap, LeavesTheNetworkAlone) {
   for (const auto& options : {nn::mlp({3, 3}), nn::linear_residual(3, 1), nn::mlp({3, 3, 3})}) {
     const auto network = random_network(options);
-    const auto before = network->layer(1).weight.detach().clone();
+    const auto before = network->dense(1).weight.detach().clone();
     effective_map(*network).fill_(7);
     map_error(*network, random({3, 3}, 1));
-    EXPECT_TRUE(at::equal(network->layer(1).weight, before));
+    EXPECT_TRUE(at::equal(network->dense(1).weight, before));
   }
 }
 
@@ -116,7 +116,7 @@ TEST(MapError, IsSummedInFloat64) {
   auto network = random_network(nn::mlp({300, 300}));
   network->to(at::kFloat);
   const auto teacher = random({300, 300}, 3);
-  const auto squares = (network->layer(1).weight.detach() - teacher.to(at::kFloat)).square();
+  const auto squares = (network->dense(1).weight.detach() - teacher.to(at::kFloat)).square();
   const auto error = map_error(*network, teacher);
   EXPECT_EQ(error.scalar_type(), at::kDouble);
   EXPECT_NEAR(error.item<double>(), squares.to(at::kDouble).mean().item<double>(), 1e-12);
@@ -188,12 +188,12 @@ TEST(ExcessMapError, IsZeroAtTheOptimum) {
   const auto teacher = random({6, 5}, 7);
   const auto [u, s, v] = at::linalg_svd(teacher, false);
   const auto network = random_network(nn::mlp({5, 2, 6}));
-  network->layer(1).weight.copy_(v.slice(0, 0, 2));
-  network->layer(2).weight.copy_(u.slice(-1, 0, 2) * s.slice(0, 0, 2));
+  network->dense(1).weight.copy_(v.slice(0, 0, 2));
+  network->dense(2).weight.copy_(u.slice(-1, 0, 2) * s.slice(0, 0, 2));
   EXPECT_NEAR(excess_map_error(*network, teacher).item<double>(), 0, 1e-15);
   EXPECT_GT(map_error(*network, teacher).item<double>(), 1e-2);
 
-  network->layer(2).weight.mul_(1.5);  // the error moves by half the kept singular values
+  network->dense(2).weight.mul_(1.5);  // the error moves by half the kept singular values
   const double moved = 0.25 * s.slice(0, 0, 2).square().sum().item<double>() / 30;
   EXPECT_NEAR(excess_map_error(*network, teacher).item<double>(), moved, 1e-14);
 }

@@ -142,7 +142,7 @@ TEST(PredictedAlignment, SharesDoNotDependOnScale) {
   const auto network = random_network(nn::mlp({5, 4, 3}));
   {
     const at::NoGradGuard no_grad;
-    network->layer(2).weight.zero_();
+    network->dense(2).weight.zero_();
   }
   const auto batch = random_batch(*network, 4);
   const auto expected = predict_alignment(*network, batch).shares;
@@ -185,8 +185,8 @@ TEST(PredictedAlignment, AlphaGivesTheResidualAtOneSample) {
 nn::Network chain() {
   const auto network = random_network(nn::mlp({1, 1, 1}));
   const at::NoGradGuard no_grad;
-  network->layer(1).weight.fill_(0.75);
-  network->layer(2).weight.fill_(0.75);
+  network->dense(1).weight.fill_(0.75);
+  network->dense(2).weight.fill_(0.75);
   return network;
 }
 
@@ -228,7 +228,7 @@ TEST(PredictedAlignment, OfAnEnsembleIsThatOfItsMembers) {
   const auto network = random_network(residual_in_the_middle().ensemble(4));
   {
     const at::NoGradGuard no_grad;
-    network->layer(3).weight[2].fill_(std::numeric_limits<double>::quiet_NaN());
+    network->dense(3).weight[2].fill_(std::numeric_limits<double>::quiet_NaN());
   }
   const auto own = random_batch(*network, 5);
   const data::Batch shared(own.input[0], own.target[0]);

@@ -81,7 +81,7 @@ TEST(FirstOrderChange, IsAutograd) {
       network->forward(x).reshape({-1})[i].backward();
       double expected = 0;
       for (std::size_t l = 1; l <= network->size(); ++l) {
-        const auto& layer = network->layer(l);
+        const auto& layer = network->dense(l);
         expected += (layer.weight.grad() * update.weights[l - 1]).sum().item<double>();
         if (!layer.bias.defined()) continue;
         expected += (layer.bias.grad() * update.biases[l - 1]).sum().item<double>();
@@ -103,10 +103,10 @@ TEST(FirstOrderChange, OfALinearNetworkIsTheSumOverLayers) {
     auto expected = at::zeros_like(network->forward(x));
     for (std::size_t l = 1; l <= network->size(); ++l) {
       auto columns = x.mT();
-      for (std::size_t k = 1; k < l; ++k) columns = at::matmul(network->layer(k).weight, columns);
+      for (std::size_t k = 1; k < l; ++k) columns = at::matmul(network->dense(k).weight, columns);
       columns = at::matmul(update.weights[l - 1], columns);
       for (std::size_t k = l + 1; k <= network->size(); ++k) {
-        columns = at::matmul(network->layer(k).weight, columns);
+        columns = at::matmul(network->dense(k).weight, columns);
       }
       expected += columns.mT();
     }
@@ -257,8 +257,8 @@ TEST(UpdateOfGradients, IsWhatAStepOfDescentWouldAdd) {
   network->forward(at::ones({2, 3}, at::kDouble)).square().sum().backward();
   const auto update = update_of_gradients(*network);
   for (std::size_t l = 1; l <= 2; ++l) {
-    EXPECT_TRUE(at::equal(update.weights[l - 1], -network->layer(l).weight.grad()));
-    EXPECT_TRUE(at::equal(update.biases[l - 1], -network->layer(l).bias.grad()));
+    EXPECT_TRUE(at::equal(update.weights[l - 1], -network->dense(l).weight.grad()));
+    EXPECT_TRUE(at::equal(update.biases[l - 1], -network->dense(l).bias.grad()));
   }
 }
 

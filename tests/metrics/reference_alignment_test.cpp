@@ -17,15 +17,13 @@
 namespace pcxx::metrics {
 namespace {
 
-using nn::init::Scheme;
-
 constexpr std::int64_t kWidth = 512;
 
-nn::Network draw(std::int64_t hidden_layers, Scheme scheme, std::uint64_t seed) {
+nn::Network draw(std::int64_t hidden_layers, const nn::DrawWeight& weight, std::uint64_t seed) {
   nn::Network network(
       nn::mlp(std::vector<std::int64_t>(static_cast<std::size_t>(hidden_layers + 2), kWidth)));
   network->to(torch::kDouble);
-  nn::init::draw_(*network, scheme, make_generator(seed, Purpose::kWeights));
+  nn::init::draw_(*network, weight, make_generator(seed, Purpose::kWeights));
   return network;
 }
 
@@ -67,7 +65,7 @@ void expect_near(const Estimate& got, const Estimate& reference) {
 }
 
 struct Reference {
-  Scheme scheme;
+  decltype(&nn::init::kaiming) weight;
   std::int64_t hidden_layers;
   Estimate bp;
   Estimate pc;
@@ -77,11 +75,11 @@ class ReferenceAlignment : public testing::TestWithParam<Reference> {};
 
 // Oracle: an independent program's mean and standard error over ten seeds, at one sample.
 TEST_P(ReferenceAlignment, IsReproduced) {
-  const auto& [scheme, hidden_layers, bp, pc] = GetParam();
+  const auto& [weight, hidden_layers, bp, pc] = GetParam();
   std::vector<double> with_bp;
   std::vector<double> with_pc;
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
-    const auto network = draw(hidden_layers, scheme, seed);
+    const auto network = draw(hidden_layers, weight, seed);
     const auto batch = draw_batch(1, seed);
     with_bp.push_back(alignment(*network, batch, learning::Backpropagation()));
     with_pc.push_back(alignment(*network, batch, learning::PredictiveCoding()));
@@ -92,17 +90,17 @@ TEST_P(ReferenceAlignment, IsReproduced) {
 
 INSTANTIATE_TEST_SUITE_P(
     Width512, ReferenceAlignment,
-    testing::Values(Reference{Scheme::kNormPreserving, 1, {0.914, 0.003}, {0.9940, 0.0006}},
-                    Reference{Scheme::kNormPreserving, 2, {0.850, 0.005}, {0.978, 0.002}},
-                    Reference{Scheme::kNormPreserving, 4, {0.786, 0.007}, {0.943, 0.004}},
-                    Reference{Scheme::kNormPreserving, 8, {0.708, 0.011}, {0.870, 0.014}},
-                    Reference{Scheme::kKaiming, 1, {0.895, 0.002}, {0.959, 0.001}},
-                    Reference{Scheme::kKaiming, 2, {0.802, 0.005}, {0.891, 0.002}},
-                    Reference{Scheme::kKaiming, 4, {0.677, 0.004}, {0.759, 0.013}},
-                    Reference{Scheme::kKaiming, 8, {0.531, 0.006}, {0.47, 0.08}}),
+    testing::Values(Reference{nn::init::norm_preserving, 1, {0.914, 0.003}, {0.9940, 0.0006}},
+                    Reference{nn::init::norm_preserving, 2, {0.850, 0.005}, {0.978, 0.002}},
+                    Reference{nn::init::norm_preserving, 4, {0.786, 0.007}, {0.943, 0.004}},
+                    Reference{nn::init::norm_preserving, 8, {0.708, 0.011}, {0.870, 0.014}},
+                    Reference{nn::init::kaiming, 1, {0.895, 0.002}, {0.959, 0.001}},
+                    Reference{nn::init::kaiming, 2, {0.802, 0.005}, {0.891, 0.002}},
+                    Reference{nn::init::kaiming, 4, {0.677, 0.004}, {0.759, 0.013}},
+                    Reference{nn::init::kaiming, 8, {0.531, 0.006}, {0.47, 0.08}}),
     [](const auto& reference) {
-      return std::string(reference.param.scheme == Scheme::kKaiming ? "Kaiming"
-                                                                    : "NormPreserving") +
+      return std::string(reference.param.weight == nn::init::kaiming ? "Kaiming"
+                                                                     : "NormPreserving") +
              std::to_string(reference.param.hidden_layers);
     });
 
@@ -111,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(AlphaAlignment, IsOneForPredictiveCodingAtEveryConditionNumber) {
   const auto batch = draw_batch(1, 0);
   for (const double kappa : {1.0, 2.0, 10.0, 1e3, 1e7, 1e12}) {
-    auto network = draw(1, Scheme::kKaiming, 0);
+    auto network = draw(1, nn::init::kaiming, 0);
     nn::set_condition_number_(*network, kappa);
     optim::Alpha alpha;
     EXPECT_NEAR(alignment(*network, batch, learning::PredictiveCoding(), alpha), 1, 1e-8) << kappa;
@@ -127,7 +125,7 @@ TEST(AlphaAlignment, IsOneForPredictiveCodingAtEveryConditionNumber) {
 // Oracle: Theorem 2 for its transpose. The factor as printed, and backpropagation's errors, give
 // less.
 TEST(DecorrelationAlignment, IsOneForPredictiveCodingWithTheTransposedFactor) {
-  const auto network = draw(1, Scheme::kKaiming, 0);
+  const auto network = draw(1, nn::init::kaiming, 0);
   for (const std::int64_t batch_size : {32, 128}) {
     const auto batch = draw_batch(batch_size, 0);
     optim::Decorrelation transposed;

@@ -41,13 +41,13 @@ inline std::vector<at::Tensor> by_hand(const nn::NetworkImpl& network, const at:
   std::vector<at::Tensor> activities;
   for (std::size_t l = 1; l <= network.size(); ++l) {
     activities.push_back(
-        at::zeros({members, samples, network.layer(l).options.out_features()}, at::kDouble));
+        at::zeros({members, samples, network.dense(l).options.out_features()}, at::kDouble));
   }
   for (std::int64_t r = 0; r < members; ++r) {
     for (std::int64_t b = 0; b < samples; ++b) {
       auto x = numbers_of(input.dim() == 3 ? input[r][b] : input[b]);
       for (std::size_t l = 1; l <= network.size(); ++l) {
-        x = by_hand(network.layer(l), x, r);
+        x = by_hand(network.dense(l), x, r);
         activities[l - 1][r][b] = at::tensor(x, at::kDouble);
       }
     }

@@ -130,15 +130,15 @@ TEST(ConditionNumber, IsSetInEveryLayer) {
        {mlp({6, 8, 1, 5}).with_bias(), mlp({6, 8, 5}).ensemble(3), linear_residual(6, 2)}) {
     auto network = test::random_network(options);
     const auto before = std::dynamic_pointer_cast<NetworkImpl>(network->clone());
-    const auto first = network->layer(1).weight;
+    const auto first = network->dense(1).weight;
     set_condition_number_(*network, 30);
-    EXPECT_TRUE(network->layer(1).weight.is_same(first));
+    EXPECT_TRUE(network->dense(1).weight.is_same(first));
     for (std::size_t l = 1; l <= network->size(); ++l) {
       EXPECT_TRUE(
-          at::equal(network->layer(l).weight, with_condition_number(before->layer(l).weight, 30)));
-      EXPECT_TRUE(network->layer(l).weight.requires_grad());
-      if (network->layer(l).bias.defined()) {
-        EXPECT_TRUE(at::equal(network->layer(l).bias, before->layer(l).bias));
+          at::equal(network->dense(l).weight, with_condition_number(before->dense(l).weight, 30)));
+      EXPECT_TRUE(network->dense(l).weight.requires_grad());
+      if (network->dense(l).bias.defined()) {
+        EXPECT_TRUE(at::equal(network->dense(l).bias, before->dense(l).bias));
       }
     }
   }

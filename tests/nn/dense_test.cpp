@@ -88,7 +88,7 @@ TEST(Dense, IsItsFormula) {
                                    .members(members);
           const auto network = test::random_network(NetworkOptions({options}));
           SCOPED_TRACE(c10::str(network));
-          const auto& layer = network->layer(1);
+          const auto& layer = network->dense(1);
           const auto own = test::random_batch(*network, 2).input;
           const auto shared = members ? own[0] : own;
           for (const auto& x : {own, shared}) {

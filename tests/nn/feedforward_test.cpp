@@ -42,7 +42,7 @@ TEST(Feedforward, KeepsTheOutputsOfTheNonlinearities) {
     const auto network = random_network(options);
     const auto pass = feedforward(*network, random_batch(*network, 3).input);
     for (std::size_t l = 1; l <= network->size(); ++l) {
-      const auto& layer = network->layer(l);
+      const auto& layer = network->dense(l);
       const bool residual = layer.options.residual();
       EXPECT_EQ(pass.outputs[l].is_same(pass.activities[l]), !residual);
       const auto below = residual ? pass.activities[l - 1] : at::zeros({}, at::kDouble);
@@ -61,14 +61,14 @@ TEST(Feedforward, RecordsNoGraph) {
   for (std::size_t l = 1; l <= network->size(); ++l) {
     EXPECT_FALSE(pass.activities[l].requires_grad());
   }
-  EXPECT_FALSE(preactivation(network->layer(1), input).requires_grad());
+  EXPECT_FALSE(preactivation(network->dense(1), input).requires_grad());
   EXPECT_TRUE(network->forward(input).requires_grad());
 }
 
 // Oracle: the product written out, for an input of each member and one shared by all.
 TEST(Preactivation, IsWeightTimesInputPlusBias) {
   const auto network = random_network(mlp({4, 3}, Activation::kTanh).with_bias().ensemble(2));
-  const auto& layer = network->layer(1);
+  const auto& layer = network->dense(1);
   const auto x = random_batch(*network, 5).input;
   const auto expected = at::einsum("roi,rbi->rbo", {layer.weight, x}) + layer.bias.view({2, 1, 3});
   EXPECT_LT(relative_difference(preactivation(layer, x), expected), 1e-14);

@@ -34,52 +34,49 @@ TEST(OwnLayer, PassesForwardLikeTheDenseLayerThatItIs) {
 // Oracle: autograd through the whole expression 1/2 ||y||^2 with y the output.
 TEST(OwnLayer, PullsSignalsBackLikeAutograd) {
   const auto network = gated_network();
-  const auto& layer = *network->own_layer(2);
+  const auto& layer = network->layer(2);
   const auto x = at::randn({8, 6}, at::kDouble).requires_grad_();
-  const auto y = output(layer, x);
+  const auto y = layer.prediction(x);
   (0.5 * y.square().sum()).backward();
-  const auto pulled = pull_back(layer, x, y.detach(), /*with_input=*/true);
+  const auto pulled = layer.pull_back(x, {}, y.detach(), {});
   EXPECT_LT(relative_difference(pulled.input, x.grad()), 1e-14);
   const auto parameters = layer.parameters();
   ASSERT_EQ(pulled.parameters.size(), 3U);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     EXPECT_LT(relative_difference(pulled.parameters[i], parameters[i].grad()), 1e-14) << i;
   }
-  EXPECT_FALSE(pull_back(layer, x, y.detach(), /*with_input=*/false).input.defined());
+  EXPECT_FALSE(layer.pull_back(x, {}, y.detach(), {.input = false}).input.defined());
 }
 
 // Oracle: central differences along the same directions.
 TEST(OwnLayer, PushesTangentsForwardLikeDifferences) {
   auto network = gated_network();
-  auto& layer = *network->own_layer(2);
+  auto& layer = network->layer(2);
   const auto x = at::randn({8, 6}, at::kDouble);
   const auto tangent = at::randn({8, 6}, at::kDouble);
   auto parameters = layer.parameters();
   std::vector<at::Tensor> directions;
   for (const auto& parameter : parameters) directions.push_back(at::randn_like(parameter).detach());
-  const auto pushed = push_forward(layer, x, tangent, directions);
+  const auto pushed = layer.push_forward(x, {}, tangent, directions);
 
   const at::NoGradGuard no_grad;
   constexpr double kStep = 1e-5;
   const auto moved = [&](double step) {
     for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].add_(directions[i], step);
-    auto y = output(layer, x + step * tangent);
+    auto y = layer.prediction(x + step * tangent);
     for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].sub_(directions[i], step);
     return y;
   };
   EXPECT_LT(relative_difference(pushed, (moved(kStep) - moved(-kStep)) / (2 * kStep)), 1e-8);
-  const auto still = push_forward(layer, x, {}, std::vector<at::Tensor>(parameters.size()));
+  const auto still = layer.push_forward(x, {}, {}, std::vector<at::Tensor>(parameters.size()));
   EXPECT_TRUE(still.equal(at::zeros({8, 4}, at::kDouble)));
 }
 
 // Oracle: the definition of each property.
 TEST(OwnLayer, IsPartOfItsNetwork) {
   const auto network = gated_network();
-  EXPECT_FALSE(network->is_dense());
   EXPECT_FALSE(network->is_linear());
-  EXPECT_EQ(network->own_layer(1), nullptr);
-  EXPECT_NE(network->own_layer(2), nullptr);
-  EXPECT_THROW(network->layer(2), c10::Error);
+  EXPECT_THROW(network->dense(2), c10::Error);
   EXPECT_EQ(network->in_features(), 5);
   EXPECT_EQ(network->out_features(), 3);
   EXPECT_TRUE(network->named_parameters().contains("layer2.gate"));
@@ -118,7 +115,7 @@ TEST(OwnLayer, HasNoConditionNumber) {
   const auto before = network->named_parameters()["layer2.gate"].detach().clone();
   set_condition_number_(*network, 7);
   EXPECT_TRUE(network->named_parameters()["layer2.gate"].equal(before));
-  EXPECT_NEAR(condition_number(network->layer(1).weight).item<double>(), 7, 1e-10);
+  EXPECT_NEAR(condition_number(network->dense(1).weight).item<double>(), 7, 1e-10);
 }
 
 // Oracle: every way to be wrong throws.
@@ -138,7 +135,7 @@ TEST(OwnLayer, MustFit) {
     at::Tensor forward(const at::Tensor& x) const override { return x.slice(1, 0, 2); }
     void draw_(at::Generator) override {}
   };
-  EXPECT_THROW(output(Narrow(), at::zeros({3, 4})), c10::Error);
+  EXPECT_THROW(Narrow().prediction(at::zeros({3, 4})), c10::Error);
 }
 
 }  // namespace

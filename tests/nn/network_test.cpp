@@ -97,7 +97,7 @@ TEST(Network, NamesItsParameters) {
   const Network network(mlp({4, 3, 2}).with_bias());
   EXPECT_EQ(parameter_names(*network), (std::vector<std::string>{"layer1.weight", "layer1.bias",
                                                                  "layer2.weight", "layer2.bias"}));
-  EXPECT_TRUE(network->named_parameters()["layer2.weight"].is_same(network->layer(2).weight));
+  EXPECT_TRUE(network->named_parameters()["layer2.weight"].is_same(network->dense(2).weight));
   EXPECT_EQ(parameter_names(*Network(mlp({4, 3, 2}))),
             (std::vector<std::string>{"layer1.weight", "layer2.weight"}));
 }
@@ -111,7 +111,7 @@ TEST(Network, KnowsItsShape) {
   EXPECT_EQ(network->members(), 4);
   EXPECT_EQ(Network(mlp({7, 3}))->members(), std::nullopt);
   EXPECT_EQ(network->tensor_options().dtype(), at::kFloat);
-  EXPECT_EQ(network->layer(1).weight.sizes(), (std::vector<std::int64_t>{4, 5, 7}));
+  EXPECT_EQ(network->dense(1).weight.sizes(), (std::vector<std::int64_t>{4, 5, 7}));
 }
 
 // Oracle: the definition.
@@ -233,9 +233,9 @@ TEST(Network, DrawsItself) {
   EXPECT_TRUE(equal_parameters(*first, *second));
   const Network third(options);
   EXPECT_FALSE(equal_parameters(*first, *third));
-  EXPECT_GT(first->layer(2).weight.abs().min().item<double>(), 0);
-  EXPECT_LE(first->layer(2).weight.abs().max().item<double>(), 0.5);
-  EXPECT_EQ(first->layer(1).bias.abs().max().item<double>(), 0);
+  EXPECT_GT(first->dense(2).weight.abs().min().item<double>(), 0);
+  EXPECT_LE(first->dense(2).weight.abs().max().item<double>(), 0.5);
+  EXPECT_EQ(first->dense(1).bias.abs().max().item<double>(), 0);
 
   torch::manual_seed(1);
   const Network zeros(NetworkOptions(options).draw(false));
@@ -280,8 +280,8 @@ TEST(Network, ClonesAreEqualAndIndependent) {
       const at::NoGradGuard no_grad;
       for (std::size_t l = 1; l <= network->size(); ++l) {
         const auto name = "layer" + std::to_string(l) + ".weight";
-        EXPECT_TRUE(clone->named_parameters()[name].is_same(clone->layer(l).weight));
-        for (auto& parameter : clone->layer(l).parameters()) parameter.add_(1);
+        EXPECT_TRUE(clone->named_parameters()[name].is_same(clone->dense(l).weight));
+        for (auto& parameter : clone->dense(l).parameters()) parameter.add_(1);
       }
     }
     EXPECT_TRUE(at::equal(network->forward(input), prediction));
@@ -298,15 +298,15 @@ TEST(Network, MovesToADtype) {
     network->to(at::kCPU, at::kFloat);
     EXPECT_EQ(network->tensor_options().dtype(), at::kFloat);
     for (std::size_t l = 1; l <= network->size(); ++l) {
-      EXPECT_TRUE(at::equal(network->layer(l).weight, reference->layer(l).weight.to(at::kFloat)));
+      EXPECT_TRUE(at::equal(network->dense(l).weight, reference->dense(l).weight.to(at::kFloat)));
       EXPECT_TRUE(network->named_parameters()["layer" + std::to_string(l) + ".weight"].is_same(
-          network->layer(l).weight));
+          network->dense(l).weight));
     }
     const auto input = random_batch(*network, 3).input;
     const auto prediction = network->forward(input.to(at::kFloat));
     EXPECT_EQ(prediction.scalar_type(), at::kFloat);
     EXPECT_LT(relative_difference(prediction.to(at::kDouble), reference->forward(input)), 1e-5);
-    EXPECT_TRUE(network->layer(1).weight.requires_grad());
+    EXPECT_TRUE(network->dense(1).weight.requires_grad());
   }
 }
 
@@ -326,7 +326,7 @@ TEST(Network, RefusesParametersOnSeveralDevices) {
     }
     return "nothing";
   };
-  auto& layer = network->layer(2);
+  auto& layer = network->dense(2);
   const auto bias = layer.bias;
   layer.bias = bias.detach().to(elsewhere);
   EXPECT_EQ(refusal(), "the bias of layer 2 lies on meta, but what it is used with on cpu");

@@ -140,8 +140,8 @@ TEST(Sequential, SharesItsWeights) {
   torch::nn::Sequential model(torch::nn::Linear(4, 3), torch::nn::Tanh(), torch::nn::Linear(3, 2));
   model->parameters()[2].requires_grad_(false);
   auto net = from_sequential(model);
-  EXPECT_TRUE(net->layer(1).weight.requires_grad());
-  EXPECT_FALSE(net->layer(2).weight.requires_grad());
+  EXPECT_TRUE(net->dense(1).weight.requires_grad());
+  EXPECT_FALSE(net->dense(2).weight.requires_grad());
   const auto x = torch::randn({5, 4});
   const auto before = model->forward(x).detach().clone();
   torch::optim::SGD optimizer(net->parameters(), 0.1);
@@ -154,11 +154,11 @@ TEST(Sequential, SharesItsWeights) {
     const at::NoGradGuard no_grad;
     model->parameters()[0].zero_();
   }
-  EXPECT_EQ(net->layer(1).weight.abs().max().item<double>(), 0);
+  EXPECT_EQ(net->dense(1).weight.abs().max().item<double>(), 0);
 
   auto back = to_sequential(*net);
   const at::NoGradGuard no_grad;
-  net->layer(2).weight.fill_(2);
+  net->dense(2).weight.fill_(2);
   EXPECT_EQ(back->parameters()[2].min().item<double>(), 2);
 }
 

@@ -15,6 +15,7 @@
 
 #include <sstream>
 
+#include "support/heavy_ball.h"
 #include "support/networks.h"
 
 namespace pcxx::optim {
@@ -76,19 +77,19 @@ TEST(Rescaled, PlainIsTheOptimizerOnAutogradsGradients) {
 TEST(Rescaled, FollowsParameterGroupsAndFrozenLayers) {
   const auto network = random_network(nn::mlp({5, 7, 6, 4}));
   const auto before = std::dynamic_pointer_cast<nn::NetworkImpl>(network->clone());
-  network->layer(2).weight.requires_grad_(false);
+  network->dense(2).weight.requires_grad_(false);
   using torch::optim::OptimizerParamGroup;
   torch::optim::SGD sgd(
       std::vector<OptimizerParamGroup>{
-          OptimizerParamGroup({network->layer(3).weight},
+          OptimizerParamGroup({network->dense(3).weight},
                               std::make_unique<torch::optim::SGDOptions>(0.5)),
-          OptimizerParamGroup({network->layer(2).weight, network->layer(1).weight})},
+          OptimizerParamGroup({network->dense(2).weight, network->dense(1).weight})},
       torch::optim::SGDOptions(0.1));
   Rescaled optimizer(std::move(sgd), plain());
   const auto step = learning::Backpropagation().factors(*network, random_batch(*network, 6));
   optimizer.step(step.layers);
   const auto moved = [&](std::size_t l) {
-    return network->layer(l).weight - before->layer(l).weight;
+    return network->dense(l).weight - before->dense(l).weight;
   };
   EXPECT_LT(relative_difference(moved(3), 0.5 * learning::weight_direction(step.layers[2])), 1e-12);
   EXPECT_LT(relative_difference(moved(1), 0.1 * learning::weight_direction(step.layers[0])), 1e-12);
@@ -104,13 +105,13 @@ TEST(Rescaled, ReusesTheGradientBufferAndFollowsTheDtype) {
     optimizer.step(learning::Backpropagation().factors(*network, batch).layers);
   };
   step();
-  const auto* buffer = network->layer(1).weight.grad().const_data_ptr();
+  const auto* buffer = network->dense(1).weight.grad().const_data_ptr();
   step();
-  EXPECT_EQ(network->layer(1).weight.grad().const_data_ptr(), buffer);
+  EXPECT_EQ(network->dense(1).weight.grad().const_data_ptr(), buffer);
   network->to(torch::kFloat);
   step();
-  EXPECT_EQ(network->layer(1).weight.grad().scalar_type(), torch::kFloat);
-  EXPECT_TRUE(network->layer(1).weight.isfinite().all().item<bool>());
+  EXPECT_EQ(network->dense(1).weight.grad().scalar_type(), torch::kFloat);
+  EXPECT_TRUE(network->dense(1).weight.isfinite().all().item<bool>());
 }
 
 // Invariant: interrupted by a save and a load, training ends with the same weights to the last bit.
@@ -140,7 +141,7 @@ TEST(Rescaled, IsSavedAndLoaded) {
 }
 
 // Oracle: the optimizer that goes on, to the last bit, for every optimizer of LibTorch and its
-// options; a scheduler's rate is kept as well.
+// options, and one that LibTorch does not know; a scheduler's rate is kept as well.
 TEST(Rescaled, GoesOnFromItsState) {
   using namespace torch::optim;
   const auto make = [](const std::string& name, const nn::NetworkImpl& owner) {
@@ -161,6 +162,7 @@ TEST(Rescaled, GoesOnFromItsState) {
           std::make_unique<RMSprop>(parameters, RMSpropOptions(0.01).centered(true).momentum(0.9));
     }
     if (name == "adagrad") inner = std::make_unique<Adagrad>(parameters, 0.01);
+    if (name == "own") inner = std::make_unique<test::HeavyBall>(parameters, 0.1, 0.9);
     return Rescaled(std::move(inner), std::make_unique<RecursiveProjection>());
   };
   const auto train = [](const nn::NetworkImpl& trained, Rescaled& optimizer, std::uint64_t from) {
@@ -170,7 +172,7 @@ TEST(Rescaled, GoesOnFromItsState) {
     }
   };
   for (const std::string name :
-       {"sgd", "momentum", "adam", "amsgrad", "adamw", "rmsprop", "centered", "adagrad"}) {
+       {"sgd", "momentum", "adam", "amsgrad", "adamw", "rmsprop", "centered", "adagrad", "own"}) {
     SCOPED_TRACE(name);
     const auto network = random_network(small());
     auto optimizer = make(name, *network);
@@ -198,6 +200,28 @@ TEST(Rescaled, GoesOnFromItsState) {
     ASSERT_EQ(after.size(), before.size());
     for (const auto& [key, tensor] : before) EXPECT_TRUE(at::equal(after.at(key), tensor)) << key;
   }
+}
+
+// Contract: a memory that nobody can read is refused, not left out.
+TEST(Rescaled, SavesNoMemoryThatItDoesNotKnow) {
+  class Counting final : public torch::optim::Optimizer {
+   public:
+    struct Count : torch::optim::OptimizerCloneableParamState<Count> {};
+    explicit Counting(std::vector<at::Tensor> parameters)
+        : Optimizer(std::move(parameters), std::make_unique<torch::optim::SGDOptions>(0.1)) {}
+    torch::Tensor step(LossClosure = nullptr) override {
+      for (const auto& parameter : param_groups().front().params()) {
+        state()[parameter.unsafeGetTensorImpl()] = std::make_unique<Count>();
+      }
+      return {};
+    }
+  };
+  const auto network = random_network(small());
+  Rescaled optimizer(std::make_unique<Counting>(network->parameters()), plain());
+  EXPECT_NO_THROW(optimizer.state());
+  optimizer.inner().step();
+  EXPECT_NE(refusal([&] { optimizer.state(); }).find("it is no optim::WithMemory"),
+            std::string::npos);
 }
 
 std::string message(const std::function<void()>& action) {
@@ -307,7 +331,7 @@ TEST(Residency, FactorsAreWhereTheWeightsAre) {
     layers[1].*part = (layers[1].*part).detach().to(kElsewhere);
     EXPECT_EQ(refusal([&] { optimizer.step(layers); }),
               name + " of layer 2 lies on meta, but what it is used with on cpu");
-    EXPECT_FALSE(network->layer(1).weight.grad().defined());
+    EXPECT_FALSE(network->dense(1).weight.grad().defined());
   }
 }
 
@@ -320,7 +344,7 @@ TEST(Residency, TheStateOfAnOptimizerIsWhereItsParametersAre) {
     const auto layers =
         learning::Backpropagation().factors(*network, random_batch(*network, 3)).layers;
     optimizer.step(layers);
-    move(*optimizer.inner().state().at(network->layer(2).weight.unsafeGetTensorImpl()));
+    move(*optimizer.inner().state().at(network->dense(2).weight.unsafeGetTensorImpl()));
     EXPECT_EQ(refusal([&] { optimizer.step(layers); }),
               "the state of the optimizer lies on meta, but what it is used with on cpu");
   };

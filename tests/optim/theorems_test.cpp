@@ -18,7 +18,7 @@
 namespace pcxx::optim {
 namespace {
 
-using nn::init::Scheme;
+using nn::DrawWeight;
 using test::random_batch;
 using test::relative_difference;
 
@@ -32,17 +32,17 @@ at::Tensor change(const nn::NetworkImpl& network, const learning::Step& step,
     auto local = at::matmul(step.layers[l - 1].feedforward, directions[l - 1].weight.mT());
     if (directions[l - 1].bias.defined()) local = local + directions[l - 1].bias.unsqueeze(-2);
     sum = sum + at::matmul(local, p.mT());
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     p = at::matmul(p, layer.weight) + (layer.options.residual() ? p : at::zeros_like(p[0][0]));
   }
   return sum;
 }
 
-nn::Network draw(const nn::NetworkOptions& options, Scheme scheme, std::uint64_t seed,
+nn::Network draw(const nn::NetworkOptions& options, const DrawWeight& weight, std::uint64_t seed,
                  double kappa = 0) {
   nn::Network network(options);
   network->to(torch::kDouble);
-  nn::init::draw_(*network, scheme, make_generator(seed, Purpose::kWeights));
+  nn::init::draw_(*network, weight, make_generator(seed, Purpose::kWeights));
   if (kappa > 0) nn::set_condition_number_(*network, kappa);
   return network;
 }
@@ -73,10 +73,10 @@ std::vector<nn::NetworkOptions> architectures() {
 // itself, whatever the architecture, initialisation and condition number.
 TEST(Theorem1, AlphaMovesThePredictionByTheResidual) {
   for (const double kappa : {0.0, 1.0, 1e3, 1e6, 1e12}) {
-    for (const auto scheme : {Scheme::kKaiming, Scheme::kNormPreserving}) {
+    for (const auto weight : {nn::init::kaiming, nn::init::norm_preserving}) {
       for (const auto& options : architectures()) {
         for (const std::uint64_t seed : {0, 1, 2}) {
-          const auto network = draw(options, scheme, seed, kappa);
+          const auto network = draw(options, weight, seed, kappa);
           SCOPED_TRACE(c10::str(network, " kappa ", kappa, " seed ", seed));
           const auto batch = random_batch(*network, 1, seed);
           const auto step = learning::PredictiveCoding().factors(*network, batch);
@@ -90,7 +90,7 @@ TEST(Theorem1, AlphaMovesThePredictionByTheResidual) {
 
 // Oracle: Theorem 1 holds for predictive coding's factors only.
 TEST(Theorem1, FailsForBackpropagation) {
-  const auto network = draw(nn::mlp({20, 20, 20}), Scheme::kKaiming, 0);
+  const auto network = draw(nn::mlp({20, 20, 20}), nn::init::kaiming, 0);
   const auto batch = random_batch(*network, 1);
   const auto step = learning::Backpropagation().factors(*network, batch);
   const auto made = change(*network, step, Alpha().directions(step.layers));
@@ -122,7 +122,7 @@ TEST(Theorem2, DecorrelationMovesEveryPredictionByItsResidual) {
   for (const auto& [name, options, batch_size, teacher] : scope_of_theorem_2()) {
     for (const std::uint64_t seed : {0, 1, 2}) {
       SCOPED_TRACE(c10::str(name, ", seed ", seed));
-      const auto network = draw(options, Scheme::kNormPreserving, seed);
+      const auto network = draw(options, nn::init::norm_preserving, seed);
       const auto batch = teacher ? teacher_batch(*network, batch_size, seed)
                                  : random_batch(*network, batch_size, seed);
       const auto step = learning::PredictiveCoding().factors(*network, batch);
@@ -143,7 +143,7 @@ TEST(Theorem2, DecorrelationMovesEveryPredictionByItsResidual) {
 TEST(Theorem2, BothReadingsCoincideForBackpropagation) {
   for (const double a : {0.0, 1e-3}) {
     for (const std::int64_t batch_size : {6, 30}) {
-      const auto network = draw(nn::mlp({10, 12, 8}), Scheme::kKaiming, 3);
+      const auto network = draw(nn::mlp({10, 12, 8}), nn::init::kaiming, 3);
       const auto step =
           learning::Backpropagation().factors(*network, random_batch(*network, batch_size));
       const auto one = Decorrelation({.regularisation = a}).directions(step.layers);
@@ -162,7 +162,7 @@ TEST(Projection, MovesThePredictionsByTheLeastSquaresBest) {
   for (const auto& options : {nn::mlp({20, 20, 20}), nn::mlp({12, 14, 20, 7}),
                               nn::linear_residual(16, 4), nn::mlp({9, 9, 9, 9, 9, 9, 9, 9, 9})}) {
     for (const std::int64_t batch_size : {1, 5, 20, 64}) {
-      const auto network = draw(options, Scheme::kNormPreserving, 2);
+      const auto network = draw(options, nn::init::norm_preserving, 2);
       SCOPED_TRACE(c10::str(network, batch_size));
       const auto batch = random_batch(*network, batch_size);
       const auto step = learning::PredictiveCoding().factors(*network, batch);

@@ -17,12 +17,13 @@ function(expect_refused text)
   expect_part("${output}" "${text}")
 endfunction()
 
-# A learning rule, a rescaling and an inference method, from one config.
+# A learning rule, a rescaling, an inference method, an optimizer, an initialisation, a loss and a metric,
+# from one config.
 set(ENV{PCXX_PYTHON} /nonexistent)
 set(parts --config ${project}/parts.toml --set steps=20)
 run(text ${WORK} ${lab}-regression ${parts} --out whole)
 file(READ ${WORK}/whole/metrics.csv whole)
-foreach(name IN ITEMS feedback_alignment normalised momentum_descent)
+foreach(name IN ITEMS feedback_alignment normalised momentum_descent lion sparse weight_norm log_cosh)
   expect_part("${whole}" "${name}")
 endforeach()
 expect_no_part("${text}" "diverged ")
@@ -60,13 +61,15 @@ expect_part("${alignment}" "gate_gain")
 run(text ${WORK} ${lab}-regression --help)
 string(REGEX REPLACE "[ \n]+" " " text "${text}")
 foreach(part IN ITEMS "momentum_descent" "fraction of its last step that momentum_descent repeats"
-                      "gated: tanh(V x) sigmoid(G x)" "feedback_seed")
+                      "gated: tanh(V x) sigmoid(G x)" "feedback_seed"
+                      "sparse: a few inputs a unit" "lion: the sign of a mean" "lion_b2"
+                      "weight_norm: norm of all parameters")
   expect_part("${text}" "${part}")
 endforeach()
 expect_refused("inference = 'momentum_descent' needs an inference_step_size above 0"
   ${lab}-regression --set rule=pc --set inference=momentum_descent)
 expect_refused("needs Dense layers, not layer = 'gated'"
-  ${lab}-regression --set rule=pc --set layer=gated --set inference=error_descent)
+  ${lab}-regression --set rule=kpc --set layer=gated)
 expect_refused("gate_gain" ${lab}-regression --set gate_gain=0)
 
 # Figures, where there is matplotlib.

@@ -48,8 +48,8 @@ inline nn::Network member(const nn::NetworkImpl& ensemble, std::int64_t r) {
   nn::Network single{nn::NetworkOptions(layers)};
   single->to(torch::kDouble);
   for (std::size_t l = 1; l <= ensemble.size(); ++l) {
-    single->layer(l).weight.copy_(ensemble.layer(l).weight[r]);
-    if (single->layer(l).bias.defined()) single->layer(l).bias.copy_(ensemble.layer(l).bias[r]);
+    single->dense(l).weight.copy_(ensemble.dense(l).weight[r]);
+    if (single->dense(l).bias.defined()) single->dense(l).bias.copy_(ensemble.dense(l).bias[r]);
   }
   return single;
 }

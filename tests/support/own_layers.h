@@ -29,7 +29,7 @@ class DisguisedDense final : public nn::Layer {
   void draw_(at::Generator generator) override {
     nn::Network dense(nn::mlp({in_features(), out_features()}));
     nn::init::kaiming_(*dense, std::move(generator));
-    weight.copy_(dense->layer(1).weight);
+    weight.copy_(dense->dense(1).weight);
   }
 
   at::Tensor weight;

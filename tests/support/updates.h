@@ -18,7 +18,7 @@ inline metrics::Update random_update(const nn::NetworkImpl& network, std::uint64
   };
   metrics::Update update;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     update.weights.push_back(draw(layer.weight));
     update.biases.push_back(layer.bias.defined() ? draw(layer.bias) : at::Tensor());
   }
@@ -31,7 +31,7 @@ inline nn::Network moved(const nn::NetworkImpl& network, const metrics::Update& 
   const at::NoGradGuard no_grad;
   nn::Network copy(std::dynamic_pointer_cast<nn::NetworkImpl>(network.clone()));
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    auto& layer = copy->layer(l);
+    auto& layer = copy->dense(l);
     layer.weight.add_(update.weights[l - 1], rate);
     if (!update.biases.empty() && update.biases[l - 1].defined()) {
       layer.bias.add_(update.biases[l - 1], rate);

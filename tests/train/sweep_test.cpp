@@ -539,9 +539,84 @@ TEST(SweepPlan, AnUnstableInferenceIsNamed) {
                          [&](const std::string& text) { warnings.push_back(text); }, 0, 0,
                          std::nullopt));
   ASSERT_EQ(warnings.size(), 1U);
-  EXPECT_TRUE(warnings[0].starts_with("step 0: error_descent: ")) << warnings[0];
+  EXPECT_TRUE(warnings[0].starts_with("ended as diverged at step 0: error_descent: "))
+      << warnings[0];
   EXPECT_NE(warnings[0].find("a step of 2.5 is unstable for "), std::string::npos) << warnings[0];
   EXPECT_TRUE(part.at("left_at").eq(1).all().item<bool>());
+}
+
+// Runs of a rate that stays stable and of one whose fixed step training makes unstable.
+config::Config unstable_runs(const std::vector<std::string>& assignments) {
+  std::vector<std::string> all{"rule=pc",
+                               "architecture=relu",
+                               "width=12",
+                               "init=kaiming",
+                               "batch_size=64",
+                               "learning_rate=[1e-3,1]",
+                               "seeds=2",
+                               "steps=20",
+                               "inference=error_descent",
+                               "inference_step_size=0.3",
+                               "inference_steps=60"};
+  all.insert(all.end(), assignments.begin(), assignments.end());
+  return config(all);
+}
+
+// Contract (unstable_inference, and what the image programs do): a run ends as diverged where its
+// fixed inference step becomes unstable, by itself; what was measured until then stays. Oracle of
+// the steps until then: the run that keeps unstable inferences, and the run alone.
+TEST(SweepPlan, AnUnstableInferenceEndsItsRun) {
+  const auto ended = run_sweep(unstable_runs({}), {"inference"}, at::kCPU);
+  const auto kept = run_sweep(unstable_runs({"unstable_inference=keep"}), {"inference"}, at::kCPU);
+  const auto alone = run_sweep(unstable_runs({"learning_rate=1"}), {}, at::kCPU);
+  EXPECT_FALSE(kept.numbers.contains("inference_unstable_at"));
+  const auto& at = ended.numbers.at("inference_unstable_at");
+  EXPECT_TRUE(at[0].isnan().all().item<bool>());
+  EXPECT_TRUE(at[1].equal(alone.numbers.at("inference_unstable_at")[0]));
+  EXPECT_TRUE(ended.left_at[0].eq(-1).all().item<bool>());
+  EXPECT_TRUE(ended.left_at[1].equal(at[1].to(at::kLong) + 1));
+  for (const auto* name : {"test_error", "inference_passes", "inference_unstable"}) {
+    const auto stable = [&](const Sweep& sweep) {
+      return sweep.curves.at(name).select(1, 0).slice(0, 0, 20);
+    };
+    EXPECT_TRUE(stable(ended).equal(stable(kept))) << name;
+    for (std::int64_t s = 0; s < 2; ++s) {
+      const auto end = ended.left_at[1][s].item<std::int64_t>();
+      const auto of_run = [&](const Sweep& sweep) {
+        return sweep.curves.at(name).select(1, 1).select(1, s);
+      };
+      // The inference that ended the run is the last that is measured, and the kept one's went on.
+      const auto known = end - 1;
+      EXPECT_TRUE(of_run(ended).slice(0, 0, known).equal(of_run(kept).slice(0, 0, known))) << name;
+      EXPECT_TRUE(of_run(ended)[known].isfinite().item<bool>()) << name;
+      EXPECT_TRUE(of_run(ended).slice(0, end).isnan().all().item<bool>()) << name;
+    }
+  }
+  for (std::int64_t s = 0; s < 2; ++s) {
+    const auto next = ended.left_at[1][s].item<std::int64_t>();
+    EXPECT_TRUE(kept.curves.at("test_error")[next][1][s].isfinite().item<bool>());
+  }
+}
+
+// Oracle: the uninterrupted job, bit by bit, from a checkpoint before and after a run has ended.
+TEST(SweepPlan, AnEndedRunStaysEndedAfterACheckpoint) {
+  const SweepPlan plan({unstable_runs({})}, {"inference"}, at::kCPU);
+  const auto work = plan.work("");
+  std::vector<run::Part> states;
+  const auto keep = [&](std::int64_t, const run::Part& state) {
+    states.emplace_back();
+    for (const auto& [name, values] : state) states.back()[name] = values.clone();
+  };
+  const auto ignore = [](std::int64_t) {};
+  const auto whole = work.run(0, run::JobContext(ignore, keep, nullptr, 1, 0, std::nullopt));
+  ASSERT_TRUE(whole.contains("number.inference_unstable_at"));
+  for (const auto& state : std::vector(states)) {
+    const auto resumed = work.run(0, run::JobContext(ignore, keep, nullptr, 0, 0, state));
+    ASSERT_EQ(resumed.size(), whole.size());
+    for (const auto& [name, values] : whole) {
+      EXPECT_TRUE(at::allclose(resumed.at(name), values, 0, 0, /*equal_nan=*/true)) << name;
+    }
+  }
 }
 
 }  // namespace

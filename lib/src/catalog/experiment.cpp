@@ -15,8 +15,8 @@
 namespace pcxx::catalog {
 namespace {
 
-nn::init::Scheme scheme(const config::Config& config) {
-  return value_named<nn::init::Scheme>(config.text("init")).value();
+nn::DrawWeight draw_weight(const config::Config& config) {
+  return inits().find(config.text("init"))->make(config);
 }
 
 void condition_(nn::NetworkImpl& network, const config::Config& config) {
@@ -47,7 +47,7 @@ std::vector<std::int64_t> drawn_widths(const config::Config& config) {
 }
 
 // Every hidden layer of the kind that `layer` names.
-nn::NetworkOptions with_own_layers(nn::NetworkOptions options, const config::Config& config) {
+nn::NetworkOptions with_custom_layers(nn::NetworkOptions options, const config::Config& config) {
   const auto& name = config.text("layer");
   if (config.text("architecture") == "residual") {
     user_error("layer = '{}' does not go with architecture = 'residual', whose layers are Dense",
@@ -63,8 +63,21 @@ nn::NetworkOptions with_own_layers(nn::NetworkOptions options, const config::Con
 
 // What makes a network not linear: the end of a sentence.
 std::string kind_of(const config::Config& config) {
-  return has_own_layers(config) ? fmt::format("layer = '{}'", config.text("layer"))
-                                : fmt::format("architecture = '{}'", config.text("architecture"));
+  return has_custom_layers(config)
+             ? fmt::format("layer = '{}'", config.text("layer"))
+             : fmt::format("architecture = '{}'", config.text("architecture"));
+}
+
+std::shared_ptr<const nn::Loss> make_loss(const config::Config& config,
+                                          const nn::NetworkOptions& network) {
+  if (!config.has("loss")) return nn::squared_error();
+  auto loss = losses().find(config.text("loss"))->make(config);
+  const auto output = network.layers().back().activation();
+  if (loss->is_of_logits() && output != nn::Activation::kIdentity) {
+    user_error("loss = '{}' needs a last layer without activation, not architecture = '{}'",
+               config.text("loss"), config.text("architecture"));
+  }
+  return loss;
 }
 
 // Of the network as it is drawn, with all its layers.
@@ -85,22 +98,16 @@ nn::NetworkOptions drawn_options(const config::Config& config) {
     options = nn::linear_residual(n.front(), static_cast<std::int64_t>(n.size()) - 1);
   }
   if (config.boolean("bias")) options = options.with_bias();
-  options.draw(false);
-  return has_own_layers(config) ? with_own_layers(std::move(options), config) : options;
+  options.draw(false).loss(make_loss(config, options));
+  return has_custom_layers(config) ? with_custom_layers(std::move(options), config) : options;
 }
 
 // One layer that is the whole map.
 nn::Network collapse(const nn::NetworkImpl& drawn, nn::NetworkOptions options) {
   nn::Network network(std::move(options));
   network->to(at::kDouble);
-  network->layer(1).weight.copy_(metrics::effective_map(drawn));
+  network->dense(1).weight.copy_(metrics::effective_map(drawn));
   return network;
-}
-
-void copy_parameters(const nn::Layer& from, nn::Layer& to) {
-  const auto values = from.parameters();
-  auto parameters = to.parameters();
-  for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].copy_(values[i]);
 }
 
 data::Targets targets(const config::Config& config) {
@@ -111,7 +118,8 @@ data::Targets targets(const config::Config& config) {
 const inference::InferencePart& inference_part(const config::Config& config) {
   const auto& name = config.text("inference");
   if (name != "auto") return *inferences().find(name);
-  return *inferences().find(is_linear(config) ? "closed_form" : "lbfgs");
+  const bool is_quadratic = is_linear(config) && is_squared_error(config);
+  return *inferences().find(is_quadratic ? "closed_form" : "lbfgs");
 }
 
 }  // namespace
@@ -121,16 +129,19 @@ std::shared_ptr<const inference::Inference> make_inference(const config::Config&
   if (part.linear_only && !is_linear(config)) {
     user_error("inference = '{}' needs a linear network, not {}", part.name, kind_of(config));
   }
-  if (part.dense_only && has_own_layers(config)) {
-    user_error("inference = '{}' needs Dense layers, not layer = '{}'; lbfgs takes any", part.name,
-               config.text("layer"));
+  if (part.linear_only && !is_squared_error(config)) {
+    user_error("inference = '{}' needs the squared error, not loss = '{}'", part.name,
+               config.text("loss"));
   }
   return part.make(config);
 }
 
 bool is_linear(const config::Config& config) {
-  const auto& architecture = config.text("architecture");
-  return (architecture == "dln" || architecture == "residual") && !has_own_layers(config);
+  return drawn_options(config).is_linear();
+}
+
+bool is_squared_error(const config::Config& config) {
+  return drawn_options(config).loss()->is_squared_error();
 }
 
 std::vector<std::int64_t> widths(const config::Config& config) {
@@ -146,7 +157,7 @@ nn::NetworkOptions network_options(const config::Config& config) {
     user_error("collapsed = true needs a linear network, not {}", kind_of(config));
   }
   if (config.boolean("bias")) user_error("collapsed = true needs a network without bias");
-  return nn::mlp(widths(config)).draw(false);
+  return nn::mlp(widths(config)).draw(false).loss(options.loss());
 }
 
 nn::Network draw_ensemble(const config::Config& config, const std::vector<std::int64_t>& seeds,
@@ -155,8 +166,9 @@ nn::Network draw_ensemble(const config::Config& config, const std::vector<std::i
   const auto options = network_options(config).ensemble(static_cast<std::int64_t>(seeds.size()));
   nn::Network network(drawn_options(config).ensemble(static_cast<std::int64_t>(seeds.size())));
   network->to(at::kDouble);
+  const auto draw = draw_weight(config);
   for (std::size_t s = 0; s < seeds.size(); ++s) {
-    nn::init::draw_member_(*network, static_cast<std::int64_t>(s), scheme(config),
+    nn::init::draw_member_(*network, static_cast<std::int64_t>(s), draw,
                            make_generator(static_cast<std::uint64_t>(seeds[s]), Purpose::kWeights));
   }
   condition_(*network, config);
@@ -170,7 +182,7 @@ nn::Network draw_network(const config::Config& config, std::int64_t seed, at::De
   const auto options = network_options(config);
   nn::Network network(drawn_options(config));
   network->to(at::kDouble);
-  nn::init::draw_(*network, scheme(config),
+  nn::init::draw_(*network, draw_weight(config),
                   make_generator(static_cast<std::uint64_t>(seed), Purpose::kWeights));
   condition_(*network, config);
   if (is_collapsed(config)) network = collapse(*network, options);
@@ -184,13 +196,7 @@ nn::Network select_members(const nn::NetworkImpl& from, const at::Tensor& index)
   nn::Network result(from.options.ensemble(index.numel()));
   result->to(from.tensor_options().device(), from.tensor_options().dtype().toScalarType());
   for (std::size_t l = 1; l <= from.size(); ++l) {
-    if (const auto* own = from.own_layer(l)) {
-      copy_parameters(*own, *result->own_layer(l));
-      continue;
-    }
-    const auto& layer = from.layer(l);
-    result->layer(l).weight.copy_(layer.weight.index_select(0, index));
-    if (layer.bias.defined()) result->layer(l).bias.copy_(layer.bias.index_select(0, index));
+    result->layer(l).copy_members_(from.layer(l), index);
   }
   return result;
 }
@@ -199,13 +205,14 @@ namespace {
 
 // Steps that are whole ones: nothing may rescale them or follow them from afar.
 void check_whole_steps(const learning::RulePart& part, const config::Config& config) {
-  for (const auto& [key, only] : {std::pair("rescaling", "none"), std::pair("optimizer", "sgd")}) {
-    if (!config.has(key) || config.text(key) == only) continue;
+  const auto refuse = [&](const char* key, const char* only) {
     user_error(
         "rule = '{}' needs {} = '{}', not '{}'; other models can have a [[models]] table of their "
         "own",
         part.name, key, only, config.text(key));
-  }
+  };
+  if (config.has("rescaling") && config.text("rescaling") != "none") refuse("rescaling", "none");
+  if (config.has("optimizer") && !is_plain_sgd(config)) refuse("optimizer", "sgd");
 }
 
 }  // namespace
@@ -213,8 +220,12 @@ void check_whole_steps(const learning::RulePart& part, const config::Config& con
 std::unique_ptr<learning::LearningRule> make_rule(const config::Config& config) {
   const auto& part = *rules().find(config.text("rule"));
   if (part.whole_steps) check_whole_steps(part, config);
-  if (part.dense_only && has_own_layers(config)) {
+  if (part.dense_only && has_custom_layers(config)) {
     user_error("rule = '{}' needs Dense layers, not layer = '{}'", part.name, config.text("layer"));
+  }
+  if (part.squared_error_only && !is_squared_error(config)) {
+    user_error("rule = '{}' needs the squared error, not loss = '{}'", part.name,
+               config.text("loss"));
   }
   const bool infers = part.infers && config.has("inference");
   return part.make(config, infers ? make_inference(config) : nullptr);
@@ -230,10 +241,21 @@ std::unique_ptr<optim::Rescaling> make_rescaling(const config::Config& config) {
   return rescalings().find(config.text("rescaling"))->make(config);
 }
 
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const config::Config& config,
+                                                        std::vector<at::Tensor> parameters,
+                                                        double learning_rate) {
+  const auto& part = *optimizers().find(config.text("optimizer"));
+  return part.make(config, std::move(parameters), learning_rate);
+}
+
+bool is_plain_sgd(const config::Config& config) {
+  return optimizers().find(config.text("optimizer"))->plain_sgd;
+}
+
 std::optional<metrics::PredictionOptions> prediction_options(const config::Config& config) {
   const auto& rule = *rules().find(config.text("rule"));
   const auto& rescaling = *rescalings().find(config.text("rescaling"));
-  if (!rule.lanes || !rescaling.predicts) return std::nullopt;
+  if (!rule.lanes || !rescaling.predicts || !is_squared_error(config)) return std::nullopt;
   metrics::PredictionOptions options;
   options.rule = *rule.lanes == ensemble::Rule::kBackpropagation
                      ? metrics::PredictedRule::kBackpropagation

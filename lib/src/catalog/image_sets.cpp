@@ -116,6 +116,10 @@ std::vector<DatasetPart> dataset_parts() {
   return {released("mnist"), released("fashion-mnist"), digits(), idx()};
 }
 
+const std::string& dataset_name(const config::Config& config) {
+  return config.text("dataset");
+}
+
 std::string automatic_dataset(const config::Config& config) {
   const auto folder = folder_of(config);
   if (named_idx_key(config)) return "idx";

@@ -20,12 +20,22 @@ void append_options(std::vector<std::string>& names, std::string_view of_key) {
   }
 }
 
+// Options of parts whose kind has no group stand behind its key.
+std::vector<std::string> with_options(const std::vector<std::string>& keys) {
+  std::vector<std::string> names;
+  for (const auto& key : keys) {
+    names.push_back(key);
+    if (key == "init" || key == "optimizer") append_options(names, key);
+  }
+  return names;
+}
+
 // The keys that a word stands for: a group, or the one of that name.
 std::vector<std::string> names_of(const std::string& word) {
   static const std::map<std::string, std::vector<std::string>> groups{
       {kNetwork,
        {"architecture", "layer", "init", "hidden_layers", "width", "inputs", "outputs",
-        "condition_number", "bias"}},
+        "condition_number", "bias", "loss"}},
       {kTeacher, {"targets", "noise", "rank"}},
       {kImages, {"dataset", "data", "train_images", "test_images", "samples", "test_samples"}},
       {kTraining, {"run_threads", "checkpoint_every", "rank_timeout"}}};
@@ -38,7 +48,7 @@ std::vector<std::string> names_of(const std::string& word) {
     append_options(names, "rescaling");
   } else {
     const auto group = groups.find(word);
-    names = group == groups.end() ? std::vector<std::string>{word} : group->second;
+    names = with_options(group == groups.end() ? std::vector<std::string>{word} : group->second);
   }
   return names;
 }
@@ -84,6 +94,11 @@ Registry<LayerPart>& layers() {
   return registry;
 }
 
+Registry<InitPart>& inits() {
+  static Registry<InitPart> registry("init", init_parts());
+  return registry;
+}
+
 Registry<inference::InferencePart>& inferences() {
   static Registry<inference::InferencePart> registry("inference", inference::inference_parts());
   return registry;
@@ -99,17 +114,30 @@ Registry<learning::RulePart>& rules() {
   return registry;
 }
 
+Registry<optim::OptimizerPart>& optimizers() {
+  static Registry<optim::OptimizerPart> registry("optimizer", optim::optimizer_parts());
+  return registry;
+}
+
 Registry<DatasetPart>& datasets() {
   static Registry<DatasetPart> registry("dataset", dataset_parts());
   return registry;
 }
 
+Registry<nn::LossPart>& losses() {
+  static Registry<nn::LossPart> registry("loss", nn::loss_parts());
+  return registry;
+}
+
 std::vector<config::Description> added_to(std::string_view key) {
   if (key == "layer") return layers().added();
+  if (key == "init") return inits().added();
   if (key == "inference") return inferences().added();
   if (key == "rescaling") return rescalings().added();
   if (key == "rule") return rules().added();
+  if (key == "optimizer") return optimizers().added();
   if (key == "dataset") return datasets().added();
+  if (key == "loss") return losses().added();
   return {};
 }
 
@@ -120,7 +148,7 @@ bool is_added(const config::Config& model, std::string_view key) {
                      [&](const config::Description& part) { return part.name == model.text(key); });
 }
 
-bool has_own_layers(const config::Config& model) {
+bool has_custom_layers(const config::Config& model) {
   return is_added(model, "layer");
 }
 
@@ -128,6 +156,12 @@ void add_layer(Extension about, std::function<nn::LayerMaker(const config::Confi
   LayerPart part;
   part.make = std::move(factory);
   add_to(layers(), "layer", std::move(about), std::move(part));
+}
+
+void add_init(Extension about, std::function<nn::DrawWeight(const config::Config&)> factory) {
+  InitPart part;
+  part.make = std::move(factory);
+  add_to(inits(), "init", std::move(about), std::move(part));
 }
 
 void add_inference(
@@ -158,6 +192,12 @@ void add_rule(
   add_to(rules(), "rule", std::move(about), std::move(part));
 }
 
+void add_optimizer(Extension about, MakeOptimizer factory) {
+  optim::OptimizerPart part;
+  part.make = std::move(factory);
+  add_to(optimizers(), "optimizer", std::move(about), std::move(part));
+}
+
 void add_dataset(Extension about, std::function<data::ImageSets(const config::Config&)> factory) {
   DatasetPart part;
   if (factory) {
@@ -166,6 +206,13 @@ void add_dataset(Extension about, std::function<data::ImageSets(const config::Co
     };
   }
   add_to(datasets(), "dataset", std::move(about), std::move(part));
+}
+
+void add_loss(Extension about,
+              std::function<std::shared_ptr<const nn::Loss>(const config::Config&)> factory) {
+  nn::LossPart part;
+  part.make = std::move(factory);
+  add_to(losses(), "loss", std::move(about), std::move(part));
 }
 
 config::Schema schema(const std::vector<std::string>& names) {

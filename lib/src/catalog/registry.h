@@ -12,6 +12,7 @@
 
 #include "inference/parts.h"
 #include "learning/parts.h"
+#include "nn/loss_parts.h"
 #include "optim/parts.h"
 
 /// Everything with a name that a config can choose: built-in parts, and what the program has added
@@ -42,6 +43,12 @@ class Registry {
     return found == parts_.end() ? nullptr : &*found;
   }
 
+  /// Whether a condition holds for one of them.
+  template <typename Condition>
+  bool any(const Condition& condition) const {
+    return std::any_of(parts_.begin(), parts_.end(), condition);
+  }
+
   std::vector<config::Description> built_in() const {
     return {parts_.begin(), parts_.begin() + static_cast<std::ptrdiff_t>(built_in_)};
   }
@@ -57,19 +64,26 @@ class Registry {
 
 using LayerPart = config::Part<nn::LayerMaker(const config::Config&)>;
 
+/// A value of `init`.
+using InitPart = config::Part<nn::DrawWeight(const config::Config&)>;
+
 /// A value of `dataset`; `labels` says whether anybody needs them, `origin` where the images come
 /// from, for people.
 struct DatasetPart : config::Part<data::ImageSets(const config::Config&, bool labels)> {
   std::function<std::string(const config::Config&)> origin = {};
 };
 
+std::vector<InitPart> init_parts();
 std::vector<DatasetPart> dataset_parts();
 
 Registry<LayerPart>& layers();
+Registry<InitPart>& inits();
 Registry<inference::InferencePart>& inferences();
 Registry<optim::RescalingPart>& rescalings();
 Registry<learning::RulePart>& rules();
+Registry<optim::OptimizerPart>& optimizers();
 Registry<DatasetPart>& datasets();
+Registry<nn::LossPart>& losses();
 
 /// What the program has added to the values of a key; nothing to most keys.
 std::vector<config::Description> added_to(std::string_view key);
@@ -78,6 +92,6 @@ std::vector<config::Description> added_to(std::string_view key);
 bool is_added(const config::Config& model, std::string_view key);
 
 /// Whether the model's hidden layers are of a kind of the program's own.
-bool has_own_layers(const config::Config& model);
+bool has_custom_layers(const config::Config& model);
 
 }  // namespace pcxx::catalog

@@ -2,8 +2,6 @@
 #include <pcxx/core/names.h>
 #include <pcxx/data/linear_teacher.h>
 #include <pcxx/metrics/sample_efficiency.h>
-#include <pcxx/nn/init.h>
-#include <pcxx/optim/optimizers.h>
 
 #include <algorithm>
 #include <utility>
@@ -44,10 +42,6 @@ std::vector<config::Choice> choices_of() {
   return choices;
 }
 
-std::vector<config::Choice> choices_of(const std::vector<std::string>& names) {
-  return {names.begin(), names.end()};
-}
-
 std::vector<config::Choice> with_auto(std::vector<config::Choice> choices) {
   choices.insert(choices.begin(), "auto");
   return choices;
@@ -75,7 +69,10 @@ std::vector<Key> options_of(const char* key, const Registry<PartKind>& registry)
 
 std::vector<Key> option_keys() {
   auto options = options_of("rule", rules());
-  for (auto& option : options_of("rescaling", rescalings())) options.push_back(std::move(option));
+  for (auto more : {options_of("rescaling", rescalings()), options_of("optimizer", optimizers()),
+                    options_of("init", inits())}) {
+    options.insert(options.end(), more.begin(), more.end());
+  }
   return options;
 }
 
@@ -111,7 +108,7 @@ std::vector<Key> model_keys() {
        .initial = R"("sgd")",
        .doc = "what steps along the rescaled update, with PyTorch's settings",
        .shape = Shape::kSweep,
-       .choices = choices_of(optim::optimizer_names()),
+       .choices = choices_of(optimizers()),
        .per_model = true},
   };
 }
@@ -137,7 +134,7 @@ std::vector<Key> network_keys() {
        .initial = R"("kaiming")",
        .doc = "distribution of the first weights",
        .shape = Shape::kSweep,
-       .choices = choices_of<nn::init::Scheme>()},
+       .choices = choices_of(inits())},
       {.name = "hidden_layers",
        .kind = Kind::kInteger,
        .initial = "1",
@@ -193,6 +190,13 @@ std::vector<Key> network_keys() {
        .doc = "linear networks: whether the layers are multiplied into one matrix before training; "
               "bp + projection then makes natural-gradient steps of the whole map",
        .shape = Shape::kSweep,
+       .per_model = true},
+      {.name = "loss",
+       .kind = Kind::kText,
+       .initial = R"("squared_error")",
+       .doc = "what predictions are wrong by: the squared error, or the cross-entropy",
+       .shape = Shape::kSweep,
+       .choices = choices_of(losses()),
        .per_model = true},
   };
 }

@@ -6,33 +6,25 @@
 namespace pcxx::inference {
 namespace {
 
-at::Tensor times(const at::Tensor& t, const at::Tensor& slope) {
-  return slope.defined() ? t * slope : t;
-}
-
 // Tangents t_l = f_l' (W_l t_{l-1}) (+ t_{l-1}) + v_l, up to the output's change J v.
-at::Tensor push_forward(const nn::NetworkImpl& network, const std::vector<at::Tensor>& slopes,
-                        const std::vector<at::Tensor>& v) {
+at::Tensor push_forward(const CurvaturePoint& at, const std::vector<at::Tensor>& v) {
   at::Tensor tangent = v[1];
-  for (std::size_t l = 2; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
-    auto next = times(at::matmul(tangent, layer.weight.mT()), slopes[l]);
-    if (layer.options.residual()) next = next + tangent;
-    tangent = l < network.size() ? next + v[l] : next;
+  for (std::size_t l = 2; l <= at.network.size(); ++l) {
+    const auto next =
+        at.network.layer(l).push_forward(at.activities[l - 1], at.outputs[l], tangent, {});
+    tangent = l < at.network.size() ? next + v[l] : next;
   }
   return tangent;
 }
 
 // J^T u for every hidden layer.
-std::vector<at::Tensor> pull_back(const nn::NetworkImpl& network,
-                                  const std::vector<at::Tensor>& slopes, const at::Tensor& u) {
-  std::vector<at::Tensor> result(network.size());
+std::vector<at::Tensor> pull_back(const CurvaturePoint& at, const at::Tensor& u) {
+  std::vector<at::Tensor> result(at.network.size());
   auto signal = u;
-  for (std::size_t l = network.size(); l >= 2; --l) {
-    const auto& layer = network.layer(l);
-    auto below = at::matmul(times(signal, slopes[l]), layer.weight);
-    if (layer.options.residual()) below = below + signal;
-    signal = below;
+  for (std::size_t l = at.network.size(); l >= 2; --l) {
+    signal = at.network.layer(l)
+                 .pull_back(at.activities[l - 1], at.outputs[l], signal, {.parameters = false})
+                 .input;
     result[l - 1] = signal;
   }
   return result;
@@ -46,24 +38,21 @@ at::Tensor squared_norm(const std::vector<at::Tensor>& v) {
 
 }  // namespace
 
-at::Tensor power_iteration(const nn::NetworkImpl& network, const std::vector<at::Tensor>& outputs,
-                           const at::Tensor& residual, int iterations) {
+at::Tensor power_iteration(const CurvaturePoint& point, int iterations) {
+  const auto& [network, activities, outputs, target, residual] = point;
   if (network.size() == 1) return at::ones_like(residual.select(-1, 0));
-  std::vector<at::Tensor> slopes(network.size() + 1);
-  for (std::size_t l = 1; l <= network.size(); ++l) {
-    slopes[l] = nn::slope(outputs[l], network.layer(l).options.activation());
-  }
-  auto v = pull_back(network, slopes, residual);
+  auto v = pull_back(point, residual);
   auto lambda = at::ones_like(squared_norm(v));
   for (int k = 0; k < iterations; ++k) {
     const auto norm = squared_norm(v).sqrt();
     // A sample without a gradient has nothing to infer: any direction will do, its curvature is 1.
     const auto scale = at::where(norm.gt(0), norm.reciprocal(), at::zeros_like(norm)).unsqueeze(-1);
     for (std::size_t l = 1; l < v.size(); ++l) v[l] = v[l] * scale;
-    const auto change = push_forward(network, slopes, v);
-    lambda = 1 + change.square().sum(-1);  // Rayleigh quotient of I + J^T J at the unit vector v
+    const auto change = push_forward(point, v);
+    const auto curved = network.loss().curve(residual, target, change);
+    lambda = 1 + (change * curved).sum(-1);  // Rayleigh quotient at the unit vector v
     if (k + 1 == iterations) break;
-    const auto pulled = pull_back(network, slopes, change);
+    const auto pulled = pull_back(point, curved);
     for (std::size_t l = 1; l < v.size(); ++l) v[l] = v[l] + pulled[l];
   }
   return lambda;
@@ -75,14 +64,17 @@ at::Tensor curvature(const nn::NetworkImpl& network, const data::Batch& batch, i
   const auto target = network.enter(batch.target, network.out_features());
   TORCH_CHECK(iterations >= 1, "the curvature takes at least one power iteration, not ",
               iterations);
-  return power_iteration(network, pass.outputs, target - pass.prediction(), iterations);
+  const auto residual = network.residual(pass.prediction(), target);
+  return power_iteration({network, pass.activities, pass.outputs, target, residual}, iterations);
 }
 
 at::Tensor curvature(const nn::NetworkImpl& network, const Equilibrium& state, int iterations) {
   const at::NoGradGuard no_grad;
   TORCH_CHECK(iterations >= 1, "the curvature takes at least one power iteration, not ",
               iterations);
-  return power_iteration(network, state.outputs, state.errors.back(), iterations);
+  return power_iteration(
+      {network, state.activities, state.outputs, state.activities.back(), state.errors.back()},
+      iterations);
 }
 
 }  // namespace pcxx::inference

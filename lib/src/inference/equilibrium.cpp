@@ -39,7 +39,7 @@ at::Tensor energy_scaling(const nn::NetworkImpl& network, bool lower) {
 
   at::Tensor p;
   for (std::size_t l = network.size(); l >= 2; --l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     if (p.defined()) {
       p = times_map(p, layer);
     } else {
@@ -57,6 +57,8 @@ at::Tensor energy_scaling(const nn::NetworkImpl& network, bool lower) {
 Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch& batch) const {
   TORCH_CHECK(network.is_linear(), "the closed form needs a linear network, not one with ",
               "nonlinear layers: use error or state descent");
+  TORCH_CHECK(network.loss().is_squared_error(), "the closed form is of the squared error, not of ",
+              network.loss().name());
   const at::NoGradGuard no_grad;
   const auto depth = network.size();
   const auto target = network.enter(batch.target, network.out_features());
@@ -73,12 +75,12 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
 
   result.errors[depth] = v;
   for (std::size_t l = depth; l >= 2; --l) {
-    result.errors[l - 1] = times_map(result.errors[l], network.layer(l));
+    result.errors[l - 1] = times_map(result.errors[l], network.dense(l));
   }
 
   result.activities[0] = xhat[0];
   for (std::size_t l = 1; l <= depth; ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     // Layer 1 sees the clamped input: its output is the feed-forward pass's.
     result.outputs[l] = l == 1      ? result.feedforward.outputs[1]
                         : l < depth ? nn::preactivation(layer, result.activities[l - 1])
@@ -90,7 +92,7 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   }
   result.activities[depth] = target;
   auto top = target - v;
-  if (network.layer(depth).options.residual()) top.sub_(result.activities[depth - 1]);
+  if (network.dense(depth).options.residual()) top.sub_(result.activities[depth - 1]);
   result.outputs[depth] = top;
 
   const auto energy = (r * v).sum(-1).mul_(0.5).to(at::kDouble);

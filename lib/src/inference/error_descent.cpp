@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/error_descent.h>
 
-#include "inference/error_energy.h"
+#include "inference/errors_energy.h"
 #include "inference/gradient_steps.h"
 #include "inference/parts.h"
 #include "inference/power_iteration.h"
@@ -17,26 +17,26 @@ Equilibrium ErrorDescent::infer(const nn::NetworkImpl& network, const data::Batc
   const at::NoGradGuard no_grad;
   auto pass = nn::feedforward(network, batch.input);
   const auto target = network.enter(batch.target, network.out_features());
-  const auto rows = target.sizes().slice(0, target.dim() - 1);
+  const auto energy = errors_energy(network, pass, target);
+  const auto like = energy->like();
   const bool fixed = options_.step_size > 0;
 
-  SampleControl control(options_, at::empty(rows, target.options()));
+  SampleControl control(options_, like);
   at::Tensor step;
   if (fixed) {
-    step = at::full(rows, options_.step_size, target.options());
+    step = at::full_like(like, options_.step_size);
   } else {
-    const auto lambda = power_iteration(network, pass.outputs, target - pass.prediction(),
-                                        options_.power_iterations);
+    const auto residual = network.residual(pass.prediction(), target);
+    const auto lambda = power_iteration({network, pass.activities, pass.outputs, target, residual},
+                                        options_.power_iterations)
+                            .view_as(like);
     control.see_curvatures(lambda);
     // Close to 2 / (1 + lambda), the best step when curvatures lie between 1 and lambda.
     step = 1.8 / (1 + lambda);
   }
-  ErrorEnergy energy(network, pass, target);
   GradientSteps solver(step, fixed);
-  minimise(energy, solver, control, options_.max_steps);
-  auto report = control.report(name(), solver.step_sizes(), energy.energy());
-  if (!network.is_piecewise_linear()) report.drop_gap_bound();
-  auto state = energy.finish(std::move(pass), std::move(report));
+  auto state =
+      minimise_errors(network, std::move(pass), *energy, solver, control, options_, name());
   if (!options_.keep_unstable) discard_unstable(state);
   return state;
 }
@@ -49,7 +49,6 @@ InferencePart error_descent_part() {
   part.make = [keys](const config::Config& model) {
     return std::make_shared<ErrorDescent>(keys.read(model));
   };
-  part.dense_only = true;
   return part;
 }
 

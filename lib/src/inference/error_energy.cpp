@@ -26,7 +26,7 @@ namespace {
 std::vector<LayerView> views_of(const nn::NetworkImpl& network) {
   std::vector<LayerView> views;
   views.reserve(network.size());
-  for (std::size_t l = 1; l <= network.size(); ++l) views.emplace_back(network.layer(l));
+  for (std::size_t l = 1; l <= network.size(); ++l) views.emplace_back(network.dense(l));
   return views;
 }
 
@@ -85,11 +85,16 @@ void ErrorEnergy::allocate() {
 // Where errors are zero the way forward has been done: copy nothing, only take its residual.
 void ErrorEnergy::at_zero(const nn::Feedforward& pass) {
   zero_outputs_ = pass.outputs;
-  at::sub_out(r_, target_, pass.prediction());
-  energy_squares_.copy_(r_.square().sum(-1));
+  take_output(pass.outputs[depth_], pass.prediction());
+}
+
+// The residual of a prediction, by any loss.
+void ErrorEnergy::take_output(const at::Tensor& output, const at::Tensor& prediction) {
+  const auto& loss = network_.loss();
+  r_.copy_(loss.residual(prediction, target_));
+  energy_squares_.copy_(loss.value(prediction, target_).mul_(2));
   if (slopes_applied_[depth_].defined()) {
-    slopes_applied_[depth_].copy_(
-        nn::fused::times_slope(r_, pass.outputs[depth_], view(depth_).activation));
+    slopes_applied_[depth_].copy_(nn::fused::times_slope(r_, output, view(depth_).activation));
   }
 }
 
@@ -121,8 +126,13 @@ void ErrorEnergy::forward_output(bool last) {
   const auto& below = activities_[depth_ - 1];
   auto& a = outputs_[depth_];
   auto& h = slopes_applied_[depth_];
-  top_delta_known_ = !last && !top.bias.defined() && !top.residual;
-  if (top_delta_known_) {
+  const bool is_squared_error = network_.loss().is_squared_error();
+  top_delta_known_ = !last && !top.bias.defined() && !top.residual && is_squared_error;
+  if (!is_squared_error) {
+    top.preactivation_out(a, below);
+    nn::activate_(a, top.activation);
+    take_output(a, top.residual ? a + below : a);
+  } else if (top_delta_known_) {
     nn::fused::output_round_trip(below, top.weight, target_, top.activation, a, r_, h,
                                  energy_squares_, deltas_[depth_ - 1]);
   } else {
@@ -164,12 +174,18 @@ void ErrorEnergy::pull_back(std::size_t l) {
 }
 
 at::Tensor ErrorEnergy::curvature(const at::Tensor& rows, int iterations) const {
-  auto outputs = zero_outputs_.empty() ? outputs_ : zero_outputs_;
+  const auto& outputs = zero_outputs_.empty() ? outputs_ : zero_outputs_;
   if (r_.dim() > 2) {  // weights differ from member to member
-    return power_iteration(network_, outputs, r_, iterations).flatten().index_select(0, rows);
+    return power_iteration({network_, activities_, outputs, target_, r_}, iterations)
+        .flatten()
+        .index_select(0, rows);
   }
-  for (std::size_t l = 1; l <= depth_; ++l) outputs[l] = outputs[l].index_select(0, rows);
-  return power_iteration(network_, outputs, r_.index_select(0, rows), iterations);
+  CurvaturePoint point{network_, activities_, outputs, target_.index_select(0, rows),
+                       r_.index_select(0, rows)};
+  for (std::size_t l = 1; l <= depth_; ++l) {
+    point.outputs[l] = point.outputs[l].index_select(0, rows);
+  }
+  return power_iteration(point, iterations);
 }
 
 std::unique_ptr<Energy> ErrorEnergy::select(const at::Tensor& rows) const {

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <pcxx/inference/energy.h>
-#include <pcxx/inference/inference.h>
-#include <pcxx/nn/feedforward.h>
+#include "inference/errors_energy.h"
 
 namespace pcxx::inference {
 
@@ -19,10 +17,9 @@ struct LayerView {
   bool residual;
 };
 
-/// The energy as a function of the hidden errors, ePC: x_l = f_l(W_l x_{l-1}) + eps_l, from eps =
-/// 0. W_1 x_0 never changes; the element-wise work between two products is one pass over memory,
+/// That of a network of Dense layers. W_1 x_0 never changes; the element-wise work between two products is one pass over memory,
 /// and every buffer is allocated once.
-class ErrorEnergy final : public Energy {
+class ErrorEnergy final : public ErrorsEnergy {
  public:
   /// At eps = 0. `pass` is the feed-forward pass of the batch, target as the network takes it.
   ErrorEnergy(const nn::NetworkImpl& network, const nn::Feedforward& pass,
@@ -37,10 +34,9 @@ class ErrorEnergy final : public Energy {
   at::Tensor curvature(const at::Tensor& rows, int iterations) const override;
   std::unique_ptr<Energy> select(const at::Tensor& rows) const override;
 
-  /// E_b at the errors of the last way forward.
-  at::Tensor energy() const;
-  /// The state, of an energy that is not needed any more.
-  Equilibrium finish(nn::Feedforward pass, Report report);
+  at::Tensor energy() const override;
+  at::Tensor like() const override { return at::empty_like(energy_squares_); }
+  Equilibrium finish(nn::Feedforward pass, Report report) override;
 
  private:
   ErrorEnergy(const nn::NetworkImpl& network, std::vector<LayerView> views, at::Tensor input,
@@ -49,6 +45,7 @@ class ErrorEnergy final : public Energy {
   void allocate();
   void at_zero(const nn::Feedforward& pass);
   void forward_output(bool last);
+  void take_output(const at::Tensor& output, const at::Tensor& prediction);
   void start_way_back();
   void pull_back(std::size_t l);
   const at::Tensor& output(std::size_t l) const;

@@ -3,33 +3,25 @@
 
 #include "inference/autograd_energy.h"
 #include "inference/quasi_newton.h"
-#include "inference/settle_layers.h"
 
 namespace pcxx::inference {
 
-Settled settle_layers(const std::vector<Layer>& layers, const at::Tensor& input,
-                      const at::Tensor& target, const DescentOptions& options,
-                      std::string_view method, const MakeSolver& make_solver) {
+Settled infer(const std::vector<Layer>& layers, const at::Tensor& input, const at::Tensor& target,
+              const DescentOptions& options) {
   TORCH_CHECK(!layers.empty(), "a network needs at least one layer");
+  TORCH_CHECK(options.step_size == 0, "L-BFGS takes no step size, but was given ",
+              options.step_size);
   const at::NoGradGuard no_grad;
   AutogradEnergy energy(layers, input, target);
   Settled settled{.activities = {input}, .prediction = energy.prediction().detach(), .report = {}};
   const auto like = at::empty({input.size(0)}, energy.prediction().options());
   SampleControl control(options, like);
-  const auto solver = make_solver(like);
-  minimise(energy, *solver, control, options.max_steps);
+  QuasiNewton solver(like);
+  minimise(energy, solver, control, options.max_steps);
   for (const auto& activity : energy.hidden()) settled.activities.push_back(activity.detach());
   settled.activities.push_back(target);
-  settled.report = control.report(method, solver->step_sizes(), energy.energy());
+  settled.report = control.report("lbfgs", solver.step_sizes(), energy.energy());
   return settled;
-}
-
-Settled infer(const std::vector<Layer>& layers, const at::Tensor& input, const at::Tensor& target,
-              const DescentOptions& options) {
-  TORCH_CHECK(options.step_size == 0, "L-BFGS takes no step size, but was given ",
-              options.step_size);
-  return settle_layers(layers, input, target, options, "lbfgs",
-                       [](const at::Tensor& like) { return std::make_unique<QuasiNewton>(like); });
 }
 
 at::Tensor energy(const std::vector<Layer>& layers, const std::vector<at::Tensor>& activities) {

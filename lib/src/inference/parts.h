@@ -11,11 +11,9 @@
 namespace pcxx::inference {
 
 /// A value of `inference`.
-///   linear_only  for networks that are one linear map
-///   dense_only   for networks of Dense layers
+///   linear_only  for networks of linear Dense layers
 struct InferencePart : config::Part<std::shared_ptr<const Inference>(const config::Config&)> {
   bool linear_only = false;
-  bool dense_only = false;
 };
 
 InferencePart closed_form_part();

@@ -6,9 +6,22 @@
 
 namespace pcxx::inference {
 
-/// Rayleigh quotient of I + J^T J after some power iterations from J^T residual, where the layers'
-/// outputs a_l (element l) are these. [B] or [R, B]; 1 where there is no hidden layer.
-at::Tensor power_iteration(const nn::NetworkImpl& network, const std::vector<at::Tensor>& outputs,
-                           const at::Tensor& residual, int iterations);
+/// Where the energy's curvature is measured.
+///
+///   activities  x_l (element l); Dense layers need none: these may be undefined
+///   outputs     a_l
+///   residual    minus the gradient of the loss
+struct CurvaturePoint {
+  const nn::NetworkImpl& network;
+  std::vector<at::Tensor> activities;
+  std::vector<at::Tensor> outputs;
+  at::Tensor target;
+  at::Tensor residual;
+};
+
+/// Rayleigh quotient of I + J^T H J, with H the Hessian of the loss in the prediction (I for the
+/// squared error), after some power iterations from J^T residual. [B] or [R, B]; 1 where there is
+/// no hidden layer.
+at::Tensor power_iteration(const CurvaturePoint& point, int iterations);
 
 }  // namespace pcxx::inference

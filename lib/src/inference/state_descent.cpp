@@ -21,6 +21,7 @@ class StateEnergy final : public Energy {
       activities_[l] = activities_[l].clone(at::MemoryFormat::Contiguous);
     }
     outputs_[1] = pass.outputs[1];
+    first_prediction_ = pass.activities[1];
     activities_.back() = target;
     predict();
   }
@@ -44,7 +45,8 @@ class StateEnergy final : public Energy {
   const at::Tensor& gradient_squares() const override { return squares_; }
   const at::Tensor& energy_squares() const override { return energy_squares_; }
 
-  // The Hessian is A^T A, where A v are the changes of the errors.
+  // The Hessian is A^T H A, where A v are the changes of the errors, and H the loss's Hessian for
+  // those of the output.
   at::Tensor curvature(const at::Tensor& rows, int iterations) const override {
     const auto depth = network_.size();
     std::vector<at::Tensor> v(depth + 1);
@@ -59,7 +61,10 @@ class StateEnergy final : public Energy {
       quotient = at::zeros_like(squares_);
       for (std::size_t l = 1; l <= depth; ++l) {
         change[l] = error_change(v, l);
-        quotient.add_(change[l].square().sum(-1));
+        const auto curved =
+            l < depth ? change[l] : network_.loss().curve(errors_[l], activities_[l], change[l]);
+        quotient.add_((change[l] * curved).sum(-1));
+        change[l] = curved;
       }
       for (std::size_t l = 1; l < depth; ++l) v[l] = pull_back(change, l);
     }
@@ -73,6 +78,7 @@ class StateEnergy final : public Energy {
         if (t.defined()) t = t.index_select(0, rows);
       }
     }
+    part->first_prediction_ = first_prediction_.index_select(0, rows);
     part->squares_ = squares_.index_select(0, rows);
     part->energy_squares_ = energy_squares_.index_select(0, rows);
     return part;
@@ -91,41 +97,38 @@ class StateEnergy final : public Energy {
   // eps_l and a_l of every layer at the activities; a_1 never changes.
   void predict() {
     energy_squares_ = at::zeros_like(squares_);
+    auto prediction = first_prediction_;
     for (std::size_t l = 1; l <= network_.size(); ++l) {
-      const auto& layer = network_.layer(l);
-      const auto& below = activities_[l - 1];
       if (l > 1) {
-        outputs_[l] = nn::preactivation(layer, below);
-        nn::activate_(outputs_[l], layer.options.activation());
+        auto made = network_.layer(l).run(activities_[l - 1]);
+        outputs_[l] = std::move(made.output);
+        prediction = std::move(made.prediction);
       }
-      errors_[l] = activities_[l] - outputs_[l];
-      if (layer.options.residual()) errors_[l].sub_(below);
+      if (l == network_.size()) break;
+      errors_[l] = activities_[l] - prediction;
       energy_squares_.add_(errors_[l].square().sum(-1));
     }
+    errors_.back() = network_.residual(prediction, activities_.back());
+    energy_squares_.add_(network_.loss().value(prediction, activities_.back()), 2);
   }
 
   // The change of eps_l when the activities change by v.
   at::Tensor error_change(const std::vector<at::Tensor>& v, std::size_t l) const {
     if (l == 1) return v[1];
-    const auto& layer = network_.layer(l);
-    auto change = at::matmul(v[l - 1], layer.weight.mT());
-    nn::multiply_slope_(change, outputs_[l], layer.options.activation());
-    if (layer.options.residual()) change.add_(v[l - 1]);
-    change.neg_();
+    auto change =
+        network_.layer(l).push_forward(activities_[l - 1], outputs_[l], v[l - 1], {}).neg();
     return l < network_.size() ? change.add_(v[l]) : change;
   }
 
   // The transpose of that: dE/dx_l of errors u.
   at::Tensor pull_back(const std::vector<at::Tensor>& u, std::size_t l) const {
     const auto& above = network_.layer(l + 1);
-    auto h = u[l + 1].clone();
-    nn::multiply_slope_(h, outputs_[l + 1], above.options.activation());
-    auto result = u[l] - at::matmul(h, above.weight);
-    if (above.options.residual()) result.sub_(u[l + 1]);
-    return result;
+    return u[l] -
+           above.pull_back(activities_[l], outputs_[l + 1], u[l + 1], {.parameters = false}).input;
   }
 
   const nn::NetworkImpl& network_;
+  at::Tensor first_prediction_;
   std::vector<at::Tensor> activities_;
   std::vector<at::Tensor> outputs_;
   std::vector<at::Tensor> errors_;
@@ -170,7 +173,6 @@ InferencePart state_descent_part() {
     }
     return std::make_shared<StateDescent>(options);
   };
-  part.dense_only = true;
   return part;
 }
 

@@ -88,7 +88,7 @@ Weights read(const nn::NetworkImpl& network, std::string_view bytes, const fs::p
                path.string());
   }
   if (const auto layers = file.metadata.find(kLayers); layers != file.metadata.end()) {
-    check_layers(layers->second, network.options, path.string());
+    check_layers(layers->second, network, path.string());
   }
   return weights;
 }
@@ -99,13 +99,13 @@ Metadata description(const nn::NetworkImpl& network) {
   std::vector<bool> residual;
   for (const auto& layer : network.options.layers()) {
     widths.push_back(layer.out_features());
-    const bool own = network.own_layer(widths.size() - 1) != nullptr;
+    const bool own = network.options.custom_layers().contains(widths.size() - 1);
     activations.push_back(own ? "own" : nn::name(layer.activation()));
     residual.push_back(layer.residual());
   }
   Metadata metadata{{"widths", fmt::format("{}", fmt::join(widths, ","))},
                     {"activations", fmt::format("{}", fmt::join(activations, ","))},
-                    {kLayers, layers_text(network.options)}};
+                    {kLayers, layers_text(network)}};
   if (std::find(residual.begin(), residual.end(), true) != residual.end()) {
     metadata["residual"] = fmt::format("{}", fmt::join(residual, ","));
   }

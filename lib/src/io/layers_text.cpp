@@ -10,16 +10,19 @@ namespace pcxx::io {
 
 namespace {
 
-nlohmann::ordered_json layers_of(const nn::NetworkOptions& network) {
+nlohmann::ordered_json layers_of(const nn::NetworkImpl& network) {
   auto layers = nlohmann::ordered_json::array();
-  for (const auto& layer : network.layers()) {
-    const bool own = network.own_layers().contains(layers.size() + 1);
+  for (const auto& layer : network.options.layers()) {
+    const auto l = layers.size() + 1;
+    const bool own = network.options.custom_layers().contains(l);
     layers.push_back({{"in_features", layer.in_features()},
                       {"out_features", layer.out_features()},
                       {"activation", own ? "own" : nn::name(layer.activation())},
                       {"bias", !own && layer.bias()},
                       {"residual", layer.residual()}});
     if (layer.members()) layers.back()["members"] = *layer.members();
+    const auto kind = own ? network.layer(l).description() : std::string();
+    if (!kind.empty()) layers.back()["kind"] = kind;
   }
   return layers;
 }
@@ -31,11 +34,11 @@ std::string value_text(const Json& layer, const std::string& name) {
 
 }  // namespace
 
-std::string layers_text(const nn::NetworkOptions& network) {
+std::string layers_text(const nn::NetworkImpl& network) {
   return layers_of(network).dump();
 }
 
-void check_layers(const std::string& text, const nn::NetworkOptions& network,
+void check_layers(const std::string& text, const nn::NetworkImpl& network,
                   const std::string& path) {
   const auto found = parse_json(text);
   const auto wanted = layers_of(network);
@@ -48,7 +51,7 @@ void check_layers(const std::string& text, const nn::NetworkOptions& network,
   }
   for (std::size_t l = 0; l < wanted.size(); ++l) {
     for (const std::string name :
-         {"in_features", "out_features", "activation", "bias", "residual", "members"}) {
+         {"in_features", "out_features", "activation", "bias", "residual", "members", "kind"}) {
       const auto theirs = value_text(found[l], name);
       const auto ours = value_text(wanted[l], name);
       if (theirs == ours) continue;

@@ -9,13 +9,13 @@
 ///   [{"in_features": 784, "out_features": 10, "activation": "relu", "bias": false,
 ///     "residual": false}, ...]
 ///
-/// each with "members" too in an ensemble.
+/// each with "members" too in an ensemble, and with "kind" where it is not Dense and has a text
+/// (nn/layer.h, `description`).
 namespace pcxx::io {
 
-std::string layers_text(const nn::NetworkOptions& network);
+std::string layers_text(const nn::NetworkImpl& network);
 
 /// Throws UserError, one sentence with `path`, unless `text` describes this network.
-void check_layers(const std::string& text, const nn::NetworkOptions& network,
-                  const std::string& path);
+void check_layers(const std::string& text, const nn::NetworkImpl& network, const std::string& path);
 
 }  // namespace pcxx::io

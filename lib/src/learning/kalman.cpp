@@ -32,7 +32,7 @@ std::vector<double> rank_shares(const nn::NetworkImpl& network) {
   std::vector<double> shares(network.size());
   auto narrowest = std::numeric_limits<std::int64_t>::max();
   for (std::size_t l = network.size(); l >= 1; --l) {
-    const auto n = network.layer(l).options.out_features();
+    const auto n = network.dense(l).options.out_features();
     narrowest = std::min(narrowest, n);
     shares[l - 1] = static_cast<double>(narrowest) / static_cast<double>(n);
   }
@@ -69,7 +69,7 @@ Peers::Tensors mean_slopes(const SharedBatch& batch) {
   Peers::Tensors sums;
   for (std::size_t l = 1; l <= batch.network.size(); ++l) {
     const auto slope =
-        nn::slope(batch.pass.outputs[l], batch.network.layer(l).options.activation());
+        nn::slope(batch.pass.outputs[l], batch.network.dense(l).options.activation());
     if (!slope.defined()) continue;
     sums.push_back(at::cat({slope.sum(-2), slope.square().sum({-2, -1}).unsqueeze(-1)}, -1));
   }
@@ -118,7 +118,7 @@ Settled settled(const SharedBatch& batch, const std::vector<at::Tensor>& covaria
   Settled result;
   Peers::Tensors spreads;  // P = Xhat Q
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto xhat = nn::with_bias_unit(batch.pass.activities[l - 1], network.layer(l).bias);
+    const auto xhat = nn::with_bias_unit(batch.pass.activities[l - 1], network.dense(l).bias);
     spreads.push_back(nn::product(xhat, covariances[l - 1]));
     input.leverages.push_back((spreads.back() * xhat).sum(-1).clamp_min_(0));
     result.activity.push_back(xhat);
@@ -145,7 +145,7 @@ at::Tensor predicted_change(const SharedBatch& batch, const std::vector<at::Tens
   const auto& network = batch.network;
   at::Tensor change;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     const auto& gain = gains[l - 1];
     // Xhat dW^T with the B x B product first.
     auto moved = nn::product(nn::product(activity[l - 1], gain.right.mT()), gain.left);
@@ -162,7 +162,7 @@ at::Tensor actual_change(const SharedBatch& batch, const std::vector<KalmanGain>
   const auto& network = batch.network;
   auto x = batch.pass.activities.front();
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     const auto& gain = gains[l - 1];
     auto z = nn::preactivation(layer, x);
     const auto input = nn::with_bias_unit(x, layer.bias);
@@ -188,7 +188,7 @@ Step step_of(const nn::NetworkImpl& network, const nn::Feedforward& pass,
              const std::vector<KalmanGain>& gains) {
   Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = std::nullopt};
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     const auto direction = nn::product(gains[l - 1].left.mT(), gains[l - 1].right);
     OwnDirections own{.layer = l, .parameters = {layer.weight}, .directions = {direction}};
     if (layer.bias.defined()) {
@@ -227,7 +227,7 @@ void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
   TORCH_CHECK(fresh || covariances_.size() == network.size(), "the memory has ",
               covariances_.size(), " layers, the network ", network.size());
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     const auto n = layer.weight.size(-1) + (layer.bias.defined() ? 1 : 0);
     if (fresh) {
       const auto one = at::eye(n, layer.weight.options().requires_grad(false))
@@ -298,7 +298,9 @@ Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data:
 Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
                                             const data::Batch& slice, Peers& peers) {
   const at::NoGradGuard no_grad;
-  TORCH_CHECK(network.is_dense(), "kpc trains Dense layers only");
+  for (std::size_t l = 1; l <= network.size(); ++l) network.dense(l);  // throws where it is none
+  TORCH_CHECK(network.loss().is_squared_error(), "kpc minimises the squared error, not ",
+              network.loss().name());
   const auto pass = nn::feedforward(network, slice.input);
   const auto residual = network.enter(slice.target, network.out_features()) - pass.prediction();
   const SharedBatch batch{network, pass, residual, peers, slice.samples};
@@ -428,6 +430,7 @@ RulePart kalman_part() {
   };
   part.whole_steps = true;
   part.dense_only = true;
+  part.squared_error_only = true;
   part.no_lanes = "kpc weighs each sample by itself";
   return part;
 }

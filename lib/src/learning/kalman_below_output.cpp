@@ -41,10 +41,10 @@ class BelowOutput {
   BelowOutput(const KalmanInput& input, const at::Tensor& transposed)
       : input_(input), transposed_(transposed), last_(input.network.size() - 1) {
     for (std::size_t l = 1; l <= last_ + 1; ++l) {
-      const auto& layer = input.network.layer(l);
+      const auto& layer = input.network.dense(l);
       slopes_.push_back(nn::slope(input.pass.outputs[l], layer.options.activation()));
     }
-    units_ = passing_units(input.network.layer(last_), slope(last_), input.pass.outputs[last_]);
+    units_ = passing_units(input.network.dense(last_), slope(last_), input.pass.outputs[last_]);
     if (slope(last_).defined()) slopes_[last_ - 1] = slope(last_).gather(-1, units_);
     for (std::size_t l = 1; l <= last_; ++l)
       jacobians_.push_back(l > 1 ? jacobian(l) : at::Tensor());
@@ -53,7 +53,7 @@ class BelowOutput {
   KalmanEquilibrium settle() {
     const auto outputs = last_ + 1;
     const auto& residual = input_.residual;
-    const auto& weight = input_.network.layer(outputs).weight;
+    const auto& weight = input_.network.dense(outputs).weight;
     const auto& f = slope(outputs);
     // S = D + F V Gamma V^T F, D = R I + s_L F^2.
     const auto squared = f.defined() ? f.square() : at::ones_like(residual);
@@ -93,7 +93,7 @@ class BelowOutput {
 
   // d xhat_l / d xhat_{l-1}, [.., B, n_l, n_{l-1}].
   at::Tensor jacobian(std::size_t l) const {
-    const auto& layer = input_.network.layer(l);
+    const auto& layer = input_.network.dense(l);
     at::Tensor j;
     if (l == last_) {
       j = rows(layer.weight, units_);
@@ -130,7 +130,7 @@ class BelowOutput {
   // tr(J_L^T S^-1 J_L) from the weights of the outputs, and what the hidden layers explain of it in
   // their mean.
   at::Tensor output_trace(const at::Tensor& weights, const at::Tensor& explained) const {
-    const auto& weight = input_.network.layer(last_ + 1).weight;
+    const auto& weight = input_.network.dense(last_ + 1).weight;
     const auto lengths = weights * weight.square().sum(-1).unsqueeze(-2);
     const auto mean = (lengths * weights).sum(-1) / lengths.sum(-1).clamp_min(1e-30);
     return weights.sum(-1) - mean * explained;
@@ -181,7 +181,7 @@ KalmanEquilibrium settle_samples(const KalmanInput& input, const at::Tensor& tra
 // active.
 at::Tensor by_passing_units(const KalmanInput& input) {
   const auto last = input.network.size() - 1;
-  const auto& activation = input.network.layer(last).options.activation();
+  const auto& activation = input.network.dense(last).options.activation();
   const auto slope = nn::slope(input.pass.outputs[last], activation);
   const auto passing =
       slope.defined() ? slope.ne(0).sum(-1) : at::zeros_like(input.leverages[0], at::kLong);
@@ -214,7 +214,7 @@ void restore(KalmanEquilibrium& whole, const at::Tensor& order) {
 }  // namespace
 
 KalmanEquilibrium settle_below_output(const KalmanInput& input) {
-  const auto& layer = input.network.layer(input.network.size());
+  const auto& layer = input.network.dense(input.network.size());
   TORCH_CHECK(input.network.size() > 1 && !layer.options.residual(),
               "there is no layer below to settle at");
   const auto transposed = layer.weight.mT().contiguous();

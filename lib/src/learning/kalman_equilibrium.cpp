@@ -9,7 +9,7 @@ namespace pcxx::learning {
 void pull_back(const KalmanInput& input, std::size_t last, at::Tensor signal,
                KalmanEquilibrium& result) {
   for (std::size_t l = last; l >= 1; --l) {
-    const auto& layer = input.network.layer(l);
+    const auto& layer = input.network.dense(l);
     auto& g = result.signals[l - 1];
     g = nn::fused::times_slope(signal, input.pass.outputs[l], layer.options.activation());
     if (l == 1) break;
@@ -39,7 +39,7 @@ class OutputGrams {
 
   at::Tensor next() {
     const auto l = l_--;
-    const auto& layer = input_.network.layer(l);
+    const auto& layer = input_.network.dense(l);
     const auto slope = nn::slope(input_.pass.outputs[l], layer.options.activation());
     at::Tensor gram;
     at::Tensor jacobian;  // undefined: the identity
@@ -101,7 +101,7 @@ KalmanEquilibrium settle_at_output(const KalmanInput& input) {
 }
 
 KalmanEquilibrium settle(const KalmanInput& input) {
-  const auto& last = input.network.layer(input.network.size());
+  const auto& last = input.network.dense(input.network.size());
   const bool wide = last.weight.size(-2) > last.weight.size(-1);
   return input.network.size() > 1 && wide ? settle_below_output(input) : settle_at_output(input);
 }

@@ -21,12 +21,14 @@ using MakeRule = std::unique_ptr<LearningRule>(const config::Config&,
 ///   infers       it needs an inference
 ///   whole_steps  its steps are taken as they are: no rescaling, no optimizer but sgd
 ///   dense_only   for networks of Dense layers
+///   squared_error_only  for networks with that loss
 ///   lanes        the same rule in the lanes of ensemble/; nothing where only tensors do it
 ///   no_lanes     why not: the end of a sentence
 struct RulePart : config::Part<MakeRule> {
   bool infers = false;
   bool whole_steps = false;
   bool dense_only = false;
+  bool squared_error_only = false;
   std::optional<ensemble::Rule> lanes = {};
   std::string no_lanes = {};
 };

@@ -2,9 +2,8 @@
 #include <pcxx/inference/equilibrium.h>
 #include <pcxx/inference/lbfgs.h>
 #include <pcxx/learning/predictive_coding.h>
-#include <pcxx/nn/fused.h>
 
-#include "learning/own_directions.h"
+#include "learning/layer_update.h"
 #include "learning/parts.h"
 
 namespace pcxx::learning {
@@ -13,7 +12,8 @@ namespace {
 inference::Equilibrium settle(const inference::Inference* chosen, const nn::NetworkImpl& network,
                               const data::Batch& batch) {
   if (chosen) return chosen->infer(network, batch);
-  if (network.is_linear()) return inference::ClosedForm().infer(network, batch);
+  const bool is_quadratic = network.is_linear() && network.loss().is_squared_error();
+  if (is_quadratic) return inference::ClosedForm().infer(network, batch);
   return inference::Lbfgs().infer(network, batch);
 }
 
@@ -26,21 +26,11 @@ Step PredictiveCoding::factors(const nn::NetworkImpl& network, const data::Batch
 
   Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = equilibrium.report};
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    if (const auto* own = network.own_layer(l)) {
-      auto pulled = nn::pull_back(*own, equilibrium.activities[l - 1], equilibrium.errors[l],
-                                  /*with_input=*/false);
-      step.own.push_back(own_directions(l, *own, std::move(pulled.parameters), batch.samples));
-      continue;
-    }
-    const auto& layer = network.layer(l);
-    step.layers.push_back(
-        {.weight = layer.weight,
-         .bias = layer.bias,
-         .error = nn::fused::times_slope(equilibrium.errors[l], equilibrium.outputs[l],
-                                         layer.options.activation()),
-         .presynaptic = equilibrium.activities[l - 1],
-         .feedforward = pass.activities[l - 1],
-         .samples = batch.samples});
+    const auto& below = equilibrium.activities[l - 1];
+    auto pulled = network.layer(l).pull_back(below, equilibrium.outputs[l], equilibrium.errors[l],
+                                             {.input = false});
+    add_update(step, l, network.layer(l), std::move(pulled), below, pass.activities[l - 1],
+               batch.samples);
   }
   return step;
 }

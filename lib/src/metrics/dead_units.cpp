@@ -12,9 +12,7 @@ at::Tensor dead_units(const nn::NetworkImpl& network, const nn::Feedforward& pas
                   .to(at::kDouble);
   std::int64_t units = 0;
   for (std::size_t l = 1; l < network.size(); ++l) {
-    if (network.own_layer(l) || network.layer(l).options.activation() != nn::Activation::kReLU) {
-      continue;
-    }
+    if (!network.layer(l).has_dead_units()) continue;
     dead.add_(pass.outputs[l].ne(0).any(-2).logical_not().sum(-1));
     units += pass.outputs[l].size(-1);
   }

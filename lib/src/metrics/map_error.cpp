@@ -23,7 +23,7 @@ at::Tensor effective_map(const nn::NetworkImpl& network) {
   const at::NoGradGuard no_grad;
   at::Tensor map;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     if (l > 1) {
       auto product = at::matmul(layer.weight, map);
       map = layer.options.residual() ? product.add_(map) : product;
@@ -63,7 +63,7 @@ at::Tensor least_map_error(const at::Tensor& teacher, std::int64_t k) {
 std::int64_t narrowest_width(const nn::NetworkImpl& network) {
   auto width = network.in_features();
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    width = std::min(width, network.layer(l).options.out_features());
+    width = std::min(width, network.dense(l).options.out_features());
   }
   return width;
 }

@@ -20,7 +20,7 @@ std::vector<at::Tensor> downstream_products(const nn::NetworkImpl& network) {
   std::vector<at::Tensor> products(depth);
   products[depth - 1] = identity;
   for (std::size_t l = depth; l >= 2; --l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     auto p = at::matmul(products[l - 1], layer.weight);
     products[l - 2] = layer.options.residual() ? p.add_(products[l - 1]) : p;
   }
@@ -46,7 +46,7 @@ std::vector<at::Tensor> settled_activities(const nn::NetworkImpl& network,
   at::Tensor shift;
   for (std::size_t l = 1; l < network.size(); ++l) {
     auto error = at::matmul(v, products[l - 1]);
-    shift = shift.defined() ? error.add_(apply_map(network.layer(l), shift)) : error;
+    shift = shift.defined() ? error.add_(apply_map(network.dense(l), shift)) : error;
     settled.push_back(xhat[l] + shift);
   }
   return settled;
@@ -105,7 +105,7 @@ PredictedAlignment predict_alignment(const nn::NetworkImpl& network, const data:
   PredictedAlignment result;
   at::Tensor first;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const bool bias = network.layer(l).bias.defined();
+    const bool bias = network.dense(l).bias.defined();
     const auto& p = products[l - 1];
     const auto gram = products_of_samples(u[l - 1], pass.activities[l - 1], bias);
     auto change = at::matmul(gram.mT(), at::matmul(at::matmul(v, p), p.mT()));

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 
 namespace pcxx::metrics {
 namespace {
@@ -14,37 +13,10 @@ at::Tensor as_values(const at::Tensor& data, const nn::NetworkImpl& network) {
   return data.scalar_type() == at::kByte ? values.div_(255) : values;
 }
 
-template <typename T>
-double sum_of_squares(const T* x, std::int64_t n) {
-  constexpr std::int64_t kLanes = 8;  // at a time, which the compiler keeps in vectors
-  double sums[kLanes] = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += x[i + lane] * x[i + lane];
-  }
-  for (std::int64_t lane = 0; i < n; ++i, ++lane) sums[lane] += x[i] * x[i];
-  return std::accumulate(sums, sums + kLanes, 0.0);
-}
-
-// Over the last two dimensions, [] or [R], in float64.
-at::Tensor sum_of_squares(const at::Tensor& x) {
-  const bool loops = x.is_cpu() && x.is_contiguous() &&
-                     (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
-  if (!loops) return x.square().sum({-2, -1}, /*keepdim=*/false, at::kDouble);
-  auto sums = at::empty(x.sizes().slice(0, x.dim() - 2), x.options().dtype(at::kDouble));
-  const auto n = x.size(-2) * x.size(-1);
-  for (std::int64_t r = 0; r < sums.numel(); ++r) {
-    sums.mutable_data_ptr<double>()[r] =
-        x.scalar_type() == at::kFloat ? sum_of_squares(x.const_data_ptr<float>() + r * n, n)
-                                      : sum_of_squares(x.const_data_ptr<double>() + r * n, n);
-  }
-  return sums;
-}
-
 }  // namespace
 
-at::Tensor mean_squared_error(const nn::NetworkImpl& network, const at::Tensor& inputs,
-                              const at::Tensor& targets, std::int64_t chunk) {
+at::Tensor mean_error(const nn::NetworkImpl& network, const nn::Loss& loss,
+                      const at::Tensor& inputs, const at::Tensor& targets, std::int64_t chunk) {
   TORCH_CHECK(inputs.dim() == 2 && inputs.size(1) == network.in_features(), "expected inputs [N, ",
               network.in_features(), "], not of shape ", inputs.sizes());
   TORCH_CHECK(targets.dim() == 2 && targets.size(1) == network.out_features() &&
@@ -61,10 +33,15 @@ at::Tensor mean_squared_error(const nn::NetworkImpl& network, const at::Tensor& 
     const auto end = std::min(samples, begin + chunk);
     const auto target = as_values(targets.slice(0, begin, end), network);
     const auto pass = nn::feedforward(network, as_values(inputs.slice(0, begin, end), network));
-    const auto squares = sum_of_squares(pass.prediction() - target);
-    sum = sum.defined() ? sum.add_(squares) : squares;
+    const auto errors = loss.sum_of_errors(pass.prediction(), target);
+    sum = sum.defined() ? sum.add_(errors) : errors;
   }
-  return sum.div_(static_cast<double>(samples * network.out_features()));
+  return sum.div_(static_cast<double>(samples * loss.error_columns(network.out_features())));
+}
+
+at::Tensor mean_squared_error(const nn::NetworkImpl& network, const at::Tensor& inputs,
+                              const at::Tensor& targets, std::int64_t chunk) {
+  return mean_error(network, *nn::squared_error(), inputs, targets, chunk);
 }
 
 at::Tensor reconstruction_error(const nn::NetworkImpl& network, const at::Tensor& images,

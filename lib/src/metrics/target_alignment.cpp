@@ -134,7 +134,8 @@ TargetAlignment target_alignment(const nn::NetworkImpl& network, const data::Bat
                                  const Update& update, std::optional<double> rate) {
   const at::NoGradGuard no_grad;
   const auto pass = nn::feedforward(network, batch.input);
-  const auto residual = network.enter(batch.target, network.out_features()) - pass.prediction();
+  const auto residual =
+      network.residual(pass.prediction(), network.enter(batch.target, network.out_features()));
   return target_alignment(residual, rate ? finite_change(network, pass, update, *rate)
                                          : first_order_change(network, pass, update));
 }

@@ -6,6 +6,10 @@ std::string_view name(Activation activation) {
   return name_of(activation);
 }
 
+bool is_piecewise_linear(Activation activation) {
+  return activation != Activation::kSigmoid && activation != Activation::kTanh;
+}
+
 at::Tensor activate(const at::Tensor& z, Activation activation) {
   switch (activation) {
     case Activation::kIdentity:

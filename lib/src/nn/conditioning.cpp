@@ -21,9 +21,10 @@ at::Tensor with_condition_number(const at::Tensor& weight, double kappa) {
 void set_condition_number_(NetworkImpl& network, double kappa) {
   const at::NoGradGuard no_grad;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    if (network.own_layer(l)) continue;
-    auto& weight = network.layer(l).weight;
-    weight.copy_(with_condition_number(weight, kappa));
+    if (auto weight = network.layer(l).affine().weight; weight.defined()) {
+      const auto matrix = weight.dim() > 3 ? weight.flatten(1) : weight;
+      weight.copy_(with_condition_number(matrix, kappa).view(weight.sizes()));
+    }
   }
 }
 

@@ -1,5 +1,8 @@
 #include <pcxx/core/residency.h>
 #include <pcxx/nn/dense.h>
+#include <pcxx/nn/feedforward.h>
+#include <pcxx/nn/fused.h>
+#include <pcxx/nn/products.h>
 #include <torch/serialize/archive.h>
 
 #include <cmath>
@@ -8,7 +11,8 @@
 
 namespace pcxx::nn {
 
-DenseImpl::DenseImpl(DenseOptions given) : options(given) {
+DenseImpl::DenseImpl(DenseOptions given)
+    : Layer(given.in_features(), given.out_features()), options(given) {
   TORCH_CHECK(options.in_features() > 0 && options.out_features() > 0,
               "a dense layer needs positive widths, not ", options.in_features(), " -> ",
               options.out_features());
@@ -17,10 +21,6 @@ DenseImpl::DenseImpl(DenseOptions given) : options(given) {
               options.out_features());
   TORCH_CHECK(options.members().value_or(1) > 0, "an ensemble needs at least one member, not ",
               *options.members());
-  DenseImpl::reset();
-}
-
-void DenseImpl::reset() {
   std::vector<std::int64_t> lead;
   if (options.members()) {
     lead.push_back(*options.members());
@@ -42,6 +42,17 @@ void DenseImpl::reset() {
   }
 }
 
+std::shared_ptr<torch::nn::Module> DenseImpl::clone(
+    const std::optional<torch::Device>& device) const {
+  const at::NoGradGuard no_grad;
+  auto undrawn = options;
+  auto copy = std::make_shared<DenseImpl>(undrawn.draw(false));
+  copy->options = options;
+  copy->copy_numbers_(*this, device);
+  copy->train(is_training());
+  return copy;
+}
+
 void DenseImpl::pretty_print(std::ostream& stream) const {
   stream << "pcxx::nn::Dense(" << options.in_features() << " -> " << options.out_features() << ", "
          << nn::name(options.activation());
@@ -49,6 +60,13 @@ void DenseImpl::pretty_print(std::ostream& stream) const {
   if (options.residual()) stream << ", residual";
   if (options.members()) stream << ", members=" << *options.members();
   stream << ")";
+}
+
+std::string DenseImpl::description() const {
+  return c10::str("dense(width=", options.out_features(),
+                  ", activation=", nn::name(options.activation()),
+                  ", bias=", options.bias() ? "true" : "false",
+                  ", residual=", options.residual() ? "true" : "false", ")");
 }
 
 void DenseImpl::load(torch::serialize::InputArchive& archive) {
@@ -67,6 +85,87 @@ torch::Tensor DenseImpl::forward(const torch::Tensor& x) const {
   }
   const auto a = activate(z, options.activation());
   return options.residual() ? x + a : a;
+}
+
+void DenseImpl::draw_(at::Generator generator) {
+  const at::NoGradGuard no_grad;
+  const double bound = 1 / std::sqrt(static_cast<double>(in_features()));
+  weight.uniform_(-bound, bound, std::move(generator));
+  if (bias.defined()) bias.zero_();
+}
+
+void DenseImpl::draw_member_(std::int64_t member, const DrawWeight& draw, at::Generator generator) {
+  const at::NoGradGuard no_grad;
+  const bool ensemble = options.members().has_value();
+  (ensemble ? weight[member] : weight).copy_(draw(out_features(), in_features(), generator));
+  if (bias.defined()) (ensemble ? bias[member] : bias).zero_();
+}
+
+LayerOutput DenseImpl::run(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  auto a = preactivation(*this, x);
+  activate_(a, options.activation());
+  return {a, options.residual() ? x + a : a};
+}
+
+Pulled DenseImpl::pull_back(const at::Tensor&, const at::Tensor& output, const at::Tensor& signal,
+                            Wanted wanted) const {
+  const at::NoGradGuard no_grad;
+  Pulled pulled{.error = fused::times_slope(signal, output, options.activation())};
+  if (!wanted.input) return pulled;
+  pulled.input = backward_product(pulled.error, weight);
+  if (options.residual()) pulled.input.add_(signal);
+  return pulled;
+}
+
+at::Tensor DenseImpl::push_forward(const at::Tensor& x, const at::Tensor& output,
+                                   const at::Tensor& tangent,
+                                   const std::vector<at::Tensor>& directions) const {
+  const at::NoGradGuard no_grad;
+  at::Tensor change;
+  const auto add = [&](at::Tensor term) {
+    change = change.defined() ? change.add_(term) : std::move(term);
+  };
+  if (!directions.empty() && directions[0].defined()) add(at::matmul(x, directions[0].mT()));
+  if (directions.size() > 1 && directions[1].defined()) {
+    change = change.defined() ? change.add_(directions[1].unsqueeze(-2))
+                              : directions[1].unsqueeze(-2).expand_as(output).clone();
+  }
+  if (tangent.defined()) add(at::matmul(tangent, weight.mT()));
+  if (!change.defined()) return at::zeros_like(output);
+  multiply_slope_(change, output, options.activation());
+  if (options.residual() && tangent.defined()) change.add_(tangent);
+  return change;
+}
+
+// x (W + rate D)^T + b + rate db, without a change of the parameters.
+at::Tensor DenseImpl::moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
+                            double rate) const {
+  const at::NoGradGuard no_grad;
+  const auto at_rate = [&](const at::Tensor& parameter, std::size_t i) {
+    const bool moves = i < directions.size() && directions[i].defined();
+    return moves ? at::add(parameter, directions[i], rate) : parameter;
+  };
+  auto a = at::matmul(x, at_rate(weight, 0).mT());
+  if (bias.defined()) a.add_(at_rate(bias, 1).unsqueeze(-2));
+  activate_(a, options.activation());
+  return options.residual() ? a.add_(x) : a;
+}
+
+bool DenseImpl::is_piecewise_linear() const {
+  return nn::is_piecewise_linear(options.activation());
+}
+
+void DenseImpl::copy_members_(const Layer& from, const at::Tensor& index) {
+  const at::NoGradGuard no_grad;
+  const auto theirs = from.affine();
+  weight.copy_(theirs.weight.index_select(0, index));
+  if (bias.defined()) bias.copy_(theirs.bias.index_select(0, index));
+}
+
+void DenseImpl::check_device(c10::Device device, std::size_t l) const {
+  check_residency(weight, device, "the weight of layer ", l);
+  check_residency(bias, device, "the bias of layer ", l);
 }
 
 }  // namespace pcxx::nn

@@ -14,25 +14,13 @@ at::Tensor preactivation(const DenseImpl& layer, const at::Tensor& x) {
   return z;
 }
 
-LayerOutput layer_output(const NetworkImpl& network, std::size_t l, const at::Tensor& x) {
-  const at::NoGradGuard no_grad;
-  if (const auto* own = network.own_layer(l)) {
-    const auto y = output(*own, x);
-    return {y, y};
-  }
-  const auto& layer = network.layer(l);
-  auto a = preactivation(layer, x);
-  activate_(a, layer.options.activation());
-  return {a, layer.options.residual() ? x + a : a};
-}
-
 Feedforward feedforward(const NetworkImpl& network, const at::Tensor& input) {
   const at::NoGradGuard no_grad;
   Feedforward pass;
   pass.activities.push_back(network.enter(input, network.in_features()));
   pass.outputs.emplace_back();
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    auto [a, prediction] = layer_output(network, l, pass.activities.back());
+    auto [a, prediction] = network.layer(l).run(pass.activities.back());
     pass.outputs.push_back(std::move(a));
     pass.activities.push_back(std::move(prediction));
   }

@@ -7,79 +7,82 @@
 namespace pcxx::nn::init {
 namespace {
 
-at::Tensor draw(std::int64_t out, std::int64_t in, Scheme scheme, at::Generator& generator) {
-  const auto weight = at::empty({out, in}, at::kDouble);
-  const auto n_in = static_cast<double>(in);
-  const auto n_out = static_cast<double>(out);
-  switch (scheme) {
-    case Scheme::kKaiming:
-      return weight.uniform_(-1 / std::sqrt(n_in), 1 / std::sqrt(n_in), generator);
-    case Scheme::kNormPreserving:
-      return weight.normal_(0, 1 / std::sqrt(n_out), generator);
-    case Scheme::kLecun:
-      return weight.normal_(0, 1 / std::sqrt(n_in), generator);
-    case Scheme::kOrthogonal:
-      return with_condition_number(draw(out, in, Scheme::kKaiming, generator), 1);
-    case Scheme::kUnitOrthogonal: {
-      const auto parts = at::linalg_svd(weight.normal_(0, 1, generator), false);
-      return at::matmul(std::get<0>(parts), std::get<2>(parts));
-    }
-  }
-  // A check on `false` would leave GCC, when it does not optimise, without a return.
-  C10_THROW_ERROR(Error, c10::str("unknown initialisation ", static_cast<int>(scheme)));
+at::Tensor unset(std::int64_t n_out, std::int64_t n_in) {
+  return at::empty({n_out, n_in}, at::kDouble);
+}
+
+double one_over_root(std::int64_t n) {
+  return 1 / std::sqrt(static_cast<double>(n));
+}
+
+// copy_ would broadcast.
+void check_shape(const at::Tensor& weight, std::int64_t n_out, std::int64_t n_in) {
+  TORCH_CHECK(weight.sizes() == at::IntArrayRef({n_out, n_in}), "a weight of ", weight.sizes(),
+              " was drawn for one of [", n_out, ", ", n_in, "]");
 }
 
 }  // namespace
 
-std::string_view name(Scheme scheme) {
-  return name_of(scheme);
+at::Tensor kaiming(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator) {
+  return unset(n_out, n_in).uniform_(-one_over_root(n_in), one_over_root(n_in), generator);
 }
 
-void draw_member_(NetworkImpl& network, std::int64_t member, Scheme scheme,
-                  at::Generator generator) {
+at::Tensor norm_preserving(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator) {
+  return unset(n_out, n_in).normal_(0, one_over_root(n_out), generator);
+}
+
+at::Tensor lecun(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator) {
+  return unset(n_out, n_in).normal_(0, one_over_root(n_in), generator);
+}
+
+at::Tensor orthogonal(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator) {
+  return with_condition_number(kaiming(n_out, n_in, generator), 1);
+}
+
+at::Tensor unit_orthogonal(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator) {
+  const auto parts = at::linalg_svd(unset(n_out, n_in).normal_(0, 1, generator), false);
+  return at::matmul(std::get<0>(parts), std::get<2>(parts));
+}
+
+void draw_member_(NetworkImpl& network, std::int64_t member, const DrawWeight& draw,
+                  const at::Generator& generator) {
   const at::NoGradGuard no_grad;
-  const bool ensemble = network.members().has_value();
   TORCH_CHECK(member >= 0 && member < network.members().value_or(1), "no member ", member, " in ",
               network.members().value_or(1));
+  const auto weight = [&](std::int64_t out, std::int64_t in, const at::Generator&) {
+    auto drawn = draw(out, in, generator);
+    check_shape(drawn, out, in);
+    return drawn;
+  };
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    if (auto* own = network.own_layer(l)) {
-      own->draw_(generator);
-      continue;
-    }
-    auto& layer = network.layer(l);
-    const auto weight =
-        draw(layer.options.out_features(), layer.options.in_features(), scheme, generator);
-    (ensemble ? layer.weight[member] : layer.weight).copy_(weight);
-    if (layer.bias.defined()) {
-      (ensemble ? layer.bias[member] : layer.bias).zero_();
-    }
+    network.layer(l).draw_member_(member, weight, generator);
   }
 }
 
-void draw_(NetworkImpl& network, Scheme scheme, at::Generator generator) {
+void draw_(NetworkImpl& network, const DrawWeight& draw, const at::Generator& generator) {
   for (std::int64_t member = 0; member < network.members().value_or(1); ++member) {
-    draw_member_(network, member, scheme, generator);
+    draw_member_(network, member, draw, generator);
   }
 }
 
-void kaiming_(NetworkImpl& network, at::Generator generator) {
-  draw_(network, Scheme::kKaiming, std::move(generator));
+void kaiming_(NetworkImpl& network, const at::Generator& generator) {
+  draw_(network, kaiming, generator);
 }
 
-void norm_preserving_(NetworkImpl& network, at::Generator generator) {
-  draw_(network, Scheme::kNormPreserving, std::move(generator));
+void norm_preserving_(NetworkImpl& network, const at::Generator& generator) {
+  draw_(network, norm_preserving, generator);
 }
 
-void lecun_(NetworkImpl& network, at::Generator generator) {
-  draw_(network, Scheme::kLecun, std::move(generator));
+void lecun_(NetworkImpl& network, const at::Generator& generator) {
+  draw_(network, lecun, generator);
 }
 
-void orthogonal_(NetworkImpl& network, at::Generator generator) {
-  draw_(network, Scheme::kOrthogonal, std::move(generator));
+void orthogonal_(NetworkImpl& network, const at::Generator& generator) {
+  draw_(network, orthogonal, generator);
 }
 
-void unit_orthogonal_(NetworkImpl& network, at::Generator generator) {
-  draw_(network, Scheme::kUnitOrthogonal, std::move(generator));
+void unit_orthogonal_(NetworkImpl& network, const at::Generator& generator) {
+  draw_(network, unit_orthogonal, generator);
 }
 
 }  // namespace pcxx::nn::init

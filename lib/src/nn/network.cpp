@@ -22,7 +22,7 @@ NetworkOptions NetworkOptions::with_layer(std::size_t l, LayerMaker maker) const
   TORCH_CHECK(l >= 1 && l <= layers_.size(), "a network of ", layers_.size(),
               " layers has no layer ", l);
   auto result = *this;
-  result.own_layers()[l] = std::move(maker);
+  result.custom_layers()[l] = std::move(maker);
   return result;
 }
 
@@ -52,7 +52,7 @@ NetworkImpl::NetworkImpl(NetworkOptions given) : options(std::move(given)) {
     TORCH_CHECK(layers[l].members() == layers[l - 1].members(), "layers ", l, " and ", l + 1,
                 " are ensembles of different sizes");
   }
-  TORCH_CHECK(options.own_layers().empty() || members().value_or(1) == 1,
+  TORCH_CHECK(options.custom_layers().empty() || members().value_or(1) == 1,
               "a network with layers that are not Dense is no ensemble of ", *members());
   NetworkImpl::reset();
 }
@@ -60,34 +60,35 @@ NetworkImpl::NetworkImpl(NetworkOptions given) : options(std::move(given)) {
 // Children are made anew: re-registering the old ones would share parameters with a clone.
 void NetworkImpl::reset() {
   layers_.clear();
-  own_.clear();
-  for (auto layer : options.layers()) {
+  for (auto dense : options.layers()) {
     const auto name = "layer" + std::to_string(layers_.size() + 1);
-    const auto maker = options.own_layers().find(layers_.size() + 1);
-    if (maker == options.own_layers().end()) {
-      layer.draw(layer.draw() && options.draw());
-      layers_.push_back(register_module(name, Dense(layer)));
-      own_.emplace_back();
+    const auto maker = options.custom_layers().find(layers_.size() + 1);
+    if (maker == options.custom_layers().end()) {
+      dense.draw(dense.draw() && options.draw());
+      layers_.push_back(register_module(name, std::make_shared<DenseImpl>(dense)));
       continue;
     }
-    auto own = maker->second(layer.in_features(), layer.out_features());
-    TORCH_CHECK(own && own->in_features() == layer.in_features() &&
-                    own->out_features() == layer.out_features(),
-                name, " is to map ", layer.in_features(), " to ", layer.out_features(),
+    auto made = maker->second(dense.in_features(), dense.out_features());
+    TORCH_CHECK(made && made->in_features() == dense.in_features() &&
+                    made->out_features() == dense.out_features(),
+                name, " is to map ", dense.in_features(), " to ", dense.out_features(),
                 " features, and its maker gave none that does");
     if (options.draw()) {
       const at::NoGradGuard no_grad;
-      own->draw_(at::globalContext().defaultGenerator(at::kCPU));
+      made->draw_(at::globalContext().defaultGenerator(at::kCPU));
     }
-    layers_.emplace_back(nullptr);
-    own_.push_back(register_module(name, std::move(own)));
+    layers_.push_back(register_module(name, std::move(made)));
   }
 }
 
-const Dense& NetworkImpl::dense(std::size_t l) const {
-  const auto& layer = layers_.at(l - 1);
-  TORCH_CHECK(!layer.is_empty(), "layer ", l, " is not Dense");
-  return layer;
+const DenseImpl& NetworkImpl::dense(std::size_t l) const {
+  const auto* found = dynamic_cast<const DenseImpl*>(&layer(l));
+  TORCH_CHECK(found != nullptr, "layer ", l, " is not Dense");
+  return *found;
+}
+
+DenseImpl& NetworkImpl::dense(std::size_t l) {
+  return const_cast<DenseImpl&>(std::as_const(*this).dense(l));
 }
 
 void NetworkImpl::pretty_print(std::ostream& stream) const {
@@ -104,7 +105,7 @@ torch::Tensor NetworkImpl::forward(const torch::Tensor& x) const {
               in_features(), "], not one of shape ", x.sizes());
   auto activity = enter(one_batch ? x : x.reshape({-1, in_features()}), in_features());
   for (std::size_t l = 1; l <= size(); ++l) {
-    activity = own_layer(l) ? output(*own_layer(l), activity) : layer(l).forward(activity);
+    activity = layer(l).prediction(activity);
   }
   if (one_batch) return activity;
   auto shape = x.sizes().vec();
@@ -116,23 +117,28 @@ void NetworkImpl::load(torch::serialize::InputArchive& archive) {
   load_strictly(*this, archive);
 }
 
-bool NetworkImpl::is_linear() const {
-  return is_dense() && std::all_of(layers_.begin(), layers_.end(), [](const Dense& layer) {
-           return layer->options.activation() == Activation::kIdentity;
+bool NetworkOptions::is_linear() const {
+  return custom_layers_.empty() && std::all_of(layers_.begin(), layers_.end(), [](const auto& l) {
+           return l.activation() == Activation::kIdentity;
          });
 }
 
+bool NetworkOptions::has_bias() const {
+  return std::any_of(layers_.begin(), layers_.end(), [](const auto& l) { return l.bias(); });
+}
+
+bool NetworkImpl::is_linear() const {
+  return std::all_of(layers_.begin(), layers_.end(), [](const auto& l) { return l->is_linear(); });
+}
+
 bool NetworkImpl::is_piecewise_linear() const {
-  return is_dense() && std::all_of(layers_.begin(), layers_.end(), [](const Dense& layer) {
-           const auto f = layer->options.activation();
-           return f == Activation::kIdentity || f == Activation::kReLU ||
-                  f == Activation::kLeakyReLU;
-         });
+  return std::all_of(layers_.begin(), layers_.end(),
+                     [](const auto& l) { return l->is_piecewise_linear(); });
 }
 
 torch::TensorOptions NetworkImpl::tensor_options() const {
   for (const auto& layer : layers_) {
-    if (!layer.is_empty()) return layer->weight.options();
+    if (const auto weight = layer->affine().weight; weight.defined()) return weight.options();
   }
   for (const auto& parameter : parameters()) return parameter.options();
   return {};
@@ -140,16 +146,7 @@ torch::TensorOptions NetworkImpl::tensor_options() const {
 
 torch::Device NetworkImpl::device() const {
   const auto device = tensor_options().device();
-  for (std::size_t l = 1; l <= size(); ++l) {
-    if (const auto* own = own_layer(l)) {
-      for (const auto& parameter : own->parameters()) {
-        check_residency(parameter, device, "a parameter of layer ", l);
-      }
-      continue;
-    }
-    check_residency(layer(l).weight, device, "the weight of layer ", l);
-    check_residency(layer(l).bias, device, "the bias of layer ", l);
-  }
+  for (std::size_t l = 1; l <= size(); ++l) layer(l).check_device(device, l);
   return device;
 }
 

@@ -67,8 +67,8 @@ Network from_sequential(const torch::nn::Sequential& model) {
   }
   Network network(NetworkOptions(std::move(layers)).draw(false));
   for (std::size_t l = 1; l <= network->size(); ++l) {
-    share(network->layer(l).weight, linears[l - 1]->weight);
-    share(network->layer(l).bias, linears[l - 1]->bias);
+    share(network->dense(l).weight, linears[l - 1]->weight);
+    share(network->dense(l).bias, linears[l - 1]->bias);
   }
   network->train(model->is_training());
   return network;
@@ -78,7 +78,7 @@ torch::nn::Sequential to_sequential(const NetworkImpl& network) {
   TORCH_CHECK(!network.members(), "a Sequential of Linear layers is no ensemble");
   torch::nn::Sequential model;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.layer(l);
+    const auto& layer = network.dense(l);
     TORCH_CHECK(!layer.options.residual(), "layer ", l, " is residual, which no Linear layer is");
     torch::nn::Linear linear(
         torch::nn::LinearOptions(layer.options.in_features(), layer.options.out_features())

@@ -12,10 +12,10 @@ at::Tensor products(const learning::LayerFactors& layer, AlphaDenominator kind) 
   return (layer.presynaptic * post).sum({-2, -1});
 }
 
-// c_l; the bias unit adds 1 to every sample's product.
+// c_l; the bias unit adds 1 to the product of every sample, and of each of its locations.
 at::Tensor denominator(const learning::LayerFactors& layer, AlphaDenominator kind) {
   auto sum = layer.sums.empty() ? products(layer, kind) : layer.sums.at(1).clone();
-  if (layer.bias.defined()) sum = sum + static_cast<double>(layer.samples);
+  if (layer.bias.defined()) sum = sum + static_cast<double>(layer.samples * layer.locations);
   return sum.div_(static_cast<double>(layer.samples));
 }
 

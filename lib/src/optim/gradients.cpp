@@ -14,7 +14,10 @@ at::Tensor gradient_of(const at::Tensor& parameter) {
 }
 
 void write_negative(const at::Tensor& parameter, const at::Tensor& direction) {
-  if (auto grad = gradient_of(parameter); grad.defined()) at::neg_out(grad, direction);
+  if (auto grad = gradient_of(parameter); grad.defined()) {
+    auto view = grad.view(direction.sizes());
+    at::neg_out(view, direction);
+  }
 }
 
 }  // namespace pcxx::optim

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/util/Type.h>
 #include <fmt/format.h>
+#include <pcxx/optim/optimizers.h>
 #include <torch/optim/adagrad.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
@@ -21,6 +22,7 @@ using namespace torch::optim;
 
 constexpr const char* kRates = "learning_rates";  // [groups]
 constexpr const char* kSteps = "steps";           // [parameters], -1 where nothing is remembered
+constexpr const char* kMemory = "memory.";        // of an optimizer that is none of LibTorch's
 
 struct Memory {
   std::int64_t* steps = nullptr;
@@ -97,6 +99,31 @@ std::unique_ptr<OptimizerParamState> read_memory(const Optimizer& optimizer, con
   return memory;
 }
 
+State rates_of(const Optimizer& optimizer) {
+  std::vector<double> rates;
+  for (const auto& group : optimizer.param_groups()) rates.push_back(group.options().get_lr());
+  return {{kRates, at::tensor(rates, at::kDouble)}};
+}
+
+std::vector<double> read_rates(const Optimizer& optimizer, const State& state) {
+  const auto groups = static_cast<std::int64_t>(optimizer.param_groups().size());
+  const auto rates = entry_like(state, kRates, at::empty({groups}, at::kDouble));
+  std::vector<double> found;
+  for (std::int64_t g = 0; g < groups; ++g) found.push_back(rates[g].item<double>());
+  return found;
+}
+
+void set_rates(Optimizer& optimizer, const std::vector<double>& rates) {
+  for (std::size_t g = 0; g < rates.size(); ++g) {
+    optimizer.param_groups()[g].options().set_lr(rates[g]);
+  }
+}
+
+State copy_of(State state) {
+  for (auto& [name, tensor] : state) tensor = tensor.detach().clone();
+  return state;
+}
+
 }  // namespace
 
 std::vector<at::Tensor> memory_of(OptimizerParamState& state) {
@@ -108,10 +135,11 @@ std::vector<at::Tensor> memory_of(OptimizerParamState& state) {
 }
 
 State state_of(const Optimizer& optimizer) {
-  State state;
-  std::vector<double> rates;
-  for (const auto& group : optimizer.param_groups()) rates.push_back(group.options().get_lr());
-  state[kRates] = at::tensor(rates, at::kDouble);
+  auto state = rates_of(optimizer);
+  if (const auto* own = dynamic_cast<const WithMemory*>(&optimizer)) {
+    add_below(state, kMemory, copy_of(own->memory()));
+    return state;
+  }
   const auto parameters = parameters_of(optimizer);
   std::vector<std::int64_t> steps(parameters.size(), -1);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -119,7 +147,7 @@ State state_of(const Optimizer& optimizer) {
     if (known == optimizer.state().end()) continue;
     const auto memory = find_memory(*known->second);
     TORCH_CHECK(memory, "what ", c10::demangle(typeid(optimizer).name()),
-                " remembers cannot be saved");
+                " remembers cannot be saved: it is no optim::WithMemory");
     steps[i] = memory->steps == nullptr ? 0 : *memory->steps;
     for (const auto& [name, tensor] : memory->tensors) state[key(name, i)] = or_none(*tensor);
   }
@@ -128,9 +156,12 @@ State state_of(const Optimizer& optimizer) {
 }
 
 void set_state(Optimizer& optimizer, const State& state) {
+  const auto rates = read_rates(optimizer, state);
+  if (auto* own = dynamic_cast<WithMemory*>(&optimizer)) {
+    own->set_memory(entries_below(state, kMemory));
+    return set_rates(optimizer, rates);
+  }
   const auto parameters = parameters_of(optimizer);
-  const auto groups = static_cast<std::int64_t>(optimizer.param_groups().size());
-  const auto rates = entry_like(state, kRates, at::empty({groups}, at::kDouble));
   const auto steps = entry_like(
       state, kSteps, at::empty({static_cast<std::int64_t>(parameters.size())}, at::kLong));
   std::vector<std::unique_ptr<OptimizerParamState>> memories;
@@ -143,9 +174,7 @@ void set_state(Optimizer& optimizer, const State& state) {
     if (!memories[i]) continue;
     optimizer.state()[parameters[i].unsafeGetTensorImpl()] = std::move(memories[i]);
   }
-  for (std::int64_t g = 0; g < groups; ++g) {
-    optimizer.param_groups()[static_cast<std::size_t>(g)].options().set_lr(rates[g].item<double>());
-  }
+  set_rates(optimizer, rates);
 }
 
 }  // namespace pcxx::optim

@@ -4,12 +4,14 @@
 #include <pcxx/ensemble/ensemble.h>
 #include <pcxx/metrics/predicted_alignment.h>
 #include <pcxx/optim/rescaling.h>
+#include <torch/optim/optimizer.h>
 
 #include <functional>
 #include <memory>
 #include <vector>
 
-/// The rescalings as configs name them. Each is described in its own file; the list is here.
+/// The rescalings and optimizers as configs name them. Each is described in its own file; the lists
+/// are here.
 namespace pcxx::optim {
 
 /// A value of `rescaling`.
@@ -30,6 +32,23 @@ RescalingPart recursive_projection_part();
 inline std::vector<RescalingPart> rescaling_parts() {
   return {plain_part(), alpha_part(), decorrelation_part(), projection_part(),
           recursive_projection_part()};
+}
+
+/// A value of `optimizer`.
+///   plain_sgd  it steps by `theta -= rate * grad` and remembers nothing
+struct OptimizerPart
+    : config::Part<std::unique_ptr<torch::optim::Optimizer>(
+          const config::Config&, std::vector<at::Tensor> parameters, double learning_rate)> {
+  bool plain_sgd = false;
+};
+
+OptimizerPart sgd_part();
+OptimizerPart adam_part();
+OptimizerPart adamw_part();
+OptimizerPart rmsprop_part();
+
+inline std::vector<OptimizerPart> optimizer_parts() {
+  return {sgd_part(), adam_part(), adamw_part(), rmsprop_part()};
 }
 
 /// The key `regularisation`, of more than one rescaling.

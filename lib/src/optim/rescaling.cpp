@@ -7,6 +7,18 @@
 #include "optim/parts.h"
 
 namespace pcxx::optim {
+namespace {
+
+// Of the weight's shape, as the matrix that multiplies the layer's units.
+at::Tensor as_matrix(const at::Tensor& weight, const learning::LayerFactors& layer) {
+  if (weight.dim() == layer.error.dim()) return weight;
+  auto shape = layer.error.sizes().vec();
+  shape[shape.size() - 2] = shape.back();
+  shape.back() = layer.presynaptic.size(-1);
+  return weight.view(shape);
+}
+
+}  // namespace
 
 std::vector<at::Tensor> Rescaling::sums(const learning::LayerFactors&) const {
   return {};
@@ -27,15 +39,21 @@ void Plain::write_gradients(const std::vector<learning::LayerFactors>& layers) {
     const double scale = -1.0 / static_cast<double>(layer.samples);
     if (!layer.sums.empty()) {
       const auto sum = split_bias_unit(layer.sums.front() * scale, layer);
-      if (auto grad = gradient_of(layer.weight); grad.defined()) grad.copy_(sum.weight);
-      if (auto grad = gradient_of(layer.bias); grad.defined()) grad.copy_(sum.bias);
+      if (auto grad = gradient_of(layer.weight); grad.defined()) {
+        grad.view(sum.weight.sizes()).copy_(sum.weight);
+      }
+      if (auto grad = gradient_of(layer.bias); grad.defined()) {
+        grad.view(sum.bias.sizes()).copy_(sum.bias);
+      }
       continue;
     }
     if (auto grad = gradient_of(layer.weight); grad.defined()) {
-      nn::product_out(grad, layer.error.mT(), layer.presynaptic, scale);
+      auto matrix = as_matrix(grad, layer);
+      nn::product_out(matrix, layer.error.mT(), layer.presynaptic, scale);
     }
     if (auto grad = gradient_of(layer.bias); grad.defined()) {
-      at::sum_out(grad, layer.error, {-2}).mul_(scale);
+      auto row = grad.dim() + 1 == layer.error.dim() ? grad : grad.unsqueeze(0);
+      at::sum_out(row, layer.error, {-2}).mul_(scale);
     }
   }
 }

@@ -73,11 +73,32 @@ LocalStep local_step(learning::LearningRule& rule, const nn::NetworkImpl& networ
 
 // ---- Messages -----------------------------------------------------------------------------------
 
-// The columns of E, U and Xhat that are sent: no more of U and Xhat than is not known.
+// A row a sample of `locations` each, and back.
+at::Tensor folded(const at::Tensor& rows, std::int64_t locations) {
+  if (locations == 1) return rows;
+  auto shape = rows.sizes().vec();
+  shape[shape.size() - 2] /= locations;
+  shape.back() *= locations;
+  return rows.reshape(shape);
+}
+
+at::Tensor unfolded(const at::Tensor& rows, std::int64_t locations) {
+  if (locations == 1) return rows;
+  auto shape = rows.sizes().vec();
+  shape[shape.size() - 2] *= locations;
+  shape.back() /= locations;
+  return rows.reshape(shape);
+}
+
+// The columns of E, U and Xhat that are sent, a row a sample: no more of U and Xhat than is not
+// known.
 std::vector<at::Tensor> columns_of(const LayerFactors& layer, const at::Tensor& known) {
-  if (known.defined()) return {layer.error};
-  if (layer.presynaptic.is_same(layer.feedforward)) return {layer.error, layer.presynaptic};
-  return {layer.error, layer.presynaptic, layer.feedforward};
+  const auto sent = [&](const at::Tensor& rows) { return folded(rows, layer.locations); };
+  if (known.defined()) return {sent(layer.error)};
+  if (layer.presynaptic.is_same(layer.feedforward)) {
+    return {sent(layer.error), sent(layer.presynaptic)};
+  }
+  return {sent(layer.error), sent(layer.presynaptic), sent(layer.feedforward)};
 }
 
 // The factors of all samples; `known` stands for U and Xhat where it is defined.
@@ -89,6 +110,7 @@ class PendingFactors {
 
   void wait(LayerFactors& layer) {
     auto columns = columns_.wait();
+    for (auto& column : columns) column = unfolded(column, layer.locations);
     layer.error = columns[0];
     layer.presynaptic = known_.defined() ? known_ : columns[1];
     layer.feedforward = columns.size() < 3 ? layer.presynaptic : columns[2];

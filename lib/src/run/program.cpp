@@ -2,6 +2,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <pcxx/catalog/model.h>
 #include <pcxx/core/error.h>
 #include <pcxx/core/standard_streams.h>
 #include <pcxx/parallel/launch.h>
@@ -244,8 +245,9 @@ int end_complete(const Program& program, const CommandLine& command_line) {
 int run_experiment(const Program& program, const config::Config& config,
                    const CommandLine& command_line, parallel::Communicator& ranks) {
   const auto start = std::chrono::steady_clock::now();
-  const auto device = make_device(config.text("device"));
-  set_threads(config.integer("threads"));
+  const catalog::Machine machine(config);
+  const auto device = make_device(machine.device);
+  set_threads(machine.threads);
   RunFolder folder = make_folder(program, command_line, ranks.is_root());
   std::optional<RunLock> lock;
   if (ranks.is_root()) lock.emplace(folder.path(), program.name, work_of(command_line));
@@ -282,8 +284,8 @@ int run_command(const Program& program, int argc, const char* const* argv,
   if (is_complete(program, command_line)) return end_complete(program, command_line);
   const auto config = read_config(program, command_line);
   if (command_line.print_config) return print_out(config.toml());
-  if (config.has("rank_timeout")) {
-    ranks->wait_at_most(std::chrono::duration<double>(config.real("rank_timeout")));
+  if (const auto timeout = catalog::Machine(config).rank_timeout) {
+    ranks->wait_at_most(std::chrono::duration<double>(*timeout));
   }
   check_same_ranks(*ranks, program, config, command_line);
   return run_experiment(program, config, command_line, *ranks);

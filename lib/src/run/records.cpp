@@ -1,5 +1,6 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <pcxx/catalog/model.h>
 #include <pcxx/run/records.h>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ bool applies(const config::Config& config, std::string_view column) {
                                                       "outputs"};
   if (!config.has(column)) return false;
   return std::find(kReplaced.begin(), kReplaced.end(), column) == kReplaced.end() ||
-         !config.has("widths") || config.integers("widths").empty();
+         !catalog::lists_widths(config);
 }
 
 Cell::Cell(const config::Config& config, const Columns& columns)

@@ -131,7 +131,7 @@ bool Run::do_jobs(const Work& work, const nlohmann::json& identity) const {
   for (const auto job : to_do.jobs) steps += work.jobs[job].steps;
   for (const auto& [job, checkpoint] : begun) steps -= checkpoint.steps;
   auto progress = this->progress(work.label, steps);
-  const auto every = config_.has("checkpoint_every") ? config_.integer("checkpoint_every") : 0;
+  const auto every = catalog::Machine(config_).checkpoint_every;
   const auto context = [&](std::size_t job, bool& advanced) {
     const auto advance = [&](std::int64_t done) {
       advanced = true;
@@ -191,13 +191,13 @@ Part Run::do_job(const Work& work, std::size_t job, const JobContext& context,
 
 std::size_t Run::threads() const {
   if (!device_.is_cpu() || ranks_.size() > 1) return 1;
-  const auto wanted = config_.integer("threads");
+  const auto wanted = catalog::Machine(config_).threads;
   return wanted > 0 ? static_cast<std::size_t>(wanted)
                     : std::max<std::size_t>(1, std::thread::hardware_concurrency());
 }
 
 int Run::inner_threads() const {
-  return config_.has("run_threads") ? static_cast<int>(config_.integer("run_threads")) : 1;
+  return static_cast<int>(catalog::Machine(config_).run_threads);
 }
 
 Progress Run::progress(std::string label, std::int64_t total) const {

@@ -3,9 +3,11 @@
 #include <pcxx/catalog/experiment.h>
 #include <pcxx/catalog/image_sets.h>
 #include <pcxx/catalog/model.h>
+#include <pcxx/catalog/vocabulary.h>
 #include <pcxx/io/checkpoint.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/observer.h>
+#include <pcxx/train/report.h>
 #include <pcxx/train/training_state.h>
 #include <pcxx/version.h>
 
@@ -16,47 +18,60 @@
 #include "catalog/amounts.h"
 #include "core/lists.h"
 #include "io/safetensors.h"
-#include "train/image_record.h"
-#include "train/image_trainer.h"
+#include "train/image_job.h"
+#include "train/training_record.h"
 
 namespace pcxx::train {
 
 namespace {
 
+using catalog::Model;
+
 constexpr std::int64_t kPredicted = 8;  // test images, in predictions.safetensors
 
-nn::Network trained_network(const run::Part& part, const config::Config& model) {
-  nn::Network network(catalog::network_options(model));
-  network->to(catalog::tensor_options(model, at::kCPU).dtype().toScalarType());
+nn::Network trained_network(const run::Part& part, const Model& model) {
+  nn::Network network(catalog::network_options(model.config));
+  network->to(catalog::tensor_options(model.config, at::kCPU).dtype().toScalarType());
   restore_weights(part, network);
   return network;
 }
 
-config::Config with_epochs(const config::Config& model, std::int64_t images) {
-  const auto epochs = model.integer("epochs");
-  if (epochs == 0) return model;
-  const auto batch_size = model.integer("batch_size");
-  return model.with("steps", {(epochs * images + batch_size - 1) / batch_size});
+// What all runs of a model have, and nothing else but how they ended.
+std::set<std::string> names_of(const Training& training) {
+  std::set<std::string> names;
+  for (const auto& [name, curve] : training.tests) names.insert(name);
+  for (const auto* name : {kPasses, kConverged}) {
+    if (training.numbers.contains(name)) names.insert(name);
+  }
+  return names;
 }
 
-// Mean over seeds of the first tested step with an error as low as the last one of a rival, or null
-// when a seed never gets there.
-nlohmann::json mean_steps(const std::vector<ImageTraining>& seeds,
-                          const std::vector<ImageTraining>& rival) {
-  double sum = 0;
-  for (std::size_t s = 0; s < seeds.size(); ++s) {
-    const double goal = rival[s].tests.at("test_error").back();
-    const auto place = metrics::steps_to_reach(seeds[s].tests.at("test_error"), goal);
-    if (!place) return nullptr;
-    sum += static_cast<double>(seeds[s].tested_at[static_cast<std::size_t>(*place)]);
+// Of every seed at the best rate, when its errors were tested.
+BestRuns best_runs(const ImageModel& result) {
+  BestRuns best;
+  if (!result.best) return best;
+  for (const auto& training : result.runs[result.best->index]) {
+    best.errors.push_back(training.tests.at("test_error"));
+    best.steps = training.tested_at;
   }
-  return sum / static_cast<double>(seeds.size());
+  return best;
+}
+
+// Throws c10::Error unless it is a whole run of the model, in which `criterion` was tested.
+void check_training(const Training& training, const Model& model, std::string_view criterion) {
+  TORCH_CHECK(!training.tested_at.empty() && training.tests.contains("test_error") &&
+                  training.tests.contains(std::string(criterion)),
+              "no test was measured");
+  for (const auto& [name, curve] : training.tests) {
+    TORCH_CHECK(name.starts_with("test_"), "'", name, "' is no name of a test");
+  }
+  TORCH_CHECK(model.steps == 0 || training.updates.contains(kTrainError), "no step was measured");
 }
 
 }  // namespace
 
 ImageSets load_image_sets(run::Run& run, bool labels) {
-  if (run.config().text("dataset") == "auto") {
+  if (catalog::dataset_name(run.config()) == "auto") {
     run.resolve("dataset", catalog::automatic_dataset(run.config()));
   }
   auto sets = catalog::load_image_sets(run.config(), labels);
@@ -71,11 +86,12 @@ ImageSets load_image_sets(run::Run& run, bool labels) {
 }
 
 void print_dataset(const run::Run& run) {
-  run.print("dataset: {}{}", run.config().text("dataset"), catalog::image_origin(run.config()));
+  run.print("dataset: {}{}", catalog::dataset_name(run.config()),
+            catalog::image_origin(run.config()));
 }
 
-std::vector<std::vector<metrics::Curve>> test_curves(
-    const std::vector<std::vector<ImageTraining>>& runs, const std::string& metric) {
+std::vector<std::vector<metrics::Curve>> test_curves(const std::vector<std::vector<Training>>& runs,
+                                                     const std::string& metric) {
   std::vector<std::vector<metrics::Curve>> curves;
   for (const auto& seeds : runs) {
     curves.emplace_back();
@@ -89,49 +105,49 @@ ImageSweep::ImageSweep(run::Run& run, const ImageTask& task)
   const auto cells = run.config().cells();
   for (std::size_t cell = 0; cell < cells.size(); ++cell) {
     for (const auto& model : cells[cell].models()) {
-      models_.push_back(with_epochs(model, sets_.train.size()));
+      models_.push_back(catalog::with_epochs(model, sets_.train.size()));
       cells_.push_back(cell);
     }
   }
   for (const auto& model : models_) prepare(model);
-  for (const auto seed : run.config().integers("seeds")) {
+  for (const auto seed : models_.front().seeds) {
     for (std::size_t m = 0; m < models_.size(); ++m) {
-      const auto rates = models_[m].reals("learning_rate").size();
-      for (std::size_t rate = 0; rate < rates; ++rate) jobs_.push_back({m, rate, seed});
+      for (std::size_t rate = 0; rate < models_[m].rates.size(); ++rate) {
+        jobs_.push_back({m, rate, seed});
+      }
     }
   }
 }
 
 // What makes a model impossible is said before anything is trained.
-void ImageSweep::prepare(const config::Config& model) {
-  catalog::check_curves(model);
+void ImageSweep::prepare(const Model& model) {
+  catalog::check_curves(model.config);
   task_.check(model, sets_);
-  catalog::check_sharing(*catalog::make_rule(model), run_.ranks());
-  catalog::make_rescaling(model);
-  auto network = catalog::draw_network(model, 0, at::kCPU);
+  catalog::check_sharing(*catalog::make_rule(model.config), run_.ranks());
+  catalog::make_rescaling(model.config);
+  auto network = catalog::draw_network(model.config, 0, at::kCPU);
   run_.load(network);
-  if (test_batches_.contains(model.text("dtype"))) return;
+  if (test_batches_.contains(model.dtype)) return;
   const auto all = at::arange(sets_.test.size(), at::kLong);
-  test_batches_.emplace(
-      model.text("dtype"),
-      task_.batch(sets_.test, all, catalog::tensor_options(model, run_.device())));
+  const auto options = catalog::tensor_options(model.config, run_.device());
+  test_batches_.emplace(model.dtype, task_.batch(sets_.test, all, options));
 }
 
-const data::Batch& ImageSweep::test_batch(const config::Config& model) const {
-  return test_batches_.at(model.text("dtype"));
+const data::Batch& ImageSweep::test_batch(const Model& model) const {
+  return test_batches_.at(model.dtype);
 }
 
 double ImageSweep::rate_of(const Job& job) const {
-  return models_[job.model].reals("learning_rate")[job.rate];
+  return models_[job.model].rates[job.rate];
 }
 
 run::Work ImageSweep::work() const {
   run::Work work{.label = std::string(task_.name()), .jobs = {}, .run = {}};
   for (const auto& job : jobs_) {
     const auto& model = models_[job.model];
-    work.jobs.push_back({fmt::format("{}, learning_rate {}, seed {}", catalog::model_name(model),
-                                     rate_of(job), job.seed),
-                         model.integer("steps")});
+    work.jobs.push_back(
+        {fmt::format("{}, learning_rate {}, seed {}", model.name, rate_of(job), job.seed),
+         model.steps});
   }
   work.run = [this](std::size_t job, run::JobContext context) {
     const auto& wanted = jobs_[job];
@@ -147,8 +163,8 @@ std::vector<ImageModel> ImageSweep::train() {
   const auto& parts = run_.work(work());
   auto results = collect(parts);
   auto& summary = run_.summary();
-  summary["dataset"] = run_.config().text("dataset");
-  summary["best_by"] = run_.config().text("best_by");
+  summary["dataset"] = catalog::dataset_name(run_.config());
+  summary["best_by"] = name_of(catalog::best_by(run_.config()));
   summary["models"] = nlohmann::json::array();
   for (auto& result : results) {
     result.best = task_.best_rate(result.runs, result.rates, catalog::best_by(run_.config()));
@@ -157,13 +173,13 @@ std::vector<ImageModel> ImageSweep::train() {
     if (result.best) keep(parts, result);
   }
   write_predictions(results);
-  compare_with_backpropagation(results);
+  compare(results);
   for (const auto& result : results) summary["models"].push_back(result.summary);
   return results;
 }
 
 std::vector<ImageModel> ImageSweep::collect(const run::Parts& parts) const {
-  auto seeds = run_.config().integers("seeds");
+  auto seeds = models_.front().seeds;
   for (std::size_t job = 0; job < jobs_.size(); ++job) {
     if (!parts.has(job)) std::erase(seeds, jobs_[job].seed);
   }
@@ -171,7 +187,7 @@ std::vector<ImageModel> ImageSweep::collect(const run::Parts& parts) const {
   std::vector<ImageModel> results;
   for (const auto& model : models_) {
     auto& result = results.emplace_back(ImageModel{.model = model,
-                                                   .rates = model.reals("learning_rate"),
+                                                   .rates = model.rates,
                                                    .seeds = seeds,
                                                    .runs = {},
                                                    .best = {},
@@ -183,11 +199,12 @@ std::vector<ImageModel> ImageSweep::collect(const run::Parts& parts) const {
     const auto& [m, rate, seed] = jobs_[job];
     if (!contains(seeds, seed)) continue;
     const auto check = [&, place = m](const run::Part& part) {
-      check_part(part, models_[place], task_.criterion());
+      const auto training = to_training(part);
+      check_training(training, models_[place], task_.criterion());
       const auto& runs = results[place].runs;
       const auto known =
           std::find_if(runs.begin(), runs.end(), [](const auto& some) { return !some.empty(); });
-      TORCH_CHECK(known == runs.end() || names_of(known->front()) == names_of(to_training(part)),
+      TORCH_CHECK(known == runs.end() || names_of(known->front()) == names_of(training),
                   "other jobs of its model measured something else");
     };
     results[m].runs[rate].push_back(to_training(parts.read(job, check)));
@@ -199,31 +216,23 @@ void ImageSweep::record(const ImageModel& result) const {
   auto& records = run_.records();
   for (std::size_t k = 0; k < result.rates.size(); ++k) {
     for (std::size_t s = 0; s < result.seeds.size(); ++s) {
-      const auto cell = records.cell(result.model)
+      const auto cell = records.cell(result.model.config)
                             .with("learning_rate", result.rates[k])
                             .with("seed", result.seeds[s]);
       const auto& training = result.runs[k][s];
       for (const auto& [name, curve] : training.tests) {
-        for (std::size_t i = 0; i < curve.size(); ++i) {
-          records.add(cell, training.tested_at[i], name, curve[i]);
-        }
+        record_curve(records, cell, name, curve, training.tested_at);
       }
-      for (const auto& [name, curve] : training.updates) {
-        for (std::size_t t = 0; t < curve.size(); ++t) {
-          const bool taken = !is_occasional(name) || !std::isnan(curve[t]);
-          if (taken) records.add(cell, static_cast<std::int64_t>(t), name, curve[t]);
-        }
-      }
-      for (const auto& [name, value] : training.numbers) records.add(cell, name, value);
+      for (const auto& [name, curve] : training.updates) record_curve(records, cell, name, curve);
+      for (const auto& [name, values] : training.numbers) records.add(cell, name, values.front());
     }
   }
 }
 
 void ImageSweep::summarise(ImageModel& result) const {
   auto& json = result.summary;
-  json = run_.identity(result.model);
+  json = run_.identity(result.model.config);
   json["metric"] = task_.criterion();
-  json["best_rate"] = nullptr;
   std::size_t diverged = 0;
   std::size_t unstable = 0;
   for (const auto& seeds : result.runs) {
@@ -234,28 +243,17 @@ void ImageSweep::summarise(ImageModel& result) const {
   }
   json["diverged_runs"] = diverged;
   if (unstable > 0) json["unstable_inference_runs"] = unstable;
+  const auto best = best_runs(result);
+  add_best(json, result.best, best);
   if (!result.best) return;
-  const auto& best = *result.best;
-  json["best_rate"] = best.rate;
-  json["best_rate_at_edge"] = best.at_low_edge ? "low" : best.at_high_edge ? "high" : "none";
-  json["final_error"] = best.final_error;
-  json["log_area"] = best.area;
-  const auto& runs = result.runs[best.index];
-  json["final_errors"] = nlohmann::json::array();
-  json["log_areas"] = nlohmann::json::array();
-  json["early_log_areas"] = nlohmann::json::array();
-  for (const auto& training : runs) {
-    const auto& curve = training.tests.at("test_error");
-    json["final_errors"].push_back(curve.back());
-    json["log_areas"].push_back(metrics::area_under_log_curve(curve));
-    json["early_log_areas"].push_back(metrics::early_area_under_log_curve(curve));
-    for (const char* name : {"target_alignment", "held_out_alignment"}) {
+  const auto& runs = result.runs[result.best->index];
+  for (const char* name : {"target_alignment", "held_out_alignment"}) {
+    std::vector<metrics::Curve> curves;
+    for (const auto& training : runs) {
       const auto found = training.updates.find(name);
-      if (found != training.updates.end()) {
-        json[fmt::format("mean_{}s", name)].push_back(
-            at::tensor(found->second, at::kDouble).nanmean().item<double>());
-      }
+      if (found != training.updates.end()) curves.push_back(found->second);
     }
+    add_means(json, name, curves, best);
   }
   const auto mean = [&](const auto& value) {
     double sum = 0;
@@ -268,21 +266,19 @@ void ImageSweep::summarise(ImageModel& result) const {
   }
   for (const auto* name : {kPasses, kConverged, kDeadUnits}) {
     if (!runs.front().numbers.contains(name)) continue;
-    json[name] = mean([&](const auto& t) { return t.numbers.at(name); });
+    json[name] = mean([&](const auto& t) { return t.numbers.at(name).front(); });
   }
 }
 
-// Steps each model needs to get where plain backpropagation ends, as far as it was tested.
-void ImageSweep::compare_with_backpropagation(std::vector<ImageModel>& results) const {
-  for (std::size_t m = 0; m < results.size(); ++m) {
-    std::size_t plain = 0;
-    while (plain < results.size() &&
-           (cells_[plain] != cells_[m] || catalog::model_name(results[plain].model) != "bp")) {
-      ++plain;
+void ImageSweep::compare(std::vector<ImageModel>& results) const {
+  for (std::size_t begin = 0, end = 0; begin < results.size(); begin = end) {
+    std::vector<nlohmann::json*> summaries;
+    std::vector<BestRuns> runs;
+    for (; end < results.size() && cells_[end] == cells_[begin]; ++end) {
+      summaries.push_back(&results[end].summary);
+      runs.push_back(best_runs(results[end]));
     }
-    if (plain == results.size() || !results[plain].best || !results[m].best) continue;
-    results[m].summary["steps_to_plain_bp"] = mean_steps(
-        results[m].runs[results[m].best->index], results[plain].runs[results[plain].best->index]);
+    compare_with_backpropagation(summaries, runs);
   }
 }
 
@@ -290,23 +286,23 @@ void ImageSweep::compare_with_backpropagation(std::vector<ImageModel>& results) 
 void ImageSweep::keep(const run::Parts& parts, ImageModel& result) {
   for (std::size_t job = 0; job < jobs_.size(); ++job) {
     const auto& [m, rate, seed] = jobs_[job];
-    const bool wanted =
-        contains(result.seeds, seed) && models_[m] == result.model && rate == result.best->index;
+    const bool wanted = contains(result.seeds, seed) && models_[m].config == result.model.config &&
+                        rate == result.best->index;
     if (!wanted) continue;
     const auto take = [&](const run::Part& part) {
       result.networks.push_back(trained_network(part, result.model));
     };
     parts.read(job, take);
-    const auto name = fmt::format("weights{}-{}-{}-seed{}.safetensors", ++saved_,
-                                  result.model.text("rule"), result.model.text("rescaling"), seed);
+    const auto name = fmt::format("weights{}-{}-{}-seed{}.safetensors", ++saved_, result.model.rule,
+                                  result.model.rescaling, seed);
     io::write_network(run_.folder().file(name).stream(), result.networks.back(),
                       {{"program", run_.program()},
                        {"version", PCXX_VERSION},
-                       {"model", catalog::model_name(result.model)},
+                       {"model", result.model.name},
                        {"learning_rate", fmt::format("{}", result.best->rate)},
                        {"seed", fmt::format("{}", seed)},
-                       {"steps", fmt::format("{}", result.model.integer("steps"))},
-                       {"dataset", run_.config().text("dataset")}});
+                       {"steps", fmt::format("{}", result.model.steps)},
+                       {"dataset", catalog::dataset_name(run_.config())}});
     result.summary["weights"].push_back(name);
   }
 }
@@ -319,7 +315,7 @@ void ImageSweep::write_predictions(const std::vector<ImageModel>& results) const
     const auto count = std::min(kPredicted, sets_.test.size());
     const auto input = test_batch(result.model).input.narrow(0, 0, count).cpu();
     for (std::size_t i = 0; i < result.networks.size(); ++i) {
-      tensors["input." + result.model.text("dtype")] = input;
+      tensors["input." + result.model.dtype] = input;
       tensors["output." + result.summary["weights"][i].get<std::string>()] =
           result.networks[i]->forward(input);
     }
@@ -327,6 +323,61 @@ void ImageSweep::write_predictions(const std::vector<ImageModel>& results) const
   if (tensors.empty()) return;
   io::write_safetensors(run_.folder().file("predictions.safetensors").stream(),
                         {tensors.begin(), tensors.end()}, {{"program", run_.program()}});
+}
+
+run::Table image_table(const run::Run& run, const std::vector<ImageModel>& results,
+                       const std::vector<Headline>& headlines) {
+  std::vector<std::string> columns;
+  for (const auto& headline : headlines) columns.push_back(headline.title);
+  columns.insert(columns.end(), {"inference passes", "converged"});
+  auto table = model_table(run, columns);
+  for (const auto& result : results) {
+    const auto number = [&](const std::string& name) { return result.summary[name].get<double>(); };
+    std::vector<std::string> cells;
+    for (const auto& headline : headlines) {
+      cells.push_back(result.best ? run::brief(number(headline.number)) : "diverged");
+    }
+    const bool inferred = result.summary.contains(kPasses);
+    cells.push_back(inferred ? fmt::format("{:.0f}", number(kPasses)) : "-");
+    cells.push_back(inferred ? fmt::format("{:.0f} %", 100 * number(kConverged)) : "-");
+    add_row(table, run, result.model, result.summary, cells);
+  }
+  return table;
+}
+
+config::Schema image_schema(const std::vector<std::string>& more) {
+  std::vector<std::string> names{"rule",
+                                 "rescaling",
+                                 "learning_rate",
+                                 "architecture",
+                                 "layer",
+                                 "widths",
+                                 "init",
+                                 "condition_number",
+                                 "bias",
+                                 "loss",
+                                 "batch_size",
+                                 "steps",
+                                 "epochs",
+                                 "best_by",
+                                 "dtype",
+                                 "seeds",
+                                 "test_every",
+                                 "test_at",
+                                 catalog::kImages,
+                                 catalog::kInference,
+                                 catalog::kOptions,
+                                 "optimizer",
+                                 catalog::kTraining};
+  names.insert(names.end(), more.begin(), more.end());
+  auto keys = catalog::schema(names);
+  keys.add(measure_key("[\"inference\"]"));
+  keys.initial("init", "\"lecun\"");
+  keys.initial("batch_size", "64");
+  keys.initial("dtype", "\"float32\"");
+  keys.initial("seeds", "3");
+  keys.initial("regularisation", "0.01");
+  return keys.one({"architecture"});
 }
 
 }  // namespace pcxx::train

@@ -15,24 +15,19 @@
 
 #include "catalog/registry.h"
 #include "train/engine.h"
+#include "train/training_record.h"
 
 namespace pcxx::train {
 namespace {
 
-const learning::RulePart& rule_of(const config::Config& model) {
-  return *catalog::rules().find(model.text("rule"));
-}
+using catalog::Model;
 
-const optim::RescalingPart& rescaling_of(const config::Config& model) {
-  return *catalog::rescalings().find(model.text("rescaling"));
-}
-
-ensemble::Problem problem_of(const config::Config& model, bool aligned) {
+ensemble::Problem problem_of(const Model& model, bool aligned) {
   ensemble::Problem problem;
-  problem.widths = catalog::widths(model);
-  problem.residual = model.text("architecture") == "residual" && !catalog::is_collapsed(model);
-  problem.rule = rule_of(model).lanes.value();
-  rescaling_of(model).lanes(model, problem);
+  problem.widths = model.widths;
+  problem.residual = model.architecture == "residual" && !model.collapsed;
+  problem.rule = model.rule_part->lanes.value();
+  model.rescaling_part->lanes(model.config, problem);
   problem.error =
       error_metric(model) == "map_error" ? ensemble::Error::kMap : ensemble::Error::kTraining;
   problem.alignment = aligned;
@@ -55,16 +50,16 @@ class Numbering {
   std::vector<Key> keys_;
 };
 
-using Source = std::pair<const config::Config*, std::int64_t>;  // a model and a seed
+using Source = std::pair<const Model*, std::int64_t>;  // a model and a seed
 
 // The network of every source, by layer, [sources, n_l, n_{l-1}].
 std::vector<at::Tensor> draw_weights(const std::vector<Source>& sources) {
   std::vector<std::vector<at::Tensor>> layers;
   for (const auto& [model, seed] : sources) {
-    const auto network = catalog::draw_network(*model, seed, at::kCPU);
+    const auto network = catalog::draw_network(model->config, seed, at::kCPU);
     layers.resize(network->size());
     for (std::size_t l = 1; l <= network->size(); ++l) {
-      layers[l - 1].push_back(network->layer(l).weight.detach());
+      layers[l - 1].push_back(network->dense(l).weight.detach());
     }
   }
   std::vector<at::Tensor> weights;
@@ -89,12 +84,12 @@ LaneInputs gather(const std::vector<SweepMember>& members) {
   LaneInputs inputs;
   for (const auto& [model, rate, seed] : members) {
     source_of.push_back(sources({model, seed}));
-    stream_of.push_back(streams({model->real("noise"), model->integer("rank"), seed}));
+    stream_of.push_back(streams({model->noise, model->rank, seed}));
     if (stream_of.back() == static_cast<std::int64_t>(inputs.teachers.size())) {
-      inputs.teachers.push_back(catalog::make_teacher(*model, seed, at::kCPU));
+      inputs.teachers.push_back(catalog::make_teacher(model->config, seed, at::kCPU));
     }
     rates.push_back(rate);
-    regularisation.push_back(model->real("regularisation"));
+    regularisation.push_back(model->regularisation);
   }
   const auto chosen = at::tensor(source_of);
   for (const auto& weight : draw_weights(sources.keys())) {
@@ -123,7 +118,7 @@ run::Part train_lanes(const std::vector<SweepMember>& members, bool aligned, run
   auto inputs = gather(members);
   const auto maps = data::stack_maps(inputs.teachers);
   const auto next = [&](std::int64_t) {
-    return data::next_batch(inputs.teachers, model.integer("batch_size"));
+    return data::next_batch(inputs.teachers, model.batch_size);
   };
   std::int64_t done = 0;
   ensemble::RunOptions options;
@@ -132,13 +127,13 @@ run::Part train_lanes(const std::vector<SweepMember>& members, bool aligned, run
     job.advance(progress.done - std::exchange(done, progress.done));
     return true;
   };
-  const auto result = ensemble::run(problem, inputs.members, {.maps = maps, .batch = next},
-                                    model.integer("steps"), options);
-  run::Part part{{error_metric(model), result.errors}, {"left_at", result.left_at}};
+  const auto result =
+      ensemble::run(problem, inputs.members, {.maps = maps, .batch = next}, model.steps, options);
+  run::Part part{{error_metric(model), result.errors}, {kLeftAt, result.left_at}};
   if (aligned) part["target_alignment"] = result.alignments;
   if (problem.error == ensemble::Error::kMap) {
     const auto narrowest = *std::min_element(problem.widths.begin(), problem.widths.end());
-    part["least_map_error"] =
+    part[std::string(kNumber) + kLeastMapError] =
         metrics::least_map_error(maps, narrowest).index_select(0, inputs.members.streams);
   }
   if (problem.rescaling == ensemble::Rescaling::kAlpha) {
@@ -152,82 +147,70 @@ run::Part train_lanes(const std::vector<SweepMember>& members, bool aligned, run
   return part;
 }
 
-std::string no_lanes(const config::Config& model, const std::vector<std::string>& measure,
+std::string no_lanes(const Model& model, const std::vector<std::string>& measure,
                      at::Device device) {
-  const auto& architecture = model.text("architecture");
   if (!device.is_cpu()) return "the lane engine runs on the CPU only";
-  if (catalog::has_own_layers(model)) return fmt::format("the layers are {}", model.text("layer"));
-  if (!catalog::is_linear(model)) return fmt::format("{} networks are not linear", architecture);
-  const auto& rule = rule_of(model);
-  for (const char* key : {"rule", "rescaling"}) {
-    if (catalog::is_added(model, key)) {
-      return fmt::format("{} = '{}' is the program's own", key, model.text(key));
+  if (model.custom_layers) return fmt::format("the layers are {}", model.layer);
+  if (!model.linear) return fmt::format("{} networks are not linear", model.architecture);
+  for (const auto& [key, name] :
+       {std::pair("rule", model.rule), std::pair("rescaling", model.rescaling)}) {
+    if (catalog::is_added(model.config, key)) {
+      return fmt::format("{} = '{}' is the program's own", key, name);
     }
   }
+  const auto& rule = *model.rule_part;
   if (!rule.lanes) return rule.no_lanes;
-  if (!rescaling_of(model).lanes)
-    return fmt::format("{} is not done there", model.text("rescaling"));
-  if (model.boolean("bias")) return "there are biases";
-  if (model.text("targets") == "relu_teacher") return "the teacher is not linear";
-  if (model.text("optimizer") != "sgd") {
-    return fmt::format("the optimizer is {}", model.text("optimizer"));
-  }
-  const auto& inference = model.text("inference");
-  if (rule.infers && inference != "auto" && inference != "closed_form") {
-    return fmt::format("inference is by {}", inference);
+  if (!model.rescaling_part->lanes) return fmt::format("{} is not done there", model.rescaling);
+  if (model.bias) return "there are biases";
+  if (model.targets == data::Targets::kReluTeacher) return "the teacher is not linear";
+  if (!model.squared_error) return fmt::format("the loss is {}", model.loss);
+  if (!model.plain_sgd) return fmt::format("the optimizer is {}", model.optimizer);
+  if (rule.infers && model.inference != "auto" && model.inference != "closed_form") {
+    return fmt::format("inference is by {}", model.inference);
   }
   for (const auto& metric : measure) {
     if (needs_tensors(metric)) return fmt::format("{} is measured", metric);
   }
   ensemble::Members members;
-  members.regularisation = at::tensor({model.real("regularisation")}, at::kDouble);
+  members.regularisation = at::tensor({model.regularisation}, at::kDouble);
   return ensemble::unsupported(problem_of(model, false), members).value_or("");
 }
 
-std::string tensors_are_faster(const config::Config& model) {
+std::string tensors_are_faster(const Model& model) {
   constexpr std::int64_t kHandful = 4;             // half a vector of float64
   constexpr std::int64_t kNarrow = 40;             // where calls cost more than arithmetic
   constexpr std::int64_t kParameters = 4'000'000;  // of which a vector is too much memory
-  const auto n = catalog::widths(model);
-  std::int64_t parameters = 0;
-  for (std::size_t l = 1; l < n.size(); ++l) parameters += n[l] * n[l - 1];
-  const auto members = model.reals("learning_rate").size() * model.integers("seeds").size();
-  if (parameters > kParameters) return "the networks are large";
-  if (static_cast<std::int64_t>(members) < kHandful &&
-      *std::max_element(n.begin(), n.end()) > kNarrow) {
+  const auto members = static_cast<std::int64_t>(model.rates.size() * model.seeds.size());
+  if (model.parameters > kParameters) return "the networks are large";
+  if (members < kHandful && *std::ranges::max_element(model.widths) > kNarrow) {
     return "there are only a few networks";
   }
   return "";
 }
 
-std::string lane_key(const config::Config& model) {
+std::string lane_key(const Model& model) {
   auto key =
-      fmt::format("{} {}", catalog::is_collapsed(model), fmt::join(catalog::widths(model), " "));
-  const auto add = [&](const std::string& name) {
-    key += fmt::format(" {}", config::to_string(model.values(name).front()));
-  };
-  for (const char* name :
-       {"architecture", "rule", "rescaling", "targets", "batch_size", "steps", "dtype"}) {
-    add(name);
-  }
+      fmt::format("{} {} {} {} {} {} {} {} {}", model.collapsed, fmt::join(model.widths, " "),
+                  model.architecture, model.rule, model.rescaling, name_of(model.targets),
+                  model.batch_size, model.steps, model.dtype);
   // Every member has a regularisation of its own.
-  for (const auto& option : rescaling_of(model).options) {
-    if (option.name != "regularisation") add(option.name);
+  for (const auto& option : model.rescaling_part->options) {
+    if (option.name == "regularisation") continue;
+    key += ' ' + config::to_string(model.config.values(option.name).front());
   }
   return key;
 }
 
-std::size_t lane_job_size(const config::Config& model, bool aligned) {
+std::size_t lane_job_size(const Model& model, bool aligned) {
   constexpr double kOperations = 4e10;
   constexpr double kVector = 16;  // of float32 in AVX-512
-  const auto n = catalog::widths(model);
-  double weights = 0;
-  for (std::size_t l = 1; l < n.size(); ++l) weights += static_cast<double>(n[l] * n[l - 1]);
-  const auto batch = static_cast<double>(model.integer("batch_size"));
+  const auto& n = model.widths;
+  const auto weights = static_cast<double>(model.parameters);
+  const auto batch = static_cast<double>(model.batch_size);
   const auto columns = std::min(batch, static_cast<double>(n.front() + n.back()));
   const auto widest = static_cast<double>(*std::max_element(n.begin(), n.end()));
   const double step = weights * (6 * columns + (aligned ? 8 * batch : 0) + 20 * widest);
-  const double steps = static_cast<double>(model.integer("steps")) + 1;
+  const double steps = static_cast<double>(model.steps) + 1;
   const auto vectors = std::floor(kOperations / (step * steps) / kVector);
   return static_cast<std::size_t>(kVector * std::clamp(vectors, 1.0, 64.0));
 }

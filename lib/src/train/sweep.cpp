@@ -8,34 +8,37 @@
 
 #include <algorithm>
 #include <limits>
-#include <set>
+#include <numeric>
 
 #include "catalog/amounts.h"
 #include "catalog/registry.h"
 #include "core/lists.h"
 #include "train/engine.h"
+#include "train/training_record.h"
 
 namespace pcxx::train {
 namespace {
 
+using catalog::Model;
+
 // What makes a model impossible is said before anything is trained.
-void check(const config::Config& model, const parallel::Communicator& ranks) {
-  catalog::network_options(model);
-  catalog::check_sharing(*catalog::make_rule(model), ranks);
-  catalog::make_rescaling(model);
+void check(const Model& model, const parallel::Communicator& ranks) {
+  catalog::network_options(model.config);
+  catalog::check_sharing(*catalog::make_rule(model.config), ranks);
+  catalog::make_rescaling(model.config);
+  catalog::check_curves(model.config);
 }
 
 // Why the model stays with tensors; empty when it trains in lanes.
-std::string tensor_reason(const config::Config& model, const std::vector<std::string>& measure,
+std::string tensor_reason(const Model& model, const std::vector<std::string>& measure,
                           at::Device device, const parallel::Communicator& ranks) {
-  const auto& engine = model.has("engine") ? model.text("engine") : "auto";
   auto reason = ranks.size() > 1 ? fmt::format("{} ranks share each batch", ranks.size()) : "";
-  if (reason.empty() && engine == "tensor") return "engine = 'tensor'";
+  if (reason.empty() && model.engine == "tensor") return "engine = 'tensor'";
   if (reason.empty()) reason = no_lanes(model, measure, device);
-  if (engine == "lanes" && !reason.empty()) {
-    user_error("engine = 'lanes' cannot train {}: {}", catalog::model_name(model), reason);
+  if (model.engine == "lanes" && !reason.empty()) {
+    user_error("engine = 'lanes' cannot train {}: {}", model.name, reason);
   }
-  if (engine == "auto" && reason.empty()) return tensors_are_faster(model);
+  if (model.engine == "auto" && reason.empty()) return tensors_are_faster(model);
   return reason;
 }
 
@@ -46,11 +49,10 @@ std::string range_text(std::string_view name, const std::string& first, const st
 
 }  // namespace
 
-std::string error_metric(const config::Config& model) {
-  const auto& targets = model.text("targets");
-  if (targets == "independent") return "train_error";
-  return catalog::is_linear(model) && targets == "teacher" && !model.boolean("bias") ? "map_error"
-                                                                                     : "test_error";
+std::string error_metric(const Model& model) {
+  if (model.targets == data::Targets::kIndependent) return "train_error";
+  const bool one_map = model.targets == data::Targets::kTeacher && model.linear && !model.bias;
+  return one_map ? "map_error" : "test_error";
 }
 
 // Groups members that train side by side, and cuts the groups into jobs.
@@ -62,8 +64,8 @@ class SweepPlan::Builder {
     for (std::size_t m = 0; m < plan_.models_.size(); ++m) {
       const auto& model = plan_.models_[m];
       const bool lanes = plan_.reasons_[m].empty();
-      const auto rates = model.reals("learning_rate").size();
-      const bool together = lanes || model.text("optimizer") == "sgd";
+      const auto rates = model.rates.size();
+      const bool together = lanes || model.plain_sgd;
       for (std::size_t r = 0; r < (together ? 1 : rates); ++r) {
         auto& group = group_of(m, r, lanes);
         for (std::size_t k = r; k < (together ? rates : r + 1); ++k) group.push_back({m, k, 0});
@@ -111,23 +113,24 @@ class SweepPlan::Builder {
     const auto& model = plan_.models_[group.members.front().model];
     if (group.lanes) return lane_job_size(model, contains(plan_.measure_, "target_alignment"));
     // A device has room for many, and is slow with few.
-    return !plan_.device_.is_cpu() && !catalog::has_own_layers(model)
-               ? std::numeric_limits<std::size_t>::max()
-               : tensor_job_size(model);
+    return !plan_.device_.is_cpu() && !model.custom_layers ? std::numeric_limits<std::size_t>::max()
+                                                           : tensor_job_size(model);
   }
 
   SweepPlan& plan_;
   std::vector<Group> groups_;
 };
 
-SweepPlan::SweepPlan(std::vector<config::Config> models, std::vector<std::string> measure,
+SweepPlan::SweepPlan(const std::vector<config::Config>& models, std::vector<std::string> measure,
                      at::Device device, parallel::Communicator& ranks)
-    : models_(std::move(models)), measure_(std::move(measure)), device_(device), ranks_(ranks) {
+    : models_(models.begin(), models.end()),
+      measure_(std::move(measure)),
+      device_(device),
+      ranks_(ranks) {
   TORCH_CHECK(!models_.empty(), "a sweep needs a model");
-  seeds_ = models_.front().integers("seeds");
+  seeds_ = models_.front().seeds;
   for (const auto& model : models_) {
     check(model, ranks);
-    catalog::check_curves(model);
     reasons_.push_back(tensor_reason(model, measure_, device, ranks));
   }
   Builder(*this).build();
@@ -137,8 +140,7 @@ run::Work SweepPlan::work(std::string label) const {
   run::Work work{.label = std::move(label), .jobs = {}, .run = {}};
   for (const auto& job : jobs_) {
     const auto& model = models_[job.members.front().model];
-    work.jobs.push_back(
-        {name(job), static_cast<std::int64_t>(job.members.size()) * model.integer("steps")});
+    work.jobs.push_back({name(job), static_cast<std::int64_t>(job.members.size()) * model.steps});
   }
   work.run = [this](std::size_t job, run::JobContext context) { return run(jobs_[job], context); };
   return work;
@@ -148,7 +150,7 @@ run::Part SweepPlan::run(const Job& job, run::JobContext& context) const {
   std::vector<SweepMember> members;
   for (const auto& member : job.members) {
     const auto& model = models_[member.model];
-    members.push_back({&model, model.reals("learning_rate")[member.rate], seeds_[member.seed]});
+    members.push_back({&model, model.rates[member.rate], seeds_[member.seed]});
   }
   return job.lanes ? train_lanes(members, contains(measure_, "target_alignment"), context)
                    : train_tensors(members, measure_, device_, ranks_, context);
@@ -159,25 +161,20 @@ std::string SweepPlan::name(const Job& job) const {
   const auto& last = job.members.back();
   const auto& model = models_[first.model];
   const auto rate = [&](const Member& member) {
-    return config::to_string(models_[member.model].values("learning_rate")[member.rate]);
+    return config::to_string(models_[member.model].rates[member.rate]);
   };
   const bool one_seed = first.seed == last.seed;
-  return catalog::model_name(model) +
+  return model.name +
          range_text("seed", fmt::format("{}", seeds_[first.seed]),
                     fmt::format("{}", seeds_[last.seed])) +
          (one_seed ? range_text("learning_rate", rate(first), rate(last)) : "");
 }
 
-Sweep SweepPlan::empty_sweep(const config::Config& model,
-                             const std::vector<std::int64_t>& seeds) const {
-  Sweep sweep{.rates = model.reals("learning_rate"),
-              .seeds = seeds,
-              .curves = {},
-              .left_at = {},
-              .diagnostics = {}};
+Sweep SweepPlan::empty_sweep(const Model& model, const std::vector<std::int64_t>& seeds) const {
+  Sweep sweep{.rates = model.rates, .seeds = seeds, .curves = {}, .left_at = {}, .diagnostics = {}};
   const auto rates = static_cast<std::int64_t>(sweep.rates.size());
   const auto count = static_cast<std::int64_t>(seeds.size());
-  const std::vector<std::int64_t> shape{model.integer("steps") + 1, rates, count};
+  const std::vector<std::int64_t> shape{model.steps + 1, rates, count};
   sweep.curves[error_metric(model)] = at::full(shape, kNaN, at::kDouble);
   for (const auto* name : {"target_alignment", "held_out_alignment"}) {
     if (contains(measure_, name)) sweep.curves[name] = at::full(shape, kNaN, at::kDouble);
@@ -187,78 +184,74 @@ Sweep SweepPlan::empty_sweep(const config::Config& model,
 }
 
 // What follows from the map error.
-void SweepPlan::derive_metrics(Sweep& sweep, const config::Config& model,
-                               const at::Tensor& least_error) const {
+void SweepPlan::derive_metrics(Sweep& sweep, const Model& model) const {
   if (error_metric(model) != "map_error") return;
   const auto& error = sweep.curves.at("map_error");
-  const auto n = catalog::widths(model);
+  const auto entries = model.widths.front() * model.widths.back();
   if (contains(measure_, "map_error_squared_frobenius")) {
-    sweep.curves["map_error_squared_frobenius"] = error * (n.front() * n.back());
+    sweep.curves["map_error_squared_frobenius"] = error * entries;
   }
-  if (contains(measure_, "excess_map_error"))
-    sweep.curves["excess_map_error"] = error - least_error;
+  if (contains(measure_, "excess_map_error")) {
+    const auto least = sweep.numbers.find(kLeastMapError);
+    sweep.curves["excess_map_error"] = least == sweep.numbers.end() ? error : error - least->second;
+  }
+}
+
+// What a job's members have measured, of the seeds that are finished.
+void SweepPlan::take(const Job& job, const run::Part& part,
+                     const std::vector<std::size_t>& finished, std::vector<Sweep>& sweeps) const {
+  for (std::size_t i = 0; i < job.members.size(); ++i) {
+    const auto& member = job.members[i];
+    const auto seed = std::find(finished.begin(), finished.end(), member.seed);
+    if (seed == finished.end()) continue;
+    auto& sweep = sweeps[member.model];
+    const auto metric = error_metric(models_[member.model]);
+    for (const auto& name : {metric, std::string(kLeftAt)}) entry(part, name);
+    for (const auto& [name, value] : entries_below(part, kDiagnostic)) {
+      auto& largest = sweep.diagnostics[name];
+      largest = std::max(largest, value.item<double>());
+    }
+    for (const auto& [name, values] : part) {
+      if (name.starts_with(kDiagnostic)) continue;
+      const bool of_runs = name.starts_with(kNumber);
+      auto& table = name == kLeftAt ? sweep.left_at
+                    : of_runs       ? sweep.numbers[name.substr(std::string_view(kNumber).size())]
+                                    : sweep.curves[name];
+      const auto& like = of_runs ? sweep.left_at : sweep.curves.at(metric);
+      if (!table.defined()) table = at::full_like(like, kNaN, at::kDouble);
+      const auto to = table.select(-1, seed - finished.begin())
+                          .select(-1, static_cast<std::int64_t>(member.rate));
+      const auto from = values.select(-1, static_cast<std::int64_t>(i));
+      TORCH_CHECK(from.sizes() == to.sizes(), "its ", name, " is ", from.sizes(), ", not ",
+                  to.sizes());
+      to.copy_(from);
+    }
+  }
 }
 
 std::vector<Sweep> SweepPlan::collect(const std::vector<std::optional<run::Part>>& parts) const {
   TORCH_CHECK(parts.size() == jobs_.size(), parts.size(), " parts of ", jobs_.size(), " jobs");
-  std::vector<bool> finished(seeds_.size(), true);
+  std::vector<std::size_t> finished(seeds_.size());
+  std::iota(finished.begin(), finished.end(), 0);
   for (std::size_t j = 0; j < jobs_.size(); ++j) {
-    for (const auto& member : jobs_[j].members) {
-      if (!parts[j]) finished[member.seed] = false;
-    }
+    if (parts[j]) continue;
+    for (const auto& member : jobs_[j].members) std::erase(finished, member.seed);
   }
-  std::vector<std::int64_t> place(seeds_.size(), 0);
   std::vector<std::int64_t> seeds;
-  for (std::size_t s = 0; s < seeds_.size(); ++s) {
-    place[s] = static_cast<std::int64_t>(seeds.size());
-    if (finished[s]) seeds.push_back(seeds_[s]);
-  }
-
+  for (const auto s : finished) seeds.push_back(seeds_[s]);
   std::vector<Sweep> sweeps;
-  std::vector<at::Tensor> least_errors;
-  for (const auto& model : models_) {
-    sweeps.push_back(empty_sweep(model, seeds));
-    least_errors.push_back(at::zeros_like(sweeps.back().left_at, at::kDouble));
-  }
-  const auto take = [&](const Job& job, const run::Part& part) {
-    for (std::size_t i = 0; i < job.members.size(); ++i) {
-      const auto& member = job.members[i];
-      if (!finished[member.seed]) continue;
-      const auto rate = static_cast<std::int64_t>(member.rate);
-      auto& sweep = sweeps[member.model];
-      const auto metric = error_metric(models_[member.model]);
-      for (const auto& name : {metric, std::string("left_at")}) entry(part, name);
-      for (const auto& [name, values] : part) {
-        if (name.starts_with(kDiagnostic)) {
-          auto& largest = sweep.diagnostics[name.substr(std::string_view(kDiagnostic).size())];
-          largest = std::max(largest, values.item<double>());
-          continue;
-        }
-        auto& table = name == "left_at"           ? sweep.left_at
-                      : name == "least_map_error" ? least_errors[member.model]
-                                                  : sweep.curves[name];
-        if (!table.defined()) table = at::full_like(sweep.curves.at(metric), kNaN);
-        const auto to = table.select(-1, place[member.seed]).select(-1, rate);
-        const auto from = values.select(-1, static_cast<std::int64_t>(i));
-        TORCH_CHECK(from.sizes() == to.sizes(), "its ", name, " is ", from.sizes(), ", not ",
-                    to.sizes());
-        to.copy_(from);
-      }
-    }
-  };
+  for (const auto& model : models_) sweeps.push_back(empty_sweep(model, seeds));
   for (std::size_t j = 0; j < jobs_.size(); ++j) {
     if (!parts[j]) continue;
     try {
-      take(jobs_[j], *parts[j]);
+      take(jobs_[j], *parts[j], finished, sweeps);
     } catch (const c10::Error& error) {
       const std::string text = error.what_without_backtrace();
       user_error("what job {} ({}) left does not fit it: {}", j, name(jobs_[j]),
                  text.substr(0, text.find('\n')));
     }
   }
-  for (std::size_t m = 0; m < models_.size(); ++m) {
-    derive_metrics(sweeps[m], models_[m], least_errors[m]);
-  }
+  for (std::size_t m = 0; m < models_.size(); ++m) derive_metrics(sweeps[m], models_[m]);
   return sweeps;
 }
 
@@ -268,7 +261,7 @@ std::vector<std::string> SweepPlan::engines() const {
     auto use = std::find_if(uses.begin(), uses.end(),
                             [&](const auto& entry) { return entry.first == reasons_[m]; });
     if (use == uses.end()) use = uses.insert(uses.end(), {reasons_[m], {}});
-    const auto name = catalog::model_name(models_[m]);
+    const auto& name = models_[m].name;
     if (!contains(use->second, name)) use->second.push_back(name);
   }
   std::vector<std::string> lines;

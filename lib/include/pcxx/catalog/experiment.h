@@ -8,11 +8,10 @@
 #include <pcxx/learning/rule.h>
 #include <pcxx/metrics/predicted_alignment.h>
 #include <pcxx/metrics/sample_efficiency.h>
-#include <pcxx/nn/init.h>
 #include <pcxx/nn/network.h>
-#include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
 #include <pcxx/parallel/communicator.h>
+#include <torch/optim/optimizer.h>
 
 #include <memory>
 #include <optional>
@@ -31,8 +30,11 @@ std::vector<std::int64_t> widths(const config::Config& config);
 /// `collapsed`.
 nn::NetworkOptions network_options(const config::Config& config);
 
-/// Whether the network is one linear map: dln or residual, of Dense layers.
+/// Whether the network is one linear map, of Dense layers.
 bool is_linear(const config::Config& config);
+
+/// Whether the loss is the squared error.
+bool is_squared_error(const config::Config& config);
 
 /// The network with one member per seed (an ensemble also for one seed; layers of the
 /// program's own allow no more), drawn by `init` and set to
@@ -58,6 +60,15 @@ void check_sharing(const learning::LearningRule& rule, const parallel::Communica
 
 /// rescaling and its options.
 std::unique_ptr<optim::Rescaling> make_rescaling(const config::Config& config);
+
+/// optimizer and its options, at one learning rate.
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const config::Config& config,
+                                                        std::vector<at::Tensor> parameters,
+                                                        double learning_rate);
+
+/// Whether the optimizer steps by `theta -= rate * grad` and remembers nothing, so that the lanes of
+/// ensemble/ and optim::MemberSGD, which has a rate for every member, do the same.
+bool is_plain_sgd(const config::Config& config);
 
 /// What theory needs to know to predict the update of a model in a linear network; nothing where it
 /// does not predict that rule or rescaling.

@@ -8,6 +8,9 @@
 /// The images that a config names by dataset, data, train_images, ..., samples and test_samples.
 namespace pcxx::catalog {
 
+/// The key `dataset`.
+const std::string& dataset_name(const config::Config& config);
+
 /// What dataset = "auto" stands for: the IDX files or the folder that the user has named, and drawn
 /// digits only where nothing was named and ./data has no MNIST. Throws UserError where a folder
 /// that was named has none.

@@ -33,10 +33,10 @@ struct Part : Description {
 
 /// The members of a struct of options, each with the key that sets it.
 ///
-///   const auto keys = OptionKeys<AlphaOptions>().add(
-///       &AlphaOptions::floor, {.name = "alpha_floor", .doc = "...", .minimum = 0});
-///   Part<...>{.name = "alpha", .options = keys.keys(),
-///             .make = [keys](const Config& model) { return Alpha(keys.read(model)); }};
+///   const auto keys = OptionKeys<optim::AlphaOptions>().add(
+///       &optim::AlphaOptions::floor, {.name = "alpha_floor", .doc = "...", .minimum = 0});
+///   Part<optim::Alpha(const Config&)> alpha{{.name = "alpha", .options = keys.keys()}};
+///   alpha.make = [keys](const Config& model) { return optim::Alpha(keys.read(model)); };
 ///
 /// Kind, choices and default follow from the member: bool, int64, double, an optional double (0 is
 /// none), or an enumeration with names (core/names.h). Models may differ in it, and it may be

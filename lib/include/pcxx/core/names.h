@@ -17,9 +17,9 @@ struct Named {
 
 /// The names of an enumeration: one table, which stands beside it.
 ///
-///   template <>
-///   inline constexpr auto kNames<optim::Spectrum> = std::to_array<Named<optim::Spectrum>>(
-///       {{optim::Spectrum::kSymmetric, "symmetric"}, {optim::Spectrum::kLower, "lower"}});
+///   enum class Side { kLeft, kRight };
+///   template <> inline constexpr auto pcxx::kNames<Side> =
+///       std::to_array<pcxx::Named<Side>>({{Side::kLeft, "left"}, {Side::kRight, "right"}});
 template <typename Enum>
 inline constexpr std::array<Named<Enum>, 0> kNames{};
 

@@ -12,8 +12,8 @@ namespace pcxx::data {
 /// may be gzip-compressed; its content tells, not its name. As for gzip, there may be several
 /// members (bgzip, or files that were put together), and zeros behind the last.
 ///
-///   read_idx("train-images-idx3-ubyte.gz")   // uint8 [60000, 28, 28], magic 2051
-///   read_idx("train-labels-idx1-ubyte")      // uint8 [60000], magic 2049
+///   auto images = read_idx("train-images-idx3-ubyte.gz");  // uint8 [60000, 28, 28], magic 2051
+///   auto labels = read_idx("train-labels-idx1-ubyte");     // uint8 [60000], magic 2049
 ///
 /// Throws UserError, one sentence with the path, when the file cannot be read, is no IDX file of
 /// unsigned bytes, has an empty dimension, is shorter or longer than its header says, or is a

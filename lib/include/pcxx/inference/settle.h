@@ -16,10 +16,10 @@ using MakeSolver = std::function<std::unique_ptr<Solver>(const at::Tensor& like)
 /// Minimises the energy over the hidden errors, x_l = f_l(W_l x_{l-1}) + eps_l from eps = 0, by any
 /// solver: an inference method is a solver and a call of this.
 ///
-///   Equilibrium infer(const nn::NetworkImpl& network, const data::Batch& batch) const override {
-///     return settle(network, batch, options_, name(), [&](const at::Tensor& like) {
-///       return std::make_unique<Momentum>(like, options_.step_size, momentum_);
-///     });
+///   Equilibrium infer(const nn::NetworkImpl& network, const data::Batch& batch) {
+///     const DescentOptions options{.max_steps = 50};
+///     return settle(network, batch, options, "momentum_descent",
+///                   [](const at::Tensor& like) { return std::make_unique<Momentum>(like); });
 ///   }
 ///
 /// Passes, the stop of each sample and the report are the same for all solvers. Of the options

@@ -12,12 +12,15 @@ namespace pcxx::learning {
 /// Everything a weight update of one layer is made of (spec: "the two learning rules, in one
 /// form"). The plain descent direction is D_l = (1/samples) sum_b error_b presynaptic_b^T.
 ///
-///   weight       handle of the parameter W_l [n_l, n_{l-1}] or [R, ...]
+///   weight       handle of the parameter W_l [n_l, n_{l-1}] or [R, ...]; of a convolution
+///                [C_out, C_in, k, k], and then n_l is C_out, n_{l-1} is C_in k^2 below
 ///   bias         handle of b_l [n_l] or [R, n_l]; undefined without bias
 ///   error        e_l [B, n_l] or [R, B, n_l], already multiplied by f_l'
 ///   presynaptic  u_{l-1} [B, n_{l-1}]: xhat for backpropagation, x* for predictive coding
 ///   feedforward  xhat_{l-1} [B, n_{l-1}]
 ///   samples      the B of 1/B (a compressed batch has fewer rows)
+///   locations    rows of each sample, one behind the other; 1 but in convolutions, where `B` of the
+///                shapes above is B times as many
 ///   sums         empty, or in place of the three activities what the rescaling has asked for
 ///                (optim/rescaling.h, `sums`), where several processes share the batch
 ///
@@ -29,6 +32,7 @@ struct LayerFactors {
   at::Tensor presynaptic;
   at::Tensor feedforward;
   std::int64_t samples = 0;
+  std::int64_t locations = 1;
   std::vector<at::Tensor> sums = {};
 };
 

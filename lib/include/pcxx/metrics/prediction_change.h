@@ -9,9 +9,10 @@ namespace pcxx::metrics {
 
 /// An update of all parameters, W_l -> W_l + rate * weights[l - 1], l = 1..L, and the same for the
 /// biases. A bias is undefined where its layer has none; `biases` may then be empty altogether.
-///   weights[l - 1]  D_l [n_l, n_{l-1}] or [R, ...];  biases[l - 1]  [n_l] or [R, n_l]
-///   own[l - 1]      of the parameters of a layer that is not Dense, in their order, each may be
-///                   undefined; such a layer has no weight here. Empty in networks of Dense layers
+///   weights[l - 1]  D_l [n_l, n_{l-1}] or [R, ...], or of its weight's shape, as in convolutions;
+///   biases[l - 1]  [n_l] or [R, n_l]
+///   own[l - 1]      of all parameters of a layer, in their order, where it has no weight here; each
+///                   may be undefined. Empty where there is no such layer
 struct Update {
   std::vector<at::Tensor> weights;
   std::vector<at::Tensor> biases;
@@ -42,13 +43,15 @@ Update make_update(const nn::NetworkImpl& network, const learning::Step& step,
   std::size_t next = 0;
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const bool is_own = own != step.own.end() && own->layer == l;
-    auto given =
-        is_own ? (own++)->directions : std::vector{dense.weights[next], dense.biases[next]};
-    if (!is_own) ++next;
-    const bool is_dense = network.own_layer(l) == nullptr;
-    update.weights.push_back(is_dense ? given[0] : at::Tensor());
-    update.biases.push_back(is_dense && given.size() > 1 ? given[1] : at::Tensor());
-    update.own.push_back(is_dense ? std::vector<at::Tensor>() : std::move(given));
+    if (is_own) {
+      update.weights.emplace_back();
+      update.biases.emplace_back();
+      update.own.push_back((own++)->directions);
+    } else {
+      update.weights.push_back(dense.weights[next]);
+      update.biases.push_back(dense.biases[next++]);
+      update.own.emplace_back();
+    }
   }
   return update;
 }

@@ -26,6 +26,9 @@ void activate_(at::Tensor& z, Activation activation);
 /// ReLU's slope at 0 is 0, as PyTorch has it.
 at::Tensor slope(const at::Tensor& a, Activation activation);
 
+/// Whether f is linear in pieces: all but sigmoid and tanh.
+bool is_piecewise_linear(Activation activation);
+
 /// g <- g * f'(z) in place, with a = f(z).
 void multiply_slope_(at::Tensor& g, const at::Tensor& a, Activation activation);
 

@@ -18,14 +18,6 @@ struct Feedforward {
   const at::Tensor& prediction() const { return activities.back(); }
 };
 
-/// What layer l makes of the activities below, without autograd: a_l = f_l(W_l x + b_l), and the
-/// prediction of x_l, which is the same unless the layer is residual.
-struct LayerOutput {
-  at::Tensor output;
-  at::Tensor prediction;
-};
-LayerOutput layer_output(const NetworkImpl& network, std::size_t l, const at::Tensor& x);
-
 /// xhat_0 = x, xhat_l = f_l(W_l xhat_{l-1}) (+ xhat_{l-1} when residual).
 Feedforward feedforward(const NetworkImpl& network, const at::Tensor& input);
 

@@ -1,16 +1,59 @@
 #pragma once
 
 #include <ATen/core/Generator.h>
+#include <c10/core/Device.h>
 #include <torch/nn/cloneable.h>
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace pcxx::nn {
 
-/// A layer of a kind of one's own, such as a gated or a locally connected one. Its derivatives come
-/// from autograd, those of Dense layers (nn/dense.h) are written out.
+/// What a layer makes of the activities below: the prediction of its own, and the output a = f(z)
+/// that its slopes are taken from. Both are the same tensor unless the layer is residual.
+struct LayerOutput {
+  at::Tensor output;
+  at::Tensor prediction;
+};
+
+/// Which parts of a way back are asked for.
+struct Wanted {
+  bool parameters = true;
+  bool input = true;
+};
+
+/// What an error signal does in a layer. What was not asked for is undefined.
+///
+///   error       of a layer with a weight: the signal times f', [.., rows, n_out], which with
+///               `Layer::units` makes the weight's update; undefined in layers without one
+///   parameters  of a layer without one: -dE/dtheta of 1/2 ||signal||^2, summed over the samples,
+///               in the order of `parameters()`; undefined where the output does not depend on it
+///   input       the signal passed on to the layer below, [.., B, n_in]
+struct Pulled {
+  at::Tensor error = {};
+  std::vector<at::Tensor> parameters = {};
+  at::Tensor input = {};
+};
+
+/// The parameters of a layer f(W u + b): handles, undefined where it has none.
+///   weight  its rows are of outputs: [n_out, ..], or [R, n_out, ..] in an ensemble
+///   bias    [n_out] or [R, n_out]
+struct Affine {
+  at::Tensor weight = {};
+  at::Tensor bias = {};
+};
+
+/// Draws a weight [n_out, n_in], float64 on the CPU (nn/init.h). It may be called from several
+/// threads at once, each with a generator of its own.
+using DrawWeight = std::function<at::Tensor(std::int64_t n_out, std::int64_t n_in,
+                                            const at::Generator& generator)>;
+
+/// A layer: activities below to the prediction of its own, a signal down, a tangent up. A custom
+/// layer is its `forward` and `draw_`; its derivatives then come from autograd. Dense layers
+/// (nn/dense.h) have theirs written out.
 ///
 ///   class Scaled final : public Layer {
 ///    public:
@@ -23,7 +66,9 @@ namespace pcxx::nn {
 ///     at::Tensor scale_;
 ///   };
 ///
-/// Parameters are registered, so that networks move, save and train them.
+/// Parameters are registered, so that networks move, save and train them. Activities are [B, n], and
+/// [R, B, n] in an ensemble; `forward` of a custom layer gets [B, n] also in an ensemble of one,
+/// and there are no others for it.
 class Layer : public torch::nn::Module {
  public:
   Layer(std::int64_t in_features, std::int64_t out_features)
@@ -41,39 +86,67 @@ class Layer : public torch::nn::Module {
   /// programs.
   virtual void draw_(at::Generator generator) = 0;
 
+  /// The same of one member of an ensemble; weights by `draw`. Layers without one draw themselves.
+  virtual void draw_member_(std::int64_t member, const DrawWeight& draw, at::Generator generator);
+
+  /// The layer at x, differentiable in both; throws c10::Error where `forward` gives another shape.
+  virtual at::Tensor prediction(const at::Tensor& x) const;
+
+  /// The same without autograd. By default the output is the prediction.
+  virtual LayerOutput run(const at::Tensor& x) const;
+
+  /// signal^T times the derivatives of the layer at x, where `run` gave `output`. signal: [.., B,
+  /// n_out].
+  virtual Pulled pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+                           Wanted wanted) const;
+
+  /// The derivative of the prediction at x along a tangent of x (undefined: none) and directions of
+  /// the parameters, in their order (empty, or each undefined: none).
+  virtual at::Tensor push_forward(const at::Tensor& x, const at::Tensor& output,
+                                  const at::Tensor& tangent,
+                                  const std::vector<at::Tensor>& directions) const;
+
+  /// The prediction with every parameter moved by rate * direction. They are as before afterwards.
+  virtual at::Tensor moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
+                           double rate) const;
+
+  /// Weight and bias, where the layer is f(W u + b).
+  virtual Affine affine() const { return {}; }
+  /// Then: u, the units that the weight multiplies, [.., rows, n_in]; by default x itself.
+  virtual at::Tensor units(const at::Tensor& x) const { return x; }
+
+  /// What it is, as a stack of layers is written (the key `layers`): "dense(width=10, ...)". Weights
+  /// are saved with it. Empty for layers without such a text.
+  virtual std::string description() const { return {}; }
+
+  /// Whether the layer is the linear map of its weight (with or without bias), and whether it is
+  /// linear in pieces.
+  virtual bool is_linear() const { return false; }
+  virtual bool is_piecewise_linear() const { return is_linear(); }
+  /// Whether units may be inactive for good, as those of ReLU.
+  virtual bool has_dead_units() const { return false; }
+
+  /// The parameters become those of members index[r] of another layer of its kind; copies where
+  /// there are no members.
+  virtual void copy_members_(const Layer& from, const at::Tensor& index);
+
+  /// Throws c10::Error unless all parameters are on the device; `l` is the layer's number.
+  virtual void check_device(c10::Device device, std::size_t l) const;
+
+ protected:
+  /// Parameters and buffers become copies of those of another layer of this kind.
+  void copy_numbers_(const Layer& from, const std::optional<torch::Device>& device);
+
  private:
-  // How a network that is cloned gets the numbers of a layer that its maker has made anew.
+  // How a network that is cloned gets the numbers of a layer that it has made anew.
   void clone_(torch::nn::Module& other, const std::optional<torch::Device>& device) override;
 
   std::int64_t in_features_;
   std::int64_t out_features_;
 };
 
-/// Makes such a layer, with parameters of its own: n_in, n_out -> layer.
+/// Makes a custom layer, with parameters of its own: n_in, n_out -> layer.
 using LayerMaker =
     std::function<std::shared_ptr<Layer>(std::int64_t in_features, std::int64_t out_features)>;
-
-/// What an error signal does in such a layer.
-///
-///   parameters  -dE/dtheta of 1/2 ||signal||^2, summed over the samples, in the order of
-///               `layer.parameters()`; undefined for one that the output does not depend on
-///   input       the signal passed on to the layer below, [B, n_in] or [1, B, n_in]; undefined
-///               unless asked for
-struct Pulled {
-  std::vector<at::Tensor> parameters;
-  at::Tensor input;
-};
-
-/// signal^T times the derivatives of the layer's output at x, by autograd.
-Pulled pull_back(const Layer& layer, const at::Tensor& x, const at::Tensor& signal,
-                 bool with_input);
-
-/// The derivative of the layer's output at x along a tangent of x (undefined: none) and directions
-/// of its parameters (undefined: none), by autograd.
-at::Tensor push_forward(const Layer& layer, const at::Tensor& x, const at::Tensor& tangent,
-                        const std::vector<at::Tensor>& directions);
-
-/// The layer's output at x [B, n_in], or [1, B, n_in] in an ensemble of one.
-at::Tensor output(const Layer& layer, const at::Tensor& x);
 
 }  // namespace pcxx::nn

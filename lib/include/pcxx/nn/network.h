@@ -2,6 +2,7 @@
 
 #include <pcxx/nn/dense.h>
 #include <pcxx/nn/layer.h>
+#include <pcxx/nn/loss.h>
 
 #include <cstddef>
 #include <map>
@@ -20,7 +21,7 @@ struct has_forward<pcxx::nn::NetworkImpl> : std::true_type {};
 namespace pcxx::nn {
 
 /// Makers of the layers l = 1..L that are not Dense, by l.
-using OwnLayers = std::map<std::size_t, LayerMaker>;
+using CustomLayers = std::map<std::size_t, LayerMaker>;
 
 /// Layers 1..L of a network, as data: `Network(mlp({784, 128, 10}, Activation::kReLU))`.
 struct NetworkOptions {
@@ -33,10 +34,16 @@ struct NetworkOptions {
   NetworkOptions with_bias() const;
   /// The same network with layer l = 1..L made by `maker`, of the same widths, in place of a Dense.
   NetworkOptions with_layer(std::size_t l, LayerMaker maker) const;
+  /// True when every layer is a linear Dense one.
+  bool is_linear() const;
+  /// True when some layer has a bias, as far as its options say.
+  bool has_bias() const;
 
   TORCH_ARG(std::vector<DenseOptions>, layers);
   /// By l, the layers that are not Dense.
-  TORCH_ARG(OwnLayers, own_layers);
+  TORCH_ARG(CustomLayers, custom_layers);
+  /// What the network's predictions are wrong by.
+  TORCH_ARG(std::shared_ptr<const Loss>, loss) = squared_error();
   /// The constructor draws the weights of all layers; if not, those of Dense layers are zeros.
   TORCH_ARG(bool, draw) = true;
 };
@@ -50,8 +57,8 @@ NetworkOptions mlp(const std::vector<std::int64_t>& widths,
 NetworkOptions linear_residual(std::int64_t width, std::int64_t layers);
 
 /// A feed-forward network of Dense layers, optionally an ensemble of R of them (one more leading
-/// dimension everywhere). Holds parameters and nothing of a batch. Layers may also be of a kind of
-/// one's own (nn/layer.h); such a network is at most an ensemble of one.
+/// dimension everywhere). Holds parameters and nothing of a batch. Layers may also be of other kinds
+/// (nn/layer.h); such a network is at most an ensemble of one.
 ///
 ///   auto net = Network(mlp({784, 128, 32, 128, 784}, Activation::kReLU, Activation::kSigmoid));
 ///   auto prediction = net->forward(images);   // [B, 784]
@@ -80,22 +87,25 @@ class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
 
   /// Number of weight matrices L.
   std::size_t size() const { return layers_.size(); }
-  /// Layer l = 1..L, as the paper counts. Throws c10::Error where it is not Dense.
-  const DenseImpl& layer(std::size_t l) const { return *dense(l); }
-  DenseImpl& layer(std::size_t l) { return *Dense(dense(l)); }
-  /// Layer l where it is of a kind of one's own, nullptr where it is Dense.
-  const Layer* own_layer(std::size_t l) const { return own_.at(l - 1).get(); }
-  Layer* own_layer(std::size_t l) { return own_.at(l - 1).get(); }
-  /// True when every layer is Dense.
-  bool is_dense() const { return options.own_layers().empty(); }
+  /// Layer l = 1..L, as the paper counts.
+  const Layer& layer(std::size_t l) const { return *layers_.at(l - 1); }
+  Layer& layer(std::size_t l) { return *layers_.at(l - 1); }
+  /// Layer l as the Dense one that it is. Throws c10::Error where it is of another kind.
+  const DenseImpl& dense(std::size_t l) const;
+  DenseImpl& dense(std::size_t l);
 
+  const Loss& loss() const { return *options.loss(); }
+  /// Minus the gradient of the loss in a prediction. target: as the network takes it.
+  torch::Tensor residual(const torch::Tensor& prediction, const torch::Tensor& target) const {
+    return loss().residual(prediction, target);
+  }
   std::int64_t in_features() const { return options.layers().front().in_features(); }
   std::int64_t out_features() const { return options.layers().back().out_features(); }
   /// R of an ensemble, nullopt for a single network.
   std::optional<std::int64_t> members() const { return options.layers().front().members(); }
   /// True when every layer is linear (with or without residual and bias).
   bool is_linear() const;
-  /// True when every layer is Dense, and none smooth and curved, as sigmoid and tanh are.
+  /// True when every layer is known to be linear in pieces, as sigmoid and tanh are not.
   bool is_piecewise_linear() const;
   /// dtype and device of the weights.
   torch::TensorOptions tensor_options() const;
@@ -111,10 +121,7 @@ class NetworkImpl : public torch::nn::Cloneable<NetworkImpl> {
   NetworkOptions options;
 
  private:
-  const Dense& dense(std::size_t l) const;
-
-  std::vector<Dense> layers_;                // empty holders where own_ has one
-  std::vector<std::shared_ptr<Layer>> own_;  // nullptr where layers_ has one
+  std::vector<std::shared_ptr<Layer>> layers_;
 };
 TORCH_MODULE(Network);
 

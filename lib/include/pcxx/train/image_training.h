@@ -1,10 +1,12 @@
 #pragma once
 
+#include <pcxx/catalog/model.h>
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/nn/network.h>
 #include <pcxx/run/run.h>
 #include <pcxx/run/table.h>
+#include <pcxx/train/training.h>
 
 #include <cstdint>
 #include <map>
@@ -27,23 +29,6 @@ ImageSets load_image_sets(run::Run& run, bool labels);
 /// The first line of a program's output: which data set was taken, and from where.
 void print_dataset(const run::Run& run);
 
-/// What one network measured while it was trained.
-struct ImageTraining {
-  std::vector<std::int64_t> tested_at;          ///< steps: 0, test_every, ... and the last
-  std::map<std::string, metrics::Curve> tests;  ///< by metric, at each of them
-  /// By metric, of every step: `train_error` of the batch that it learns from, before it does, and
-  /// where asked the `target_alignment` of its update with that batch's errors, the
-  /// `held_out_alignment` with those of the first 64 test images, and how inference went
-  /// (inference/report.h, `measurements`); its curvature of every tenth step, NaN elsewhere.
-  std::map<std::string, metrics::Curve> updates;
-  /// Of the whole run: diagnostics of the rescaling; `dead_units` (metrics/dead_units.h) on the
-  /// first thousand test images, where there are hidden ReLU units; with predictive coding also
-  /// `inference_passes`, the mean of each batch's slowest sample, `inference_converged`, the part
-  /// of the samples, and where a fixed step became unstable `inference_unstable_at`, the step that
-  /// ended the run.
-  std::map<std::string, double> numbers;
-};
-
 /// What networks are to make of images.
 class ImageTask {
  public:
@@ -54,7 +39,7 @@ class ImageTask {
   /// The test metric that `best_rate` goes by.
   virtual std::string_view criterion() const { return "test_error"; }
   /// Throws UserError unless networks of this model fit these images.
-  virtual void check(const config::Config& model, const ImageSets& sets) const = 0;
+  virtual void check(const catalog::Model& model, const ImageSets& sets) const = 0;
   /// Inputs and targets.
   virtual data::Batch batch(const data::Images& images, const at::Tensor& index,
                             at::TensorOptions options) const = 0;
@@ -64,21 +49,21 @@ class ImageTask {
     return {};
   }
   /// The best rate of one model, from its runs [rate][seed]; nullopt when every rate has diverged.
-  virtual std::optional<metrics::BestRate> best_rate(
-      const std::vector<std::vector<ImageTraining>>& runs, const std::vector<double>& rates,
-      metrics::BestBy best_by) const = 0;
+  virtual std::optional<metrics::BestRate> best_rate(const std::vector<std::vector<Training>>& runs,
+                                                     const std::vector<double>& rates,
+                                                     metrics::BestBy best_by) const = 0;
 };
 
 /// Curves of one test metric, [rate][seed].
-std::vector<std::vector<metrics::Curve>> test_curves(
-    const std::vector<std::vector<ImageTraining>>& runs, const std::string& metric);
+std::vector<std::vector<metrics::Curve>> test_curves(const std::vector<std::vector<Training>>& runs,
+                                                     const std::string& metric);
 
 /// All runs of one model over the seeds that all models have finished.
 struct ImageModel {
-  config::Config model;
+  catalog::Model model;
   std::vector<double> rates;
   std::vector<std::int64_t> seeds;
-  std::vector<std::vector<ImageTraining>> runs;  ///< [rate][seed]
+  std::vector<std::vector<Training>> runs;  ///< [rate][seed]
   std::optional<metrics::BestRate> best;
   nlohmann::json summary;             ///< best rate, what the tests ended with there, weights
   std::vector<nn::Network> networks;  ///< of each seed at the best rate, on the CPU
@@ -88,7 +73,7 @@ struct ImageModel {
 /// checkpoints.
 ///
 ///   ImageSweep sweep(run, task);
-///   for (const auto& model : sweep.train()) table.row(...);
+///   for (const auto& model : sweep.train()) run.print("{}", model.summary.dump());
 ///
 /// Models of the same seed see the same weights and batches. Where `epochs` is not 0 it takes the
 /// place of `steps`: as many steps as visit every image that often.
@@ -99,7 +84,7 @@ class ImageSweep {
 
   const ImageSets& sets() const { return sets_; }
   /// Inputs and targets of the test images.
-  const data::Batch& test_batch(const config::Config& model) const;
+  const data::Batch& test_batch(const catalog::Model& model) const;
 
   /// Trains, records every measurement, saves the weights at the best rates and adds the models to
   /// the summary. Beside the weights lies predictions.safetensors, `input.<dtype>`, the first eight
@@ -114,20 +99,20 @@ class ImageSweep {
     std::int64_t seed;
   };
 
-  void prepare(const config::Config& model);
+  void prepare(const catalog::Model& model);
   double rate_of(const Job& job) const;
   run::Work work() const;
   std::vector<ImageModel> collect(const run::Parts& parts) const;
   void record(const ImageModel& result) const;
   void summarise(ImageModel& result) const;
-  void compare_with_backpropagation(std::vector<ImageModel>& results) const;
+  void compare(std::vector<ImageModel>& results) const;
   void keep(const run::Parts& parts, ImageModel& result);
   void write_predictions(const std::vector<ImageModel>& results) const;
 
   run::Run& run_;
   const ImageTask& task_;
   ImageSets sets_;
-  std::vector<config::Config> models_;
+  std::vector<catalog::Model> models_;
   std::vector<std::size_t> cells_;  // of every model
   std::vector<Job> jobs_;
   std::map<std::string, data::Batch> test_batches_;  // by dtype

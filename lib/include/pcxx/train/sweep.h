@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
-#include <pcxx/config/config.h>
+#include <pcxx/catalog/model.h>
 #include <pcxx/parallel/communicator.h>
 #include <pcxx/run/work.h>
 
@@ -30,19 +30,23 @@ struct Sweep {
   std::vector<std::int64_t> seeds;  ///< those that are finished at every rate
   std::map<std::string, at::Tensor> curves;
   at::Tensor left_at;
-  std::map<std::string, double> diagnostics;  ///< of the rescaling, the largest over all jobs
+  std::map<std::string, double> diagnostics;  ///< of rule and rescaling, largest over all jobs
+  /// Of whole runs by name, [rates, seeds]: the `least_map_error` of any map through the narrowest
+  /// layer, where the metric is map_error; of predictive coding on tensors `inference_passes`,
+  /// `inference_converged` and `inference_unstable_at` (train/training.h).
+  std::map<std::string, at::Tensor> numbers = {};
 };
 
 /// The metric that a sweep's best rate is chosen by: `map_error`; `test_error` on 1,000 held-out
 /// samples where the network or the teacher is not one linear map; `train_error` on the next batch
 /// with independent targets.
-std::string error_metric(const config::Config& model);
+std::string error_metric(const catalog::Model& model);
 
 /// A sweep of any models over learning rates and seeds on a teacher, as independent jobs.
 ///
 ///   SweepPlan plan(config.models(), {}, at::kCPU);
 ///   const auto parts = run.work(plan.work("regression")).read();
-///   for (const Sweep& sweep : plan.collect(parts)) ...          // one per model
+///   const std::vector<Sweep> sweeps = plan.collect(parts);  // one per model
 ///
 /// Models of the same seed see the same weights and batches, whatever their rule and rates. In
 /// linear networks without bias they train on a linear teacher's compressed batches (the same
@@ -59,10 +63,10 @@ class SweepPlan {
   ///
   /// models   one rule, rescaling, task and shape each, the same seeds
   /// measure  metrics to record at every step, beside the error metric
-  SweepPlan(std::vector<config::Config> models, std::vector<std::string> measure, at::Device device,
-            parallel::Communicator& ranks = parallel::alone());
+  SweepPlan(const std::vector<config::Config>& models, std::vector<std::string> measure,
+            at::Device device, parallel::Communicator& ranks = parallel::alone());
 
-  const std::vector<config::Config>& models() const { return models_; }
+  const std::vector<catalog::Model>& models() const { return models_; }
   /// Of which the plan must outlive the last job.
   run::Work work(std::string label) const;
 
@@ -91,11 +95,12 @@ class SweepPlan {
 
   run::Part run(const Job& job, run::JobContext& context) const;
   std::string name(const Job& job) const;
-  Sweep empty_sweep(const config::Config& model, const std::vector<std::int64_t>& seeds) const;
-  void derive_metrics(Sweep& sweep, const config::Config& model,
-                      const at::Tensor& least_error) const;
+  Sweep empty_sweep(const catalog::Model& model, const std::vector<std::int64_t>& seeds) const;
+  void take(const Job& job, const run::Part& part, const std::vector<std::size_t>& finished,
+            std::vector<Sweep>& sweeps) const;
+  void derive_metrics(Sweep& sweep, const catalog::Model& model) const;
 
-  std::vector<config::Config> models_;
+  std::vector<catalog::Model> models_;
   std::vector<std::string> measure_;
   at::Device device_;
   parallel::Communicator& ranks_;

@@ -1,0 +1,151 @@
+#include <ATen/ATen.h>
+#include <pcxx/nn/block.h>
+
+#include <algorithm>
+
+namespace pcxx::nn {
+namespace {
+
+// Without the dimension of an ensemble of one.
+at::Tensor single(const at::Tensor& x) {
+  return x.defined() && x.dim() == 3 ? x.squeeze(0) : x;
+}
+
+at::Tensor like(const at::Tensor& made, const at::Tensor& x) {
+  return x.dim() == 3 && made.defined() ? made.unsqueeze(0) : made;
+}
+
+// What goes in, and what each layer makes of it.
+struct Pass {
+  std::vector<at::Tensor> inputs;
+  std::vector<at::Tensor> outputs;
+  at::Tensor prediction;
+};
+
+Pass pass_through(const std::vector<std::shared_ptr<Layer>>& layers, at::Tensor x) {
+  Pass pass;
+  for (const auto& layer : layers) {
+    auto made = layer->run(x);
+    pass.inputs.push_back(std::move(x));
+    pass.outputs.push_back(std::move(made.output));
+    x = std::move(made.prediction);
+  }
+  pass.prediction = std::move(x);
+  return pass;
+}
+
+// Of all parameters, in their order.
+std::vector<at::Tensor> directions_of(const Layer& layer, Pulled pulled, const at::Tensor& below) {
+  if (!pulled.error.defined()) return std::move(pulled.parameters);
+  const auto [weight, bias] = layer.affine();
+  const auto product = at::matmul(pulled.error.mT(), layer.units(below));
+  const auto direction = product.view(weight.sizes());
+  if (!bias.defined()) return {direction};
+  return {direction, pulled.error.sum(-2)};
+}
+
+}  // namespace
+
+Block::Block(std::vector<std::shared_ptr<Layer>> layers)
+    : Layer(layers.empty() ? 0 : layers.front()->in_features(),
+            layers.empty() ? 0 : layers.back()->out_features()),
+      layers_(std::move(layers)) {
+  TORCH_CHECK(!layers_.empty(), "a block needs at least one layer");
+  TORCH_CHECK(in_features() == out_features(), "a block gives as much as it takes, not ",
+              in_features(), " -> ", out_features());
+  for (std::size_t l = 1; l <= layers_.size(); ++l) {
+    TORCH_CHECK(l == 1 || layers_[l - 1]->in_features() == layers_[l - 2]->out_features(), "layer ",
+                l, " of a block takes ", layers_[l - 1]->in_features(), " features, but layer ",
+                l - 1, " gives another number");
+    register_module(c10::str("layer", l), layers_[l - 1]);
+  }
+}
+
+at::Tensor Block::forward(const at::Tensor& x) const {
+  auto y = x;
+  for (const auto& layer : layers_) y = layer->prediction(y);
+  return x + y;
+}
+
+void Block::draw_(at::Generator generator) {
+  for (const auto& layer : layers_) layer->draw_(generator);
+}
+
+void Block::draw_member_(std::int64_t member, const DrawWeight& draw, at::Generator generator) {
+  for (const auto& layer : layers_) layer->draw_member_(member, draw, generator);
+}
+
+Pulled Block::pull_back(const at::Tensor& x, const at::Tensor&, const at::Tensor& signal,
+                        Wanted wanted) const {
+  const at::NoGradGuard no_grad;
+  const auto pass = pass_through(layers_, single(x));
+  auto passed_on = single(signal);
+  Pulled whole;
+  std::vector<std::vector<at::Tensor>> found(layers_.size());
+  for (std::size_t i = layers_.size(); i-- > 0;) {
+    auto pulled = layers_[i]->pull_back(pass.inputs[i], pass.outputs[i], passed_on,
+                                        {wanted.parameters, wanted.input || i > 0});
+    passed_on = std::move(pulled.input);
+    if (wanted.parameters) {
+      found[i] = directions_of(*layers_[i], std::move(pulled), pass.inputs[i]);
+    }
+  }
+  for (const auto& of_layer : found) {
+    whole.parameters.insert(whole.parameters.end(), of_layer.begin(), of_layer.end());
+  }
+  if (wanted.input) whole.input = signal + like(passed_on, x);
+  return whole;
+}
+
+std::vector<std::vector<at::Tensor>> Block::of_layers(
+    const std::vector<at::Tensor>& directions) const {
+  TORCH_CHECK(directions.empty() || directions.size() == parameters().size(), "an update of ",
+              directions.size(), " parameters does not fit a block of ", parameters().size());
+  std::vector<std::vector<at::Tensor>> split;
+  auto next = directions.begin();
+  for (const auto& layer : layers_) {
+    const auto count =
+        directions.empty() ? 0 : static_cast<std::ptrdiff_t>(layer->parameters().size());
+    split.emplace_back(next, next + count);
+    next += count;
+  }
+  return split;
+}
+
+at::Tensor Block::push_forward(const at::Tensor& x, const at::Tensor&, const at::Tensor& tangent,
+                               const std::vector<at::Tensor>& directions) const {
+  const at::NoGradGuard no_grad;
+  const auto pass = pass_through(layers_, single(x));
+  const auto split = of_layers(directions);
+  auto change = single(tangent);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    change = layers_[i]->push_forward(pass.inputs[i], pass.outputs[i], change, split[i]);
+  }
+  change = like(change, x);
+  return tangent.defined() ? change + tangent : change;
+}
+
+at::Tensor Block::moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
+                        double rate) const {
+  const at::NoGradGuard no_grad;
+  const auto split = of_layers(directions);
+  auto y = single(x);
+  for (std::size_t i = 0; i < layers_.size(); ++i) y = layers_[i]->moved(y, split[i], rate);
+  return x + like(y, x);
+}
+
+bool Block::is_piecewise_linear() const {
+  return std::all_of(layers_.begin(), layers_.end(),
+                     [](const auto& layer) { return layer->is_piecewise_linear(); });
+}
+
+std::string Block::description() const {
+  std::string inner;
+  for (const auto& layer : layers_) {
+    const auto text = layer->description();
+    inner += c10::str(inner.empty() ? "" : " ", text.empty() ? "own" : text);
+  }
+  return "block(" + inner + ")";
+}
+
+}  // namespace pcxx::nn

@@ -1,0 +1,36 @@
+#include <ATen/ATen.h>
+#include <pcxx/nn/cross_entropy.h>
+
+#include "nn/loss_parts.h"
+
+namespace pcxx::nn {
+
+at::Tensor CrossEntropy::value(const at::Tensor& prediction, const at::Tensor& target) const {
+  return (target * at::log_softmax(prediction, -1)).sum(-1).neg_();
+}
+
+at::Tensor CrossEntropy::residual(const at::Tensor& prediction, const at::Tensor& target) const {
+  return target - target.sum(-1, /*keepdim=*/true) * at::softmax(prediction, -1);
+}
+
+// q = s p = y - residual.
+at::Tensor CrossEntropy::curve(const at::Tensor& residual, const at::Tensor& target,
+                               const at::Tensor& tangent) const {
+  const auto q = target - residual;
+  const auto along = (q * tangent).sum(-1, /*keepdim=*/true) / q.sum(-1, /*keepdim=*/true);
+  return q * (tangent - along);
+}
+
+at::Tensor CrossEntropy::errors(const at::Tensor& prediction, const at::Tensor& target) const {
+  return value(prediction, target).unsqueeze(-1);
+}
+
+LossPart cross_entropy_part() {
+  LossPart part;
+  part.name = "cross_entropy";
+  part.doc = "of softmax with labels";
+  part.make = [](const config::Config&) { return std::make_shared<CrossEntropy>(); };
+  return part;
+}
+
+}  // namespace pcxx::nn

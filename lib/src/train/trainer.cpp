@@ -1,0 +1,202 @@
+#include "train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/metrics/dead_units.h>
+#include <pcxx/parallel/shared_step.h>
+#include <pcxx/train/training_state.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/lists.h"
+#include "train/training_record.h"
+
+namespace pcxx::train {
+namespace {
+
+constexpr std::int64_t kShown = 1000;  // samples, to tell which units are dead
+constexpr const char* kStep = "step";
+constexpr const char* kTask = "task.";
+
+}  // namespace
+
+Trainer::Trainer(const catalog::Model& model, nn::Network network,
+                 std::unique_ptr<torch::optim::Optimizer> optimizer, Task& task,
+                 const std::vector<std::string>& measure, parallel::Communicator& ranks)
+    : model_(model),
+      task_(task),
+      ranks_(ranks),
+      network_(std::move(network)),
+      members_(static_cast<std::size_t>(network_->members().value_or(1))),
+      rule_(catalog::make_rule(model.config)),
+      optimizer_(std::move(optimizer), catalog::make_rescaling(model.config)),
+      observers_(make_observers(measure, [&task] { return task.held_out(); })),
+      record_(
+          [this](const std::string& metric, const at::Tensor& values) { record(metric, values); }),
+      ended_(members_, false) {}
+
+Training Trainer::train(run::JobContext& job) {
+  const at::NoGradGuard no_grad;
+  if (job.checkpoint()) go_on(*job.checkpoint());
+  while (step_ < model_.steps) {
+    if (task_.tests_at(step_)) test();
+    if (!all_ended()) update(job);
+    ++step_;
+    job.advance(static_cast<std::int64_t>(members_), [&] { return state(); });
+  }
+  test();
+  end();
+  return training_;
+}
+
+bool Trainer::all_ended() const {
+  return std::find(ended_.begin(), ended_.end(), false) == ended_.end();
+}
+
+void Trainer::test() {
+  training_.tested_at.push_back(step_);
+  if (all_ended()) {
+    for (auto& [name, rows] : training_.tests) rows.resize(rows.size() + members_, kNaN);
+    return;
+  }
+  for (const auto& [name, values] : task_.test(*network_)) append(training_.tests[name], values);
+}
+
+void Trainer::update(run::JobContext& job) {
+  const auto batch = task_.next();
+  const auto step = parallel::shared_step(*rule_, *network_, batch, optimizer_.rescaling(), ranks_);
+  const MadeUpdate made{.index = step_,
+                        .network = *network_,
+                        .rule = *rule_,
+                        .step = step,
+                        .batch = batch,
+                        .ranks = ranks_};
+  tell(&Observer::learnt, made);
+  if (step.report) take(*step.report, job);
+  if (all_ended()) return;
+  optimizer_.write_gradients(step);
+  tell(&Observer::before_step, made);
+  optimizer_.inner().step();
+  tell(&Observer::after_step, made);
+}
+
+void Trainer::tell(Event event, const MadeUpdate& made) {
+  (task_.*event)(made, record_);
+  for (const auto& observer : observers_) ((*observer).*event)(made, record_);
+}
+
+// What was not measured at earlier updates is NaN there.
+void Trainer::record(const std::string& metric, const at::Tensor& values) {
+  auto& rows = training_.updates[metric];
+  rows.resize(static_cast<std::size_t>(step_) * members_, kNaN);
+  append(rows, values);
+}
+
+void Trainer::append(std::vector<double>& rows, const at::Tensor& values) const {
+  const auto found = row(values);
+  for (std::size_t m = 0; m < members_; ++m) rows.push_back(ended_[m] ? kNaN : found[m]);
+}
+
+std::vector<double> Trainer::row(const at::Tensor& values) const {
+  const auto members = static_cast<std::int64_t>(members_);
+  const auto all = values.to(at::kCPU, at::kDouble).expand({members}).contiguous();
+  const auto* first = all.const_data_ptr<double>();
+  return {first, first + members};
+}
+
+// The sums over the updates of those that have not ended, in one transfer from the device.
+void Trainer::take(const inference::Report& report, run::JobContext& job) {
+  const auto found =
+      at::stack({report.steps.amax(-1).to(at::kDouble), report.converged.to(at::kDouble).mean(-1),
+                 report.unstable.any(-1).to(at::kDouble)})
+          .cpu();
+  auto& passes = training_.numbers[kPasses];
+  auto& converged = training_.numbers[kConverged];
+  passes.resize(members_);
+  converged.resize(members_);
+  std::vector<bool> unstable(members_, false);
+  const auto* next = found.const_data_ptr<double>();
+  for (std::size_t m = 0; m < members_; ++m) {
+    if (ended_[m]) continue;
+    passes[m] += next[m];
+    converged[m] += next[members_ + m];
+    unstable[m] = next[2 * members_ + m] > 0;
+  }
+  const auto count = std::count(unstable.begin(), unstable.end(), true);
+  if (count == 0) return;
+  if (model_.ends_unstable) end_unstable(unstable);
+  warn(report, count, job);
+}
+
+// There is nothing more to learn from.
+void Trainer::end_unstable(const std::vector<bool>& unstable) {
+  auto& ended_at = training_.numbers[kUnstableAt];
+  ended_at.resize(members_, kNaN);
+  for (std::size_t m = 0; m < members_; ++m) {
+    if (!unstable[m]) continue;
+    ended_at[m] = static_cast<double>(step_);
+    ended_[m] = true;
+  }
+}
+
+// Once a job.
+void Trainer::warn(const inference::Report& report, std::int64_t unstable,
+                   const run::JobContext& job) {
+  if (std::exchange(warned_, true)) return;
+  const bool all = unstable == static_cast<std::int64_t>(members_);
+  const auto who = all ? "" : fmt::format("{} of {} runs ", unstable, members_);
+  job.warn(fmt::format("{}{} step {}: {}", who,
+                       model_.ends_unstable ? "ended as diverged at" : "from", step_,
+                       report.brief()));
+}
+
+// Sums over the updates become means.
+void Trainer::end() {
+  const auto ended_at = training_.numbers.find(kUnstableAt);
+  for (const auto* name : {kPasses, kConverged}) {
+    const auto sums = training_.numbers.find(name);
+    if (sums == training_.numbers.end()) continue;
+    for (std::size_t m = 0; m < members_; ++m) {
+      sums->second[m] /= ended_[m] ? ended_at->second[m] + 1 : static_cast<double>(model_.steps);
+    }
+  }
+  measure_dead_units();
+  for (const auto& found : {rule_->diagnostics(), optimizer_.rescaling().diagnostics()}) {
+    for (const auto& [name, value] : found) training_.numbers.emplace(name, std::vector{value});
+  }
+}
+
+void Trainer::measure_dead_units() {
+  if (network_->is_linear()) return;
+  const auto samples = task_.held_out().input;
+  const auto shown = samples.narrow(-2, 0, std::min(kShown, samples.size(-2)));
+  const auto dead = metrics::dead_units(*network_, nn::feedforward(*network_, shown));
+  if (!dead.isnan().any().item<bool>()) training_.numbers[kDeadUnits] = row(dead);
+}
+
+run::Part Trainer::state() const {
+  auto state = training_state(network_, *rule_, optimizer_);
+  state.merge(to_part(training_));
+  add_below(state, kTask, task_.state());
+  state[kStep] = as_count(step_);
+  return state;
+}
+
+void Trainer::go_on(const run::Part& state) {
+  restore(state, network_, *rule_, optimizer_);
+  task_.set_state(entries_below(state, kTask));
+  training_ = to_training(state, static_cast<std::int64_t>(members_));
+  step_ = count_of(state, kStep);
+  TORCH_CHECK(step_ <= model_.steps, "step ", step_, " is beyond the last");
+  for (const auto& [metric, rows] : training_.updates) {
+    TORCH_CHECK(rows.size() <= static_cast<std::size_t>(step_) * members_, metric,
+                " of the state has ", rows.size(), " numbers after ", step_, " steps");
+  }
+  const auto found = training_.numbers.find(kUnstableAt);
+  if (found == training_.numbers.end()) return;
+  for (std::size_t m = 0; m < members_; ++m) ended_[m] = !std::isnan(found->second.at(m));
+}
+
+}  // namespace pcxx::train
