@@ -115,8 +115,8 @@ class Layer : public torch::nn::Module {
   /// Then: u, the units that the weight multiplies, [.., rows, n_in]; by default x itself.
   virtual at::Tensor units(const at::Tensor& x) const { return x; }
 
-  /// What it is, as a stack of layers is written (the key `layers`): "dense(width=10, ...)". Weights
-  /// are saved with it. Empty for layers without such a text.
+  /// What it is, in a text that files of weights keep and compare: "dense(width=10, ...)". Empty for
+  /// layers without one.
   virtual std::string description() const { return {}; }
 
   /// Whether the layer is the linear map of its weight (with or without bias), and whether it is
