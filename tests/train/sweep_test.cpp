@@ -12,6 +12,7 @@
 #include <pcxx/train/sweep.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <set>
 #include <thread>
@@ -311,6 +312,30 @@ TEST(HeldOutAlignment, IsThatOfTheFirstUpdateByHand) {
         }
       }
     }
+  }
+}
+
+// Oracle: rate * ||D|| / ||W|| of the first update by hand. Two rates and seeds, so that members of
+// one ensemble are told apart.
+TEST(UpdateSize, IsTheRateTimesTheDirectionOfTheFirstUpdate) {
+  const auto model = config({"rule=bp", "architecture=relu", "hidden_layers=2",
+                             "learning_rate=[0.01,0.1]", "seeds=[5,7]", "steps=2"});
+  const auto curve = run_sweep(model, {"update_size"}, at::kCPU).curves.at("update_size");
+  ASSERT_EQ(curve.sizes(), (std::vector<std::int64_t>{3, 2, 2}));
+  for (std::int64_t s = 0; s < 2; ++s) {
+    const std::int64_t seed = s == 0 ? 5 : 7;
+    const auto network = catalog::draw_network(model, seed, at::kCPU);
+    auto teacher = catalog::make_teacher(model, seed, at::kCPU);
+    const auto step = catalog::make_rule(model)->factors(*network, teacher.next(16));
+    double direction = 0;
+    double weights = 0;
+    for (std::size_t l = 1; l <= network->size(); ++l) {
+      direction += learning::weight_direction(step.layers[l - 1]).square().sum().item<double>();
+      weights += network->dense(l).weight.square().sum().item<double>();
+    }
+    const double size = std::sqrt(direction / weights);
+    EXPECT_NEAR(curve[0][0][s].item<double>(), 0.01 * size, 1e-12);
+    EXPECT_NEAR(curve[0][1][s].item<double>(), 0.1 * size, 1e-12);
   }
 }
 

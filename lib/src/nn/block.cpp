@@ -19,7 +19,6 @@ at::Tensor like(const at::Tensor& made, const at::Tensor& x) {
 struct Pass {
   std::vector<at::Tensor> inputs;
   std::vector<at::Tensor> outputs;
-  at::Tensor prediction;
 };
 
 Pass pass_through(const std::vector<std::shared_ptr<Layer>>& layers, at::Tensor x) {
@@ -30,7 +29,6 @@ Pass pass_through(const std::vector<std::shared_ptr<Layer>>& layers, at::Tensor 
     pass.outputs.push_back(std::move(made.output));
     x = std::move(made.prediction);
   }
-  pass.prediction = std::move(x);
   return pass;
 }
 
