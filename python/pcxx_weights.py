@@ -429,7 +429,8 @@ def _as_layers(tensors):
     if all(re.fullmatch(r"layer[1-9]\d*\..+", name) for name in tensors):
         return tensors
     for name, tensor in renamed.items():
-        if not re.fullmatch(r"layer\d+\.(weight|bias)", name) or tensor.dim() > 4:
+        sizes = {"weight": (2, 4), "bias": (1,)}.get(name.rpartition(".")[2], ())
+        if tensor.dim() not in sizes:
             raise pcxx_archive.ArchiveError(f"has a tensor {name} that no Linear layer has, and no Conv2d")
     return renamed
 

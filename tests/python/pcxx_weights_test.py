@@ -300,7 +300,7 @@ class Files(unittest.TestCase):
         self.assert_refused("is no archive of PyTorch", self.write({}), "--convert", "new")
         Path("short.pt").write_bytes(Path("good.pt").read_bytes()[:100])
         self.assert_refused("is no whole archive", "short.pt", "--convert", "new")
-        for name, value in (("half", torch.ones(2, 3).half()), ("deep", torch.ones(1, 2, 2, 3))):
+        for name, value in (("half", torch.ones(2, 3).half()), ("flat", torch.ones(3)), ("deep", torch.ones(2, 2, 3))):
             torch.save({"0.weight": value}, name)
             self.assert_refused(name, name, "--convert", "new")
         torch.save({"running_mean": torch.ones(2)}, "norm.pt")
