@@ -44,6 +44,8 @@ ACTIVATIONS = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
     "leaky_relu": lambda: nn.LeakyReLU(SLOPE),
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
 }
 
 
@@ -394,7 +396,8 @@ def _brief(module):
 
 def _activation_name(module):
     for name, make in ACTIVATIONS.items():
-        if type(module) is type(make()) and getattr(module, "negative_slope", SLOPE) == SLOPE:
+        same = type(module) is type(make()) and getattr(module, "negative_slope", SLOPE) == SLOPE
+        if same and getattr(module, "approximate", "none") == "none":
             return name
     raise WeightsError(f"pcxx has no layer {_brief(module)}")
 

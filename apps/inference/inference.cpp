@@ -371,6 +371,7 @@ config::Schema schema() {
   auto keys = catalog::schema({"rule",
                                "rescaling",
                                "architecture",
+                               "activation",
                                "widths",
                                "init",
                                "hidden_layers",

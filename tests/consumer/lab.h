@@ -10,6 +10,7 @@ void add_lion();
 void add_log_cosh();
 void add_momentum_descent();
 void add_normalised();
+void add_softplus();
 void add_sparse_init();
 void add_weight_norm();
 
@@ -21,6 +22,7 @@ inline void add_everything() {
   add_log_cosh();
   add_momentum_descent();
   add_normalised();
+  add_softplus();
   add_sparse_init();
   add_weight_norm();
 }

@@ -65,6 +65,8 @@ TEST(OwnLayers, AgreeWithDenseNetworks) {
   const auto hidden = nn::Activation::kTanh;
   for (const auto& options : {nn::mlp({5, 7, 6, 4}, hidden, nn::Activation::kSigmoid).with_bias(),
                               nn::mlp({5, 8, 6, 4}, nn::Activation::kLeakyReLU),
+                              nn::mlp({5, 8, 6, 4}, nn::Activation::kGELU).with_bias(),
+                              nn::mlp({5, 6, 6, 4}, nn::Activation::kSiLU, nn::Activation::kGELU),
                               nn::linear_residual(5, 4), nn::mlp({4, 3})}) {
     const auto network = random_network(options);
     const auto layers = layers_of(*network);

@@ -31,6 +31,7 @@ std::vector<nn::NetworkOptions> networks() {
           nn::mlp({4, 3}),
           nn::linear_residual(5, 3).with_bias(),
           nn::mlp({5, 9, 4, 3}, Activation::kReLU),
+          nn::mlp({5, 9, 4, 3}, Activation::kGELU).with_bias(),
           nn::mlp({9, 5, 4, 6, 9}, Activation::kReLU),
           nn::mlp({9, 5, 4, 6, 9}, Activation::kReLU, Activation::kSigmoid).with_bias(),
           mixed};

@@ -20,6 +20,7 @@ std::vector<nn::NetworkOptions> networks() {
           nn::mlp({4, 3}),
           nn::linear_residual(5, 3).with_bias().ensemble(2),
           nn::mlp({5, 9, 4, 6}, Activation::kReLU, Activation::kSigmoid),
+          nn::mlp({5, 9, 4, 6}, Activation::kGELU, Activation::kSiLU).with_bias(),
           nn::mlp({5, 9, 4, 6}, Activation::kReLU).with_bias().ensemble(3),
           mixed,
           mixed.ensemble(2)};

@@ -39,6 +39,7 @@ std::vector<nn::NetworkOptions> networks() {
           nn::mlp({5, 9, 4, 6}, Activation::kTanh),
           nn::mlp({5, 9, 4, 6}, Activation::kSigmoid, Activation::kSigmoid).with_bias(),
           nn::mlp({5, 9, 4, 6}, Activation::kReLU, Activation::kSigmoid),
+          nn::mlp({5, 9, 4, 6}, Activation::kSiLU, Activation::kGELU).with_bias(),
           nn::mlp({5, 9, 4, 6}, Activation::kLeakyReLU).ensemble(2),
           nn::linear_residual(5, 3).with_bias(),
           residual(),

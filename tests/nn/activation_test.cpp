@@ -11,6 +11,7 @@ namespace {
 
 using test::activation_of;
 using test::kActivations;
+using test::slope_input;
 
 // Numbers from tiny to large, with both signs and zero; NaN last.
 at::Tensor numbers() {
@@ -21,8 +22,13 @@ at::Tensor numbers() {
 
 // Oracle: the header's list.
 TEST(Activation, HasAName) {
-  const std::array<std::string_view, 5> names{"identity", "relu", "sigmoid", "tanh", "leaky_relu"};
-  for (std::size_t i = 0; i < names.size(); ++i) EXPECT_EQ(name(kActivations[i]), names[i]);
+  const std::array<std::string_view, 7> names{"identity",   "relu", "sigmoid", "tanh",
+                                              "leaky_relu", "gelu", "silu"};
+  ASSERT_EQ(built_in_activations().size(), names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    EXPECT_EQ(name(kActivations[i]), names[i]);
+    EXPECT_EQ(built_in_activations()[i], kActivations[i]);
+  }
 }
 
 // Oracle: the formulas, with the standard library's exp and tanh. NaN stays NaN.
@@ -61,7 +67,7 @@ TEST(Activation, SlopeIsTheDerivative) {
     if (activation == Activation::kIdentity) continue;
     SCOPED_TRACE(name(activation));
     const auto z = at::linspace(-6, 6, 50, at::kDouble);  // even: 0 is not among them
-    const auto found = slope(activate(z, activation), activation);
+    const auto found = slope(slope_input(z, activation), activation);
     for (std::int64_t i = 0; i < z.numel(); ++i) {
       const auto at = z[i].item<double>();
       const double difference =
@@ -81,13 +87,28 @@ TEST(Activation, SlopeIsAutograds) {
       const auto a = activate(z, activation);
       a.sum().backward();
       auto g = at::ones_like(a.detach());
-      multiply_slope_(g, a.detach(), activation);
+      multiply_slope_(g, slope_input(z.detach(), activation), activation);
       EXPECT_EQ(g.scalar_type(), dtype);
       const double unit = dtype == at::kFloat ? std::numeric_limits<float>::epsilon()
                                               : std::numeric_limits<double>::epsilon();
       EXPECT_LE((g - z.grad()).abs().max().item<double>(), 2 * unit);
     }
   }
+}
+
+const ActivationFunction kSoftplus{.name = "softplus",
+                                   .value = [](const at::Tensor& z) { return at::softplus(z); }};
+
+// Oracle: the formula of a custom activation's slope, which it does not give: 1 / (1 + exp(-z)).
+TEST(Activation, CustomOnesHaveTheirSlopeByAutograd) {
+  const Activation softplus(kSoftplus);
+  const at::NoGradGuard no_grad;
+  const auto z = at::linspace(-9, 9, 40, at::kDouble).view({4, 10});
+  EXPECT_LE((slope(z, softplus) - at::sigmoid(z)).abs().max().item<double>(), 1e-15);
+  auto a = z.clone();
+  activate_(a, softplus);
+  EXPECT_TRUE(at::equal(a, at::softplus(z)));
+  EXPECT_FALSE(is_piecewise_linear(softplus));
 }
 
 // Oracle: the product written out. The identity's slope is undefined and multiplies nothing.

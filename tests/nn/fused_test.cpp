@@ -372,10 +372,12 @@ std::vector<at::Tensor> results(at::ScalarType type, Activation activation, std:
           times_slope(r, a, activation)};
 }
 
-// Invariant: bitwise the same on one and on several threads, and for a row alone.
+// Invariant: bitwise the same on one and on several threads, and for a row alone, of activations
+// that have loops.
 TEST(Fused, ARowDoesNotDependOnThreadsOrOtherRows) {
   for (const auto type : kTypes) {
     for (const auto activation : kActivations) {
+      if (activation.function().loops == FusedLoops::kNone) continue;
       SCOPED_TRACE(c10::str(name(activation), ", ", type));
       std::vector<at::Tensor> one;
       {

@@ -80,14 +80,27 @@ std::shared_ptr<const nn::Loss> make_loss(const config::Config& config,
   return loss;
 }
 
+nn::Activation hidden_activation(const config::Config& config) {
+  const auto& architecture = config.text("architecture");
+  const auto chosen = config.has("activation")
+                          ? activations().find(config.text("activation"))->make(config)
+                          : nn::Activation::kReLU;
+  if (architecture == "relu" || architecture == "autoencoder") return chosen;
+  if (chosen != nn::Activation::kReLU) {
+    user_error("activation = '{}' needs architecture = 'relu' or 'autoencoder', not '{}'",
+               nn::name(chosen), architecture);
+  }
+  return nn::Activation::kIdentity;
+}
+
 // Of the network as it is drawn, with all its layers.
 nn::NetworkOptions drawn_options(const config::Config& config) {
   using nn::Activation;
   const auto& architecture = config.text("architecture");
   const auto n = drawn_widths(config);
-  auto options = architecture == "autoencoder" ? nn::mlp(n, Activation::kReLU, Activation::kSigmoid)
-                 : architecture == "relu"      ? nn::mlp(n, Activation::kReLU)
-                                               : nn::mlp(n);
+  const auto hidden = hidden_activation(config);
+  auto options =
+      architecture == "autoencoder" ? nn::mlp(n, hidden, Activation::kSigmoid) : nn::mlp(n, hidden);
   if (architecture == "residual") {
     for (const auto width : n) {
       if (width != n.front()) {

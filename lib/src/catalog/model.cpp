@@ -118,6 +118,9 @@ std::string model_name(const config::Config& model) {
   const auto& rescaling = model.text("rescaling");
   if (rescaling != "none") name += " + " + rescaling;
   if (is_collapsed(model)) name += ", collapsed";
+  if (model.has("activation") && model.text("activation") != "relu") {
+    name += ", " + model.text("activation");
+  }
   if (model.has("loss") && model.text("loss") != "squared_error") name += ", " + model.text("loss");
   return name;
 }

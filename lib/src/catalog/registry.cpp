@@ -34,8 +34,8 @@ std::vector<std::string> with_options(const std::vector<std::string>& keys) {
 std::vector<std::string> names_of(const std::string& word) {
   static const std::map<std::string, std::vector<std::string>> groups{
       {kNetwork,
-       {"architecture", "layer", "init", "hidden_layers", "width", "inputs", "outputs",
-        "condition_number", "bias", "loss"}},
+       {"architecture", "activation", "layer", "init", "hidden_layers", "width", "inputs",
+        "outputs", "condition_number", "bias", "loss"}},
       {kTeacher, {"targets", "noise", "rank"}},
       {kImages, {"dataset", "data", "train_images", "test_images", "samples", "test_samples"}},
       {kTraining, {"run_threads", "checkpoint_every", "rank_timeout"}}};
@@ -87,7 +87,28 @@ void add_to(Registry<PartKind>& registry, std::string_view key, Extension about,
   registry.add(std::move(part));
 }
 
+ActivationPart activation_part(nn::Activation activation) {
+  ActivationPart part;
+  part.name = activation.function().name;
+  part.doc = activation.function().doc;
+  part.make = [activation](const config::Config&) { return activation; };
+  return part;
+}
+
+std::vector<ActivationPart> activation_parts() {
+  std::vector<ActivationPart> parts;
+  for (const auto activation : nn::built_in_activations()) {
+    parts.push_back(activation_part(activation));
+  }
+  return parts;
+}
+
 }  // namespace
+
+Registry<ActivationPart>& activations() {
+  static Registry<ActivationPart> registry("activation", activation_parts());
+  return registry;
+}
 
 Registry<LayerPart>& layers() {
   static Registry<LayerPart> registry("layer", {});
@@ -130,6 +151,7 @@ Registry<nn::LossPart>& losses() {
 }
 
 std::vector<config::Description> added_to(std::string_view key) {
+  if (key == "activation") return activations().added();
   if (key == "layer") return layers().added();
   if (key == "init") return inits().added();
   if (key == "inference") return inferences().added();
@@ -150,6 +172,13 @@ bool is_added(const config::Config& model, std::string_view key) {
 
 bool has_custom_layers(const config::Config& model) {
   return is_added(model, "layer");
+}
+
+void add_activation(nn::Activation activation) {
+  TORCH_CHECK(activation.function().value != nullptr, "activation = '", activation,
+              "' has no value");
+  auto part = activation_part(activation);
+  add_to(activations(), "activation", {part.name, part.doc}, part);
 }
 
 void add_layer(Extension about, std::function<nn::LayerMaker(const config::Config&)> factory) {

@@ -67,6 +67,9 @@ using LayerPart = config::Part<nn::LayerMaker(const config::Config&)>;
 /// A value of `init`.
 using InitPart = config::Part<nn::DrawWeight(const config::Config&)>;
 
+/// A value of `activation`.
+using ActivationPart = config::Part<nn::Activation(const config::Config&)>;
+
 /// A value of `dataset`; `labels` says whether anybody needs them, `origin` where the images come
 /// from, for people.
 struct DatasetPart : config::Part<data::ImageSets(const config::Config&, bool labels)> {
@@ -77,6 +80,7 @@ std::vector<InitPart> init_parts();
 std::vector<DatasetPart> dataset_parts();
 
 Registry<LayerPart>& layers();
+Registry<ActivationPart>& activations();
 Registry<InitPart>& inits();
 Registry<inference::InferencePart>& inferences();
 Registry<optim::RescalingPart>& rescalings();

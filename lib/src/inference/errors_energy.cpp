@@ -8,7 +8,8 @@ namespace pcxx::inference {
 std::unique_ptr<ErrorsEnergy> errors_energy(const nn::NetworkImpl& network,
                                             const nn::Feedforward& pass, const at::Tensor& target) {
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    if (dynamic_cast<const nn::DenseImpl*>(&network.layer(l)) == nullptr) {
+    const auto* dense = dynamic_cast<const nn::DenseImpl*>(&network.layer(l));
+    if (dense == nullptr || !dense->keeps_output()) {
       return std::make_unique<LayerEnergy>(network, pass, target);
     }
   }

@@ -1,69 +1,58 @@
 #include <ATen/ATen.h>
 #include <pcxx/nn/activation.h>
+#include <torch/csrc/autograd/autograd.h>
 
 namespace pcxx::nn {
+namespace {
+
+at::Tensor slope_by_autograd(const at::Tensor& z, const ActivationFunction& f) {
+  const at::AutoGradMode grad(true);
+  const auto point = z.detach().requires_grad_();
+  return torch::autograd::grad({f.value(point).sum()}, {point}).front();
+}
+
+}  // namespace
+
+const std::vector<Activation>& built_in_activations() {
+  static const std::vector<Activation> all{
+      Activation::kIdentity,  Activation::kReLU, Activation::kSigmoid, Activation::kTanh,
+      Activation::kLeakyReLU, Activation::kGELU, Activation::kSiLU};
+  return all;
+}
+
 std::string_view name(Activation activation) {
-  return name_of(activation);
+  return activation.function().name;
+}
+
+std::ostream& operator<<(std::ostream& stream, Activation activation) {
+  return stream << name(activation);
 }
 
 bool is_piecewise_linear(Activation activation) {
-  return activation != Activation::kSigmoid && activation != Activation::kTanh;
+  return activation.function().is_piecewise_linear;
 }
 
 at::Tensor activate(const at::Tensor& z, Activation activation) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return z;
-    case Activation::kReLU:
-      return at::relu(z);
-    case Activation::kSigmoid:
-      return at::sigmoid(z);
-    case Activation::kTanh:
-      return at::tanh(z);
-    case Activation::kLeakyReLU:
-      return at::leaky_relu(z, kLeakySlope);
-  }
-  TORCH_CHECK(false, "unknown activation ", static_cast<int>(activation));
+  return activation == Activation::kIdentity ? z : activation.function().value(z);
 }
 
 void activate_(at::Tensor& z, Activation activation) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return;
-    case Activation::kReLU:
-      at::relu_(z);
-      return;
-    case Activation::kSigmoid:
-      at::sigmoid_(z);
-      return;
-    case Activation::kTanh:
-      at::tanh_(z);
-      return;
-    case Activation::kLeakyReLU:
-      at::leaky_relu_(z, kLeakySlope);
-      return;
+  const auto& f = activation.function();
+  if (f.value_ != nullptr) {
+    f.value_(z);
+  } else {
+    z.copy_(f.value(z));
   }
 }
 
-at::Tensor slope(const at::Tensor& a, Activation activation) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return {};
-    case Activation::kReLU:
-      return a.gt(0).to(a.scalar_type());
-    case Activation::kSigmoid:
-      return a * (1 - a);
-    case Activation::kTanh:
-      return 1 - a * a;
-    case Activation::kLeakyReLU:
-      return a.gt(0).to(a.scalar_type()).mul_(1 - kLeakySlope).add_(kLeakySlope);
-  }
-  TORCH_CHECK(false, "unknown activation ", static_cast<int>(activation));
+at::Tensor slope(const at::Tensor& from, Activation activation) {
+  const auto& f = activation.function();
+  return f.slope != nullptr ? f.slope(from) : slope_by_autograd(from, f);
 }
 
-void multiply_slope_(at::Tensor& g, const at::Tensor& a, Activation activation) {
+void multiply_slope_(at::Tensor& g, const at::Tensor& from, Activation activation) {
   if (activation != Activation::kIdentity) {
-    g.mul_(slope(a, activation));
+    g.mul_(slope(from, activation));
   }
 }
 

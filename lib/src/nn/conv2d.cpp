@@ -82,6 +82,15 @@ at::Tensor Conv2d::forward(const at::Tensor& x) const {
   return activate(convolved(x, weight, bias), options.activation());
 }
 
+LayerOutput Conv2d::run(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  const auto& f = options.activation().function();
+  auto z = convolved(x, weight, bias);
+  if (!f.slope_of_output) return {z, f.value(z)};
+  activate_(z, options.activation());
+  return {z, z};
+}
+
 void Conv2d::draw_(at::Generator generator) {
   const at::NoGradGuard no_grad;
   const double bound = 1 / std::sqrt(static_cast<double>(weight[0].numel()));

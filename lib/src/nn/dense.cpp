@@ -103,9 +103,13 @@ void DenseImpl::draw_member_(std::int64_t member, const DrawWeight& draw, at::Ge
 
 LayerOutput DenseImpl::run(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
-  auto a = preactivation(*this, x);
-  activate_(a, options.activation());
-  return {a, options.residual() ? x + a : a};
+  auto z = preactivation(*this, x);
+  if (!keeps_output()) {
+    const auto a = activate(z, options.activation());
+    return {z, options.residual() ? x + a : a};
+  }
+  activate_(z, options.activation());
+  return {z, options.residual() ? x + z : z};
 }
 
 Pulled DenseImpl::pull_back(const at::Tensor&, const at::Tensor& output, const at::Tensor& signal,
@@ -150,6 +154,10 @@ at::Tensor DenseImpl::moved(const at::Tensor& x, const std::vector<at::Tensor>& 
   if (bias.defined()) a.add_(at_rate(bias, 1).unsqueeze(-2));
   activate_(a, options.activation());
   return options.residual() ? a.add_(x) : a;
+}
+
+bool DenseImpl::keeps_output() const {
+  return options.activation().function().slope_of_output;
 }
 
 bool DenseImpl::is_piecewise_linear() const {

@@ -121,16 +121,18 @@ void all_rows(const F& f, const Rows& rows, const Operands& operands) {
 
 template <class Operands>
 void run(const Rows& rows, const Operands& operands) {
-  switch (rows.activation) {
-    case Activation::kIdentity:
+  switch (rows.loops) {
+    case FusedLoops::kNone:
+      return;  // loops_apply keeps it away
+    case FusedLoops::kIdentity:
       return all_rows(Identity(), rows, operands);
-    case Activation::kReLU:
+    case FusedLoops::kReLU:
       return all_rows(ReLU(), rows, operands);
-    case Activation::kSigmoid:
+    case FusedLoops::kSigmoid:
       return all_rows(Sigmoid(), rows, operands);
-    case Activation::kTanh:
+    case FusedLoops::kTanh:
       return all_rows(Tanh(), rows, operands);
-    case Activation::kLeakyReLU:
+    case FusedLoops::kLeakyReLU:
       return all_rows(LeakyReLU(), rows, operands);
   }
 }
@@ -238,18 +240,20 @@ template <class Operands>
 void over_rows(const at::Tensor& shape, Activation activation, const Operands& operands) {
   const int64_t width = shape.size(-1);
   const int64_t rows = width == 0 ? 0 : shape.numel() / width;
+  const auto loops = activation.function().loops;
   if (rows * width <= kGrain) {
-    dispatch({activation, 0, rows, width}, operands);
+    dispatch({loops, 0, rows, width}, operands);
     return;
   }
   at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / width), [&](int64_t begin, int64_t end) {
-    dispatch({activation, begin, end, width}, operands);
+    dispatch({loops, begin, end, width}, operands);
   });
 }
 
 // The SIMD loops read memory row by row: every operand contiguous, on the CPU, float32 or float64.
 template <class... Tensors>
-bool loops_apply(const at::Tensor& first, const Tensors&... others) {
+bool loops_apply(Activation activation, const at::Tensor& first, const Tensors&... others) {
+  if (activation.function().loops == FusedLoops::kNone) return false;
   const auto dtype = first.scalar_type();
   const auto fits = [&](const at::Tensor& t) {
     return !t.defined() || (t.is_cpu() && t.is_contiguous() && t.scalar_type() == dtype);
@@ -276,7 +280,7 @@ void with_element_type(const at::Tensor& t, const Body& body) {
 
 void activate_and_add(at::Tensor& a, const at::Tensor& eps, const at::Tensor& below,
                       Activation activation, at::Tensor& x) {
-  if (!loops_apply(a, eps, below, x)) {
+  if (!loops_apply(activation, a, eps, below, x)) {
     activate_(a, activation);
     at::add_out(x, a, eps);
     if (below.defined()) x.add_(below);
@@ -291,7 +295,7 @@ void activate_and_add(at::Tensor& a, const at::Tensor& eps, const at::Tensor& be
 
 void output_error(at::Tensor& a, const at::Tensor& target, const at::Tensor& below,
                   Activation activation, at::Tensor& r, at::Tensor& h, at::Tensor& squares) {
-  if (!loops_apply(a, target, below, r, h, squares)) {
+  if (!loops_apply(activation, a, target, below, r, h, squares)) {
     activate_(a, activation);
     at::sub_out(r, target, a);
     if (below.defined()) r.sub_(below);
@@ -313,7 +317,8 @@ void output_error(at::Tensor& a, const at::Tensor& target, const at::Tensor& bel
 void output_round_trip(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& target,
                        Activation activation, at::Tensor& a, at::Tensor& r, at::Tensor& h,
                        at::Tensor& squares, at::Tensor& delta) {
-  if (!one_sample_applies(x, weight) || !loops_apply(weight, target, a, r, h, squares, delta)) {
+  if (!one_sample_applies(x, weight) ||
+      !loops_apply(activation, weight, target, a, r, h, squares, delta)) {
     forward_product_out(a, x, weight);
     output_error(a, target, {}, activation, r, h, squares);
     backward_product_out(delta, h.defined() ? h : r, weight);
@@ -323,7 +328,7 @@ void output_round_trip(const at::Tensor& x, const at::Tensor& weight, const at::
     using T = decltype(zero);
     const OutputError<T> output{data<T>(a), data<T>(target), nullptr,
                                 data<T>(r), data<T>(h),      data<T>(squares)};
-    dispatch({activation, 0, 1, a.size(-1)},
+    dispatch({activation.function().loops, 0, 1, a.size(-1)},
              OutputRoundTrip<T>{output, data<T>(weight), data<T>(x), data<T>(delta), x.size(-1)});
   });
 }
@@ -347,7 +352,7 @@ void gradient_by_tensors(const at::Tensor& eps, const at::Tensor& delta, const a
 void descend(at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a, Activation activation,
              const at::Tensor& step, at::Tensor& gradient_squares, at::Tensor& error_squares,
              at::Tensor& h) {
-  if (!loops_apply(eps, delta, a, step, gradient_squares, error_squares, h)) {
+  if (!loops_apply(activation, eps, delta, a, step, gradient_squares, error_squares, h)) {
     auto difference = at::empty_like(eps);
     gradient_by_tensors(eps, delta, a, activation, difference, gradient_squares, error_squares, h);
     eps.addcmul_(difference, step.unsqueeze(-1), -1);
@@ -364,7 +369,7 @@ void descend(at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a, Acti
 void gradient(const at::Tensor& eps, const at::Tensor& delta, const at::Tensor& a,
               Activation activation, at::Tensor& gradient, at::Tensor& gradient_squares,
               at::Tensor& error_squares, at::Tensor& h) {
-  if (!loops_apply(eps, delta, a, gradient, gradient_squares, error_squares, h)) {
+  if (!loops_apply(activation, eps, delta, a, gradient, gradient_squares, error_squares, h)) {
     gradient_by_tensors(eps, delta, a, activation, gradient, gradient_squares, error_squares, h);
     return;
   }
@@ -378,7 +383,7 @@ void gradient(const at::Tensor& eps, const at::Tensor& delta, const at::Tensor& 
 
 at::Tensor times_slope(const at::Tensor& g, const at::Tensor& a, Activation activation) {
   if (activation == Activation::kIdentity) return g;
-  if (!loops_apply(g, a)) {
+  if (!loops_apply(activation, g, a)) {
     auto h = g.clone();
     multiply_slope_(h, a, activation);
     return h;

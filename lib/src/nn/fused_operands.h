@@ -9,7 +9,7 @@
 namespace pcxx::nn::fused {
 
 struct Rows {
-  Activation activation;
+  FusedLoops loops;
   std::int64_t begin;
   std::int64_t end;
   std::int64_t width;

@@ -11,6 +11,9 @@ std::optional<Activation> activation_of(const torch::nn::Module& module) {
   if (module.as<torch::nn::ReLU>() != nullptr) return Activation::kReLU;
   if (module.as<torch::nn::Sigmoid>() != nullptr) return Activation::kSigmoid;
   if (module.as<torch::nn::Tanh>() != nullptr) return Activation::kTanh;
+  if (module.as<torch::nn::SiLU>() != nullptr) return Activation::kSiLU;
+  const auto* gelu = module.as<torch::nn::GELU>();
+  if (gelu != nullptr && gelu->options.approximate() == "none") return Activation::kGELU;
   const auto* leaky = module.as<torch::nn::LeakyReLU>();
   if (leaky != nullptr && leaky->options.negative_slope() == kLeakySlope) {
     return Activation::kLeakyReLU;
@@ -18,20 +21,16 @@ std::optional<Activation> activation_of(const torch::nn::Module& module) {
   return std::nullopt;
 }
 
-void push_activation(torch::nn::Sequential& model, Activation activation) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return;
-    case Activation::kReLU:
-      return model->push_back(torch::nn::ReLU());
-    case Activation::kSigmoid:
-      return model->push_back(torch::nn::Sigmoid());
-    case Activation::kTanh:
-      return model->push_back(torch::nn::Tanh());
-    case Activation::kLeakyReLU:
-      return model->push_back(
-          torch::nn::LeakyReLU(torch::nn::LeakyReLUOptions().negative_slope(kLeakySlope)));
-  }
+torch::nn::AnyModule module_of(Activation activation) {
+  using torch::nn::AnyModule;
+  if (activation == Activation::kReLU) return AnyModule(torch::nn::ReLU());
+  if (activation == Activation::kSigmoid) return AnyModule(torch::nn::Sigmoid());
+  if (activation == Activation::kTanh) return AnyModule(torch::nn::Tanh());
+  if (activation == Activation::kGELU) return AnyModule(torch::nn::GELU());
+  if (activation == Activation::kSiLU) return AnyModule(torch::nn::SiLU());
+  TORCH_CHECK(activation == Activation::kLeakyReLU, "torch::nn has no module for the activation ",
+              activation);
+  return AnyModule(torch::nn::LeakyReLU(torch::nn::LeakyReLUOptions().negative_slope(kLeakySlope)));
 }
 
 // The same numbers in the same memory.
@@ -86,7 +85,8 @@ torch::nn::Sequential to_sequential(const NetworkImpl& network) {
     share(linear->weight, layer.weight);
     share(linear->bias, layer.bias);
     model->push_back(linear);
-    push_activation(model, layer.options.activation());
+    const auto activation = layer.options.activation();
+    if (activation != Activation::kIdentity) model->push_back(module_of(activation));
   }
   model->train(network.is_training());
   return model;

@@ -350,6 +350,7 @@ config::Schema image_schema(const std::vector<std::string>& more) {
                                  "rescaling",
                                  "learning_rate",
                                  "architecture",
+                                 "activation",
                                  "layer",
                                  "widths",
                                  "init",

@@ -4,6 +4,7 @@
 #include <pcxx/data/image_dataset.h>
 #include <pcxx/inference/inference.h>
 #include <pcxx/learning/rule.h>
+#include <pcxx/nn/activation.h>
 #include <pcxx/nn/init.h>
 #include <pcxx/nn/layer.h>
 #include <pcxx/nn/loss.h>
@@ -37,6 +38,9 @@ struct Extension {
   std::string doc;
   std::vector<config::Key> keys = {};
 };
+
+/// A value of `activation`, of static storage: its name and sentence are its own.
+void add_activation(nn::Activation activation);
 
 /// A value of `layer`, a key that appears with the first of them: every hidden layer is of this
 /// kind, the last one stays Dense. For the programs that train or measure networks (all but

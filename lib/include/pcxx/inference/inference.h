@@ -15,8 +15,8 @@ namespace pcxx::inference {
 ///
 ///   feedforward   the target-free pass that inference started from: xhat
 ///   activities    x_l, l = 0..L; x_L is the target
-///   outputs       a_l = f_l(W_l x_{l-1} + b_l), l = 1..L, from which f_l' is taken; outputs[0] is
-///                 undefined
+///   outputs       a_l = f_l(W_l x_{l-1} + b_l), l = 1..L, from which f_l' is taken, or what f_l
+///                 is of, where a_l does not tell f_l'; outputs[0] is undefined
 ///   errors        eps_l = x_l - (prediction of layer l), l = 1..L; errors[0] is undefined
 struct Equilibrium {
   nn::Feedforward feedforward;

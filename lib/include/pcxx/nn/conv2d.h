@@ -57,6 +57,7 @@ class Conv2d final : public Layer {
   void pretty_print(std::ostream& stream) const override;
 
   at::Tensor forward(const at::Tensor& x) const override;
+  LayerOutput run(const at::Tensor& x) const override;
   void draw_(at::Generator generator) override;
   void draw_member_(std::int64_t member, const DrawWeight& draw, at::Generator generator) override;
 
@@ -73,7 +74,7 @@ class Conv2d final : public Layer {
   bool is_piecewise_linear() const override {
     return nn::is_piecewise_linear(options.activation());
   }
-  bool has_dead_units() const override { return options.activation() == Activation::kReLU; }
+  bool has_dead_units() const override { return options.activation().function().has_dead_units; }
 
   Conv2dOptions options;
   torch::Tensor weight;

@@ -83,7 +83,9 @@ class DenseImpl final : public Layer {
   std::string description() const override;
   bool is_linear() const override { return options.activation() == Activation::kIdentity; }
   bool is_piecewise_linear() const override;
-  bool has_dead_units() const override { return options.activation() == Activation::kReLU; }
+  bool has_dead_units() const override { return options.activation().function().has_dead_units; }
+  /// Whether `run` gives a = f(z) to take slopes from, and not z (nn/activation.h).
+  bool keeps_output() const;
   void copy_members_(const Layer& from, const at::Tensor& index) override;
   void check_device(c10::Device device, std::size_t l) const override;
 

@@ -10,7 +10,8 @@ namespace pcxx::nn {
 ///
 ///   activities[l]  xhat_l, l = 0..L: [B, n_l] or [R, B, n_l]; activities[L] is the prediction
 ///   outputs[l]     a_l = f_l(W_l xhat_{l-1} + b_l), l = 1..L, from which f_l' is taken; the same
-///                  tensor as activities[l] unless the layer is residual. outputs[0] is undefined.
+///                  tensor as activities[l] unless the layer is residual. Where a_l does not tell
+///                  f_l' (nn/activation.h), what f_l is taken of. outputs[0] is undefined.
 struct Feedforward {
   std::vector<at::Tensor> activities;
   std::vector<at::Tensor> outputs;

@@ -5,7 +5,9 @@
 
 /// The elementwise work between two matrix products, each in one pass over memory. On the CPU, for
 /// contiguous float32 and float64, these are SIMD loops chosen at run time for the processor; for
-/// other devices they are the equivalent tensor expressions. Rows (all leading dimensions) go to
+/// other devices, and for activations without such loops, they are the equivalent tensor expressions.
+/// f' is taken from a = f(z), so that activations whose slope is one of z have no place here, but in
+/// times_slope. Rows (all leading dimensions) go to
 /// threads; a row's result does not depend on how many there are.
 namespace pcxx::nn::fused {
 
@@ -38,7 +40,7 @@ void gradient(const at::Tensor& eps, const at::Tensor& delta, const at::Tensor& 
               Activation activation, at::Tensor& gradient, at::Tensor& gradient_squares,
               at::Tensor& error_squares, at::Tensor& h);
 
-/// g * f'(a), a new tensor; g itself for the identity.
+/// g * f', a new tensor; g itself for the identity. a: what `nn::slope` takes.
 at::Tensor times_slope(const at::Tensor& g, const at::Tensor& a, Activation activation);
 
 }  // namespace pcxx::nn::fused

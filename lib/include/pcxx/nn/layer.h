@@ -12,8 +12,9 @@
 
 namespace pcxx::nn {
 
-/// What a layer makes of the activities below: the prediction of its own, and the output a = f(z)
-/// that its slopes are taken from. Both are the same tensor unless the layer is residual.
+/// What a layer makes of the activities below: the prediction of its own, and what its slopes are
+/// taken from: the output a = f(z), or z where a does not tell them (nn/activation.h). Output and
+/// prediction are the same tensor unless the layer is residual.
 struct LayerOutput {
   at::Tensor output;
   at::Tensor prediction;
