@@ -5,9 +5,11 @@
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/prediction_change.h>
+#include <pcxx/nn/block.h>
 #include <pcxx/nn/conditioning.h>
 #include <pcxx/nn/conv2d.h>
 #include <pcxx/nn/init.h>
+#include <pcxx/nn/pool2d.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/optim/sgd.h>
@@ -240,6 +242,70 @@ TEST(Convolutions, AreDiagnosedBySample) {
   EXPECT_NEAR(found.alignment.item<double>(), mean.item<double>(), 1e-10);
   EXPECT_NEAR(found.condition_number.item<double>(),
               nn::condition_number(layer.weight.flatten(1)).item<double>(), 1e-10);
+}
+
+// Images of 6 x 6; convolution and pool as one layer, a pool of its own, a Dense layer.
+nn::Network pooled_network() {
+  const at::NoGradGuard no_grad;
+  const auto pooled_convolution = [](auto, auto) {
+    return std::make_shared<nn::Block>(
+        std::vector<std::shared_ptr<nn::Layer>>{
+            std::make_shared<nn::Conv2d>(lower().activation(Activation::kSiLU)),
+            std::make_shared<nn::Pool2d>(nn::Pool2dOptions(2, 2).size(6, 6))},
+        /*residual=*/false);
+  };
+  const auto average = [](auto, auto) {
+    return std::make_shared<nn::Pool2d>(
+        nn::Pool2dOptions(2, 2).size(3, 3).stride(1).pooling(nn::Pooling::kAverage));
+  };
+  nn::Network network(nn::mlp({36, 18, 8, 4}, Activation::kTanh)
+                          .with_bias()
+                          .with_layer(1, pooled_convolution)
+                          .with_layer(2, average));
+  network->to(torch::kDouble);
+  nn::init::lecun_(*network, make_generator(2, Purpose::kWeights));
+  return network;
+}
+
+// Oracle: autograd of the mean loss. Three layers, two of them with a weight.
+TEST(Pools, BackpropagationIsAutograd) {
+  const auto network = pooled_network();
+  const auto batch = random_batch(*network, kBatch);
+  ((batch.target - network->forward(batch.input)).square().sum() / (2 * kBatch)).backward();
+  const auto step = Backpropagation().factors(*network, batch);
+  ASSERT_EQ(step.layers.size(), 2U);
+  for (const auto& layer : step.layers) {
+    EXPECT_LT(relative_difference(weight_direction(layer),
+                                  -layer.weight.grad().view({layer.weight.size(0), -1})),
+              1e-12);
+    EXPECT_LT(relative_difference(bias_direction(layer), -layer.bias.grad()), 1e-12);
+  }
+}
+
+// Oracle: autograd of the energy at the equilibrium, where the hidden activities are stationary.
+TEST(Pools, PredictiveCodingIsTheGradientOfTheEnergy) {
+  const auto network = pooled_network();
+  const auto batch = random_batch(*network, kBatch);
+  const auto lbfgs = std::make_shared<inference::Lbfgs>(kExact);
+  const auto step = PredictiveCoding(lbfgs).factors(*network, batch);
+  ASSERT_TRUE(step.report && step.report->all_converged());
+  const auto state = lbfgs->infer(*network, batch);
+  std::vector<at::Tensor> x;
+  for (const auto& activity : state.activities) {
+    x.push_back(activity.detach().clone().requires_grad_());
+  }
+  auto energy = at::zeros({}, at::kDouble);
+  for (std::size_t l = 1; l <= 3; ++l) {
+    energy = energy + (x[l] - network->layer(l).prediction(x[l - 1])).square().sum() / 2;
+  }
+  EXPECT_LT(relative_difference(state.report.energy.sum(), energy.detach()), 1e-12);
+  (energy / kBatch).backward();
+  for (std::size_t l = 1; l < 3; ++l) EXPECT_LT(x[l].grad().abs().max().item<double>(), 1e-9);
+  for (const auto& layer : step.layers) {
+    EXPECT_LT(relative_difference(weight_direction(layer),
+                                  -layer.weight.grad().view({layer.weight.size(0), -1})),
+              1e-8);
+  }
 }
 
 // Contract: one sentence, which names the layer.

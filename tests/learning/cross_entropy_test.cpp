@@ -8,6 +8,7 @@
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/target_alignment.h>
+#include <pcxx/nn/binary_cross_entropy.h>
 #include <pcxx/nn/cross_entropy.h>
 
 #include "support/networks.h"
@@ -22,8 +23,9 @@ using test::relative_difference;
 
 const DescentOptions kToTheEnd{.max_steps = 20000, .tolerance = 1e-12, .energy_tolerance = 0};
 
-nn::NetworkOptions classifier(Activation hidden) {
-  return nn::mlp({6, 8, 7, 4}, hidden).with_bias().loss(std::make_shared<nn::CrossEntropy>());
+nn::NetworkOptions classifier(Activation hidden, std::shared_ptr<const nn::Loss> loss =
+                                                     std::make_shared<nn::CrossEntropy>()) {
+  return nn::mlp({6, 8, 7, 4}, hidden).with_bias().loss(std::move(loss));
 }
 
 data::Batch labelled(std::int64_t samples) {
@@ -55,6 +57,16 @@ TEST(CrossEntropyRules, BackpropagationIsAutograd) {
   expect_minus_gradients(*network, Backpropagation().factors(*network, batch), 1e-12);
 }
 
+// Oracle: autograd of LibTorch's loss of logits.
+TEST(BinaryCrossEntropyRules, BackpropagationIsAutograd) {
+  const auto network =
+      random_network(classifier(Activation::kTanh, std::make_shared<nn::BinaryCrossEntropy>()));
+  const data::Batch batch{at::randn({9, 6}, at::kDouble), at::rand({9, 4}, at::kDouble), 9};
+  (at::binary_cross_entropy_with_logits(network->forward(batch.input), batch.target) * 4)
+      .backward();
+  expect_minus_gradients(*network, Backpropagation().factors(*network, batch), 1e-12);
+}
+
 // Oracle: autograd of the energy at the equilibrium's activities, held fixed, which are stationary.
 TEST(CrossEntropyRules, PredictiveCodingIsTheGradientOfTheEnergy) {
   const auto network = random_network(classifier(Activation::kTanh));
@@ -79,8 +91,10 @@ TEST(CrossEntropyRules, PredictiveCodingIsTheGradientOfTheEnergy) {
 
 // Oracle: each other. Three methods, two kinds of variables, one minimum.
 TEST(CrossEntropyRules, EveryInferenceFindsTheMinimum) {
-  for (const auto hidden : {Activation::kIdentity, Activation::kTanh}) {
-    const auto network = random_network(classifier(hidden));
+  const std::shared_ptr<const nn::Loss> binary = std::make_shared<nn::BinaryCrossEntropy>();
+  for (const auto& options : {classifier(Activation::kIdentity), classifier(Activation::kTanh),
+                              classifier(Activation::kTanh, binary)}) {
+    const auto network = random_network(options);
     const auto batch = labelled(10);
     const auto expected = inference::Lbfgs(kToTheEnd).infer(*network, batch);
     const inference::ErrorDescent errors(kToTheEnd);

@@ -5,6 +5,7 @@
 #include <pcxx/nn/conv2d.h>
 #include <pcxx/nn/init.h>
 #include <pcxx/nn/network.h>
+#include <pcxx/nn/pool2d.h>
 #include <torch/nn/functional/conv.h>
 #include <torch/types.h>
 
@@ -29,10 +30,12 @@ std::shared_ptr<Conv2d> drawn_convolution(const Conv2dOptions& options) {
 }
 
 std::vector<Conv2dOptions> some_convolutions() {
-  return {small_convolution(), small_convolution().activation(Activation::kTanh).bias(true),
+  return {small_convolution(),
+          small_convolution().activation(Activation::kTanh).bias(true),
           Conv2dOptions(1, 2, 1).size(3, 3).activation(Activation::kSigmoid),
           Conv2dOptions(2, 4, 3).size(3, 3).activation(Activation::kLeakyReLU).bias(true),
-          Conv2dOptions(3, 2, 2).size(6, 5).stride(3).activation(Activation::kReLU).bias(true)};
+          Conv2dOptions(3, 2, 2).size(6, 5).stride(3).activation(Activation::kReLU).bias(true),
+          small_convolution().activation(Activation::kGELU).bias(true)};
 }
 
 at::Tensor as_pytorch(const Conv2d& layer, const at::Tensor& x) {
@@ -141,6 +144,59 @@ TEST(Conv2d, RefusesWhatDoesNotFit) {
   EXPECT_NO_THROW(Conv2d(Conv2dOptions(1, 2, 6).size(5, 5).padding(1)));
 }
 
+// ---- Pooling ----------------------------------------------------------------------------------
+
+std::vector<Pool2dOptions> some_pools() {
+  return {Pool2dOptions(2, 2).size(4, 6), Pool2dOptions(3, 2).size(5, 5),
+          Pool2dOptions(1, 3).size(7, 6).stride(2), Pool2dOptions(2, 2).size(2, 2)};
+}
+
+at::Tensor as_pytorch(const Pool2dOptions& o, const at::Tensor& x) {
+  const auto images = x.view({x.size(0), o.channels(), o.height(), o.width()});
+  const std::vector<std::int64_t> kernel{o.kernel(), o.kernel()};
+  const std::vector<std::int64_t> stride{o.stride(), o.stride()};
+  return (o.pooling() == Pooling::kMax ? at::max_pool2d(images, kernel, stride)
+                                       : at::avg_pool2d(images, kernel, stride))
+      .flatten(1);
+}
+
+// Oracle: PyTorch's pooling of the images, autograd through it, and central differences.
+TEST(Pool2d, IsPyTorchsPooling) {
+  for (auto options : some_pools()) {
+    for (const auto pooling : {Pooling::kMax, Pooling::kAverage}) {
+      const Pool2d layer(options.pooling(pooling));
+      SCOPED_TRACE(layer.description());
+      auto x = at::randn({4, layer.in_features()}, at::kDouble).requires_grad_();
+      const auto expected = as_pytorch(options, x);
+      ASSERT_EQ(expected.size(1), layer.out_features());
+      const auto made = layer.run(x.detach());
+      EXPECT_TRUE(made.prediction.equal(expected.detach()));
+      EXPECT_TRUE(layer.forward(x.detach()).equal(expected.detach()));
+      const auto signal = at::randn_like(expected);
+      expected.backward(signal);
+      const auto pulled = layer.pull_back(x.detach(), made.output, signal, {});
+      EXPECT_LT(relative_difference(pulled.input, x.grad()), 1e-14);
+      EXPECT_FALSE(pulled.error.defined());
+      const auto tangent = at::randn_like(x).detach();
+      constexpr double kStep = 1e-6;
+      const auto moved = [&](double step) {
+        return layer.moved(x.detach() + step * tangent, {}, step);
+      };
+      EXPECT_LT(relative_difference(layer.push_forward(x.detach(), made.output, tangent, {}),
+                                    (moved(kStep) - moved(-kStep)) / (2 * kStep)),
+                1e-7);
+      EXPECT_TRUE(layer.push_forward(x.detach(), made.output, {}, {}).eq(0).all().item<bool>());
+    }
+  }
+}
+
+// Contract: what cannot be is refused.
+TEST(Pool2d, RefusesWhatDoesNotFit) {
+  EXPECT_THROW(Pool2d(Pool2dOptions(1, 6).size(5, 7)), c10::Error);
+  EXPECT_THROW(Pool2d(Pool2dOptions(0, 2).size(5, 5)), c10::Error);
+  EXPECT_THROW(Pool2d(Pool2dOptions(1, 2).size(5, 5).stride(0)), c10::Error);
+}
+
 // ---- Blocks -----------------------------------------------------------------------------------
 
 std::shared_ptr<Block> drawn_block() {
@@ -191,6 +247,57 @@ TEST(Block, PushesTangentsForwardLikeDifferences) {
   EXPECT_LT(relative_difference(pushed, (moved(kStep) - moved(-kStep)) / (2 * kStep)), 1e-7);
 }
 
+std::shared_ptr<Block> drawn_group() {
+  const auto conv = small_convolution().activation(Activation::kTanh).bias(true);
+  auto group = std::make_shared<Block>(
+      std::vector<std::shared_ptr<Layer>>{
+          std::make_shared<Pool2d>(Pool2dOptions(2, 2).size(10, 8).pooling(Pooling::kAverage)),
+          std::make_shared<Conv2d>(conv), std::make_shared<Pool2d>(Pool2dOptions(3, 2).size(3, 2))},
+      /*residual=*/false);
+  group->to(torch::kDouble);
+  group->draw_(make_generator(5, Purpose::kWeights));
+  return group;
+}
+
+// Oracle: autograd through the layers one by one. A group with one weight has its factors.
+TEST(Block, OfOneWeightHasItsFactors) {
+  const auto group = drawn_group();
+  ASSERT_EQ(group->out_features(), 3);
+  auto x = at::randn({5, 160}, at::kDouble).requires_grad_();
+  const auto y = group->forward(x);
+  const auto signal = at::randn_like(y);
+  y.backward(signal);
+  for (const bool ensemble : {false, true}) {
+    const auto lead = [&](const at::Tensor& t) {
+      return ensemble ? t.detach().unsqueeze(0) : t.detach();
+    };
+    const auto pulled = group->pull_back(lead(x), group->run(lead(x)).output, lead(signal), {});
+    EXPECT_LT(relative_difference(pulled.input, lead(x.grad())), 1e-13);
+    EXPECT_TRUE(pulled.parameters.empty());
+    const auto [weight, bias] = group->affine();
+    const auto d = at::matmul(pulled.error.mT(), group->units(lead(x)));
+    EXPECT_LT(relative_difference(d.view(weight.sizes()), weight.grad()), 1e-13);
+    EXPECT_LT(relative_difference(pulled.error.sum(-2).view(bias.sizes()), bias.grad()), 1e-13);
+  }
+  EXPECT_EQ(group->description().substr(0, 15), "group(avg_pool(");
+}
+
+// Oracle: central differences along the same directions.
+TEST(Block, WithoutItsInputPushesTangentsForwardLikeDifferences) {
+  const auto group = drawn_group();
+  const auto x = at::randn({5, 160}, at::kDouble);
+  const auto tangent = at::randn_like(x);
+  std::vector<at::Tensor> directions;
+  for (const auto& parameter : group->parameters())
+    directions.push_back(at::randn_like(parameter).detach());
+  const auto pushed = group->push_forward(x, {}, tangent, directions);
+  constexpr double kStep = 1e-5;
+  const auto moved = [&](double step) {
+    return group->moved(x + step * tangent, directions, step);
+  };
+  EXPECT_LT(relative_difference(pushed, (moved(kStep) - moved(-kStep)) / (2 * kStep)), 1e-7);
+}
+
 // Contract: the ends are equal, and layers fit.
 TEST(Block, RefusesWhatDoesNotFit) {
   const auto dense = [](std::int64_t in, std::int64_t out) {
@@ -199,6 +306,7 @@ TEST(Block, RefusesWhatDoesNotFit) {
   using Layers = std::vector<std::shared_ptr<Layer>>;
   EXPECT_THROW(Block(Layers{}), c10::Error);
   EXPECT_THROW(Block(Layers{dense(3, 4)}), c10::Error);
+  EXPECT_NO_THROW(Block(Layers{dense(3, 4)}, /*residual=*/false));
   EXPECT_THROW(Block(Layers{dense(3, 4), dense(5, 3)}), c10::Error);
   EXPECT_EQ(Block(Layers{dense(3, 4), dense(4, 3)}).description(),
             "block(dense(width=4, activation=identity, bias=false, residual=false) "

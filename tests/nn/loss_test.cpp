@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <pcxx/nn/binary_cross_entropy.h>
 #include <pcxx/nn/cross_entropy.h>
 #include <torch/nn/functional/loss.h>
 #include <torch/types.h>
@@ -38,14 +39,31 @@ TEST(CrossEntropy, IsTheLossOfLibTorch) {
   EXPECT_LT(relative_difference(loss.sum_of_errors(prediction, one_hot), 6 * of_labels), 1e-14);
 }
 
-// Oracle: central differences of the gradient, for both losses; a Hessian is symmetric.
+// Oracle: LibTorch's own loss, autograd of it, and its limit where sigmoid is 1 or 0.
+TEST(BinaryCrossEntropy, IsTheLossOfLibTorch) {
+  const auto [prediction, target] = sample();
+  const BinaryCrossEntropy loss;
+  const auto z = prediction.detach().clone().requires_grad_();
+  const auto expected = torch::nn::functional::binary_cross_entropy_with_logits(
+      z, target,
+      torch::nn::functional::BinaryCrossEntropyWithLogitsFuncOptions().reduction(torch::kNone));
+  EXPECT_LT(relative_difference(loss.errors(prediction, target), expected.detach()), 1e-14);
+  EXPECT_LT(relative_difference(loss.value(prediction, target), expected.detach().sum(-1)), 1e-14);
+  expected.sum().backward();
+  EXPECT_LT(relative_difference(loss.residual(prediction, target), -z.grad()), 1e-13);
+  const auto far = at::tensor({-800.0, 800.0}, at::kDouble);
+  EXPECT_TRUE(loss.errors(far, at::tensor({1.0, 1.0}, at::kDouble))
+                  .equal(at::tensor({800.0, 0.0}, at::kDouble)));
+}
+
+// Oracle: central differences of the gradient, for every loss; a Hessian is symmetric.
 TEST(Losses, CurveLikeTheirGradients) {
   const auto [prediction, target] = sample();
   constexpr double kStep = 1e-5;
   const SquaredError squared;
   const CrossEntropy entropy;
-  for (const Loss* loss :
-       {static_cast<const Loss*>(&squared), static_cast<const Loss*>(&entropy)}) {
+  const BinaryCrossEntropy binary;
+  for (const Loss* loss : std::vector<const Loss*>{&squared, &entropy, &binary}) {
     const auto tangent = at::randn({6, 5}, at::kDouble);
     const auto other = at::randn({6, 5}, at::kDouble);
     const auto residual = loss->residual(prediction, target);

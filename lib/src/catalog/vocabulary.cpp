@@ -203,7 +203,7 @@ std::vector<Key> network_keys() {
       {.name = "loss",
        .kind = Kind::kText,
        .initial = R"("squared_error")",
-       .doc = "what predictions are wrong by: the squared error, or the cross-entropy",
+       .doc = "what predictions are wrong by",
        .shape = Shape::kSweep,
        .choices = choices_of(losses()),
        .per_model = true},

@@ -42,27 +42,52 @@ std::vector<at::Tensor> directions_of(const Layer& layer, Pulled pulled, const a
   return {direction, pulled.error.sum(-2)};
 }
 
+std::optional<std::size_t> only_with_weight(const std::vector<std::shared_ptr<Layer>>& layers) {
+  std::optional<std::size_t> found;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i]->parameters().empty()) continue;
+    if (found || !layers[i]->affine().weight.defined()) return std::nullopt;
+    found = i;
+  }
+  return found;
+}
+
 }  // namespace
 
-Block::Block(std::vector<std::shared_ptr<Layer>> layers)
+Block::Block(std::vector<std::shared_ptr<Layer>> layers, bool residual)
     : Layer(layers.empty() ? 0 : layers.front()->in_features(),
             layers.empty() ? 0 : layers.back()->out_features()),
-      layers_(std::move(layers)) {
+      layers_(std::move(layers)),
+      residual_(residual) {
   TORCH_CHECK(!layers_.empty(), "a block needs at least one layer");
-  TORCH_CHECK(in_features() == out_features(), "a block gives as much as it takes, not ",
-              in_features(), " -> ", out_features());
+  TORCH_CHECK(!residual || in_features() == out_features(),
+              "a residual block gives as much as it takes, not ", in_features(), " -> ",
+              out_features());
   for (std::size_t l = 1; l <= layers_.size(); ++l) {
     TORCH_CHECK(l == 1 || layers_[l - 1]->in_features() == layers_[l - 2]->out_features(), "layer ",
                 l, " of a block takes ", layers_[l - 1]->in_features(), " features, but layer ",
                 l - 1, " gives another number");
     register_module(c10::str("layer", l), layers_[l - 1]);
   }
+  weighted_ = only_with_weight(layers_);
 }
 
 at::Tensor Block::forward(const at::Tensor& x) const {
   auto y = x;
   for (const auto& layer : layers_) y = layer->prediction(y);
-  return x + y;
+  return residual_ ? x + y : y;
+}
+
+Affine Block::affine() const {
+  return weighted_ ? layers_[*weighted_]->affine() : Affine{};
+}
+
+at::Tensor Block::units(const at::Tensor& x) const {
+  TORCH_CHECK(weighted_, "a block of several weights has no units");
+  const at::NoGradGuard no_grad;
+  auto below = single(x);
+  for (std::size_t i = 0; i < *weighted_; ++i) below = layers_[i]->run(below).prediction;
+  return like(layers_[*weighted_]->units(below), x);
 }
 
 void Block::draw_(at::Generator generator) {
@@ -84,14 +109,17 @@ Pulled Block::pull_back(const at::Tensor& x, const at::Tensor&, const at::Tensor
     auto pulled = layers_[i]->pull_back(pass.inputs[i], pass.outputs[i], passed_on,
                                         {wanted.parameters, wanted.input || i > 0});
     passed_on = std::move(pulled.input);
-    if (wanted.parameters) {
+    if (weighted_ && *weighted_ == i) whole.error = like(pulled.error, x);
+    if (wanted.parameters && !weighted_) {
       found[i] = directions_of(*layers_[i], std::move(pulled), pass.inputs[i]);
     }
   }
   for (const auto& of_layer : found) {
     whole.parameters.insert(whole.parameters.end(), of_layer.begin(), of_layer.end());
   }
-  if (wanted.input) whole.input = signal + like(passed_on, x);
+  if (!wanted.input) return whole;
+  whole.input = like(passed_on, x);
+  if (residual_) whole.input = signal + whole.input;
   return whole;
 }
 
@@ -120,7 +148,7 @@ at::Tensor Block::push_forward(const at::Tensor& x, const at::Tensor&, const at:
     change = layers_[i]->push_forward(pass.inputs[i], pass.outputs[i], change, split[i]);
   }
   change = like(change, x);
-  return tangent.defined() ? change + tangent : change;
+  return residual_ && tangent.defined() ? change + tangent : change;
 }
 
 at::Tensor Block::moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
@@ -129,7 +157,8 @@ at::Tensor Block::moved(const at::Tensor& x, const std::vector<at::Tensor>& dire
   const auto split = of_layers(directions);
   auto y = single(x);
   for (std::size_t i = 0; i < layers_.size(); ++i) y = layers_[i]->moved(y, split[i], rate);
-  return x + like(y, x);
+  y = like(y, x);
+  return residual_ ? x + y : y;
 }
 
 bool Block::is_piecewise_linear() const {
@@ -143,7 +172,7 @@ std::string Block::description() const {
     const auto text = layer->description();
     inner += c10::str(inner.empty() ? "" : " ", text.empty() ? "own" : text);
   }
-  return "block(" + inner + ")";
+  return c10::str(residual_ ? "block(" : "group(", inner, ")");
 }
 
 }  // namespace pcxx::nn

@@ -44,7 +44,7 @@ const Conv2dOptions& checked(const Conv2dOptions& o) {
 }  // namespace
 
 Conv2d::Conv2d(const Conv2dOptions& given)
-    : Layer(checked(given).in_features(), given.out_features()), options(given) {
+    : Layer(checked(given).in_features(), checked(given).out_features()), options(given) {
   weight = register_parameter("weight", torch::zeros({options.out_channels(), options.in_channels(),
                                                       options.kernel(), options.kernel()}));
   if (options.bias()) bias = register_parameter("bias", torch::zeros({options.out_channels()}));

@@ -13,9 +13,10 @@ using LossPart = config::Part<std::shared_ptr<const Loss>(const config::Config&)
 
 LossPart squared_error_part();
 LossPart cross_entropy_part();
+LossPart binary_cross_entropy_part();
 
 inline std::vector<LossPart> loss_parts() {
-  return {squared_error_part(), cross_entropy_part()};
+  return {squared_error_part(), cross_entropy_part(), binary_cross_entropy_part()};
 }
 
 }  // namespace pcxx::nn

@@ -3,20 +3,26 @@
 #include <pcxx/nn/layer.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace pcxx::nn {
 
-/// Residual block: x + f(x), where f is a row of layers. One layer of its network: its inner
-/// activities are no variables of the energy. Its derivatives are composed of those of its layers,
-/// by the same interface.
+/// Several layers that are one layer of their network: f(x), or x + f(x) of a residual block. Its
+/// inner activities are no variables of the energy. Its derivatives are composed of those of its
+/// layers, by the same interface.
 ///
-/// Children are called layer1, layer2, .. Rescalings leave a block's update as it is.
+///   Block({lower, upper})                            x + upper(lower(x))
+///   Block({convolution, pool}, /*residual=*/false)   a convolution whose prediction is pooled
+///
+/// Where one layer alone has parameters, and a weight, the block has that weight: rescalings act on
+/// it. They leave the update of other blocks as it is. Children are called layer1, layer2, ..
 class Block final : public Layer {
  public:
-  /// Throws c10::Error unless the layers fit each other, and give as much as they take.
-  explicit Block(std::vector<std::shared_ptr<Layer>> layers);
+  /// Throws c10::Error unless the layers fit each other; those of a residual block give as much as
+  /// they take.
+  explicit Block(std::vector<std::shared_ptr<Layer>> layers, bool residual = true);
 
   at::Tensor forward(const at::Tensor& x) const override;
   void draw_(at::Generator generator) override;
@@ -28,6 +34,8 @@ class Block final : public Layer {
                           const std::vector<at::Tensor>& directions) const override;
   at::Tensor moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
                    double rate) const override;
+  Affine affine() const override;
+  at::Tensor units(const at::Tensor& x) const override;
   bool is_piecewise_linear() const override;
   std::string description() const override;
 
@@ -35,6 +43,8 @@ class Block final : public Layer {
   std::vector<std::vector<at::Tensor>> of_layers(const std::vector<at::Tensor>& directions) const;
 
   std::vector<std::shared_ptr<Layer>> layers_;
+  bool residual_;
+  std::optional<std::size_t> weighted_;  ///< index of the only layer with parameters
 };
 
 }  // namespace pcxx::nn

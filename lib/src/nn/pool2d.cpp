@@ -1,0 +1,107 @@
+#include <ATen/ATen.h>
+#include <pcxx/nn/pool2d.h>
+
+#include <array>
+#include <tuple>
+
+namespace pcxx::nn {
+namespace {
+
+using Pair = std::array<std::int64_t, 2>;
+
+Pair both(std::int64_t number) {
+  return {number, number};
+}
+
+// [.., B, C H W] of images [B, C, H, W].
+at::Tensor flat(const at::Tensor& images, const at::Tensor& like) {
+  auto shape = like.sizes().vec();
+  shape.back() = images.size(1) * images.size(2) * images.size(3);
+  return images.reshape(shape);
+}
+
+const Pool2dOptions& checked(const Pool2dOptions& o) {
+  TORCH_CHECK(o.channels() > 0 && o.height() > 0 && o.width() > 0,
+              "pooling needs positive channels and sizes, not ", o.channels(), " of ", o.height(),
+              " x ", o.width());
+  TORCH_CHECK(o.kernel() > 0 && o.stride() > 0,
+              "pooling needs a positive window and stride, not ", o.kernel(), " and ", o.stride());
+  TORCH_CHECK(o.kernel() <= std::min(o.height(), o.width()), "a window of ", o.kernel(), " x ",
+              o.kernel(), " is larger than an image of ", o.height(), " x ", o.width());
+  return o;
+}
+
+}  // namespace
+
+Pool2d::Pool2d(const Pool2dOptions& given)
+    : Layer(checked(given).in_features(), checked(given).out_features()), options(given) {}
+
+void Pool2d::pretty_print(std::ostream& stream) const {
+  stream << "pcxx::nn::Pool2d(" << name_of(options.pooling()) << ", kernel=" << options.kernel()
+         << ", stride=" << options.stride() << ", " << options.channels() << " images of "
+         << options.height() << " x " << options.width() << ")";
+}
+
+std::string Pool2d::description() const {
+  return c10::str(name_of(options.pooling()), "(kernel=", options.kernel(),
+                  ", stride=", options.stride(), ", input=", options.channels(), "x",
+                  options.height(), "x", options.width(), ")");
+}
+
+at::Tensor Pool2d::images(const at::Tensor& x) const {
+  return x.reshape({-1, options.channels(), options.height(), options.width()});
+}
+
+at::Tensor Pool2d::forward(const at::Tensor& x) const {
+  const auto kernel = both(options.kernel());
+  const auto stride = both(options.stride());
+  return flat(options.pooling() == Pooling::kMax ? at::max_pool2d(images(x), kernel, stride)
+                                                 : at::avg_pool2d(images(x), kernel, stride),
+              x);
+}
+
+LayerOutput Pool2d::run(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  if (options.pooling() == Pooling::kAverage) {
+    const auto y = forward(x);
+    return {y, y};
+  }
+  const auto [y, where] =
+      at::max_pool2d_with_indices(images(x), both(options.kernel()), both(options.stride()));
+  return {flat(where, x), flat(y, x)};
+}
+
+Pulled Pool2d::pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+                         Wanted wanted) const {
+  const at::NoGradGuard no_grad;
+  if (!wanted.input) return {};
+  const std::vector<std::int64_t> out{-1, options.channels(), options.out_height(),
+                                      options.out_width()};
+  const auto kernel = both(options.kernel());
+  const auto stride = both(options.stride());
+  const auto of_images = signal.reshape(out);
+  const auto below =
+      options.pooling() == Pooling::kMax
+          ? at::max_pool2d_with_indices_backward(of_images, images(x), kernel, stride, both(0),
+                                                 both(1), false, output.reshape(out))
+          : at::avg_pool2d_backward(of_images, images(x), kernel, stride, both(0), false, true,
+                                    std::nullopt);
+  return {.input = flat(below, signal)};
+}
+
+at::Tensor Pool2d::push_forward(const at::Tensor& x, const at::Tensor& output,
+                                const at::Tensor& tangent, const std::vector<at::Tensor>&) const {
+  const at::NoGradGuard no_grad;
+  if (!tangent.defined()) return at::zeros(output.sizes(), x.options());
+  if (options.pooling() == Pooling::kAverage) return forward(tangent);
+  const auto of_channels = tangent.reshape({-1, options.height() * options.width()});
+  const auto where = output.reshape({-1, options.out_height() * options.out_width()});
+  return of_channels.gather(-1, where).reshape(output.sizes());
+}
+
+at::Tensor Pool2d::moved(const at::Tensor& x, const std::vector<at::Tensor>&, double) const {
+  const at::NoGradGuard no_grad;
+  return forward(x);
+}
+
+}  // namespace pcxx::nn
