@@ -9,9 +9,9 @@
 #include <pcxx/ensemble/ensemble.h>
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/predictive_coding.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/nn/init.h>
-#include <pcxx/nn/products.h>
 #include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/sgd.h>
@@ -220,7 +220,7 @@ void peak(benchmark::State& state, at::ScalarType dtype, bool ours) {
   auto c = at::empty({512, 512}, dtype);
   for (auto _ : state) {
     if (ours) {
-      nn::product_out(c, a, b);
+      linalg::product_out(c, a, b);
     } else {
       at::mm_out(c, a, b);
     }

@@ -13,6 +13,7 @@
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/metrics/accuracy.h>
 #include <pcxx/metrics/dead_units.h>
 #include <pcxx/metrics/layer_diagnostics.h>
@@ -21,7 +22,6 @@
 #include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/nn/fused.h>
-#include <pcxx/nn/products.h>
 #include <pcxx/optim/member_sgd.h>
 #include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaled.h>
@@ -125,39 +125,41 @@ std::vector<Mix> products() {
   const auto empty = [](at::IntArrayRef sizes, at::Device d) {
     return at::empty(sizes, at::dtype(at::kDouble).device(d));
   };
-  return {
-      {"forward product, one sample", kRefused,
-       [=](auto a, auto b) { return nn::forward_product(one(a), weight(b)); }},
-      {"forward product, many samples", kRefused,
-       [=](auto a, auto b) { return nn::forward_product(many(a), weight(b)); }},
-      {"forward product, result elsewhere", kRefused,
-       [=](auto a, auto b) {
-         auto out = empty({1, 8}, b);
-         nn::forward_product_out(out, one(a), weight(a));
-         return out;
-       }},
-      {"backward product, one sample", kRefused,
-       [=](auto a, auto b) { return nn::backward_product(error(a), weight(b)); }},
-      {"backward product, result elsewhere", kRefused,
-       [=](auto a, auto b) {
-         auto out = empty({1, 9}, b);
-         nn::backward_product_out(out, error(a), weight(a));
-         return out;
-       }},
-      {"product", kRefused, [=](auto a, auto b) { return nn::product(many(a), weight(b).mT()); }},
-      {"product of an ensemble", kRefused,
-       [=](auto a, auto b) { return nn::product(numbers({2, 9, 9}, a), numbers({2, 9, 9}, b)); }},
-      {"product, result elsewhere", kRefused,
-       [=](auto a, auto b) {
-         auto out = empty({20, 8}, b);
-         nn::product_out(out, many(a), weight(a).mT());
-         return out;
-       }},
-      {"gram, result elsewhere", kRefused, [=](auto a, auto b) {
-         auto out = empty({20, 20}, b);
-         nn::gram_out(out, many(a));
-         return out;
-       }}};
+  return {{"forward product, one sample", kRefused,
+           [=](auto a, auto b) { return linalg::forward_product(one(a), weight(b)); }},
+          {"forward product, many samples", kRefused,
+           [=](auto a, auto b) { return linalg::forward_product(many(a), weight(b)); }},
+          {"forward product, result elsewhere", kRefused,
+           [=](auto a, auto b) {
+             auto out = empty({1, 8}, b);
+             linalg::forward_product_out(out, one(a), weight(a));
+             return out;
+           }},
+          {"backward product, one sample", kRefused,
+           [=](auto a, auto b) { return linalg::backward_product(error(a), weight(b)); }},
+          {"backward product, result elsewhere", kRefused,
+           [=](auto a, auto b) {
+             auto out = empty({1, 9}, b);
+             linalg::backward_product_out(out, error(a), weight(a));
+             return out;
+           }},
+          {"product", kRefused,
+           [=](auto a, auto b) { return linalg::product(many(a), weight(b).mT()); }},
+          {"product of an ensemble", kRefused,
+           [=](auto a, auto b) {
+             return linalg::product(numbers({2, 9, 9}, a), numbers({2, 9, 9}, b));
+           }},
+          {"product, result elsewhere", kRefused,
+           [=](auto a, auto b) {
+             auto out = empty({20, 8}, b);
+             linalg::product_out(out, many(a), weight(a).mT());
+             return out;
+           }},
+          {"gram, result elsewhere", kRefused, [=](auto a, auto b) {
+             auto out = empty({20, 20}, b);
+             linalg::gram_out(out, many(a));
+             return out;
+           }}};
 }
 
 std::vector<Mix> loops() {

@@ -1,30 +1,30 @@
 #include <ATen/ATen.h>
 #include <pcxx/inference/equilibrium.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 
 #include "inference/parts.h"
-#include "inference/positive_solve.h"
+#include "linalg/positive_solve.h"
 
 namespace pcxx::inference {
 namespace {
 
 // p M_l: p W_l, and p itself once more when the layer is residual.
 at::Tensor times_map(const at::Tensor& p, const nn::DenseImpl& layer) {
-  auto product = nn::backward_product(p, layer.weight);
+  auto product = linalg::backward_product(p, layer.weight);
   return layer.options.residual() ? product.add_(p) : product;
 }
 
 // s += p p^T in its lower blocks.
 void add_lower_gram_(at::Tensor& s, const at::Tensor& p) {
   const auto n = s.size(-1);
-  if (s.dim() > 2 || n < 2 * kBlock) {
-    nn::product_out(s, p, p.mT(), 1, 1);
+  if (s.dim() > 2 || n < 2 * linalg::kBlock) {
+    linalg::product_out(s, p, p.mT(), 1, 1);
     return;
   }
-  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-    const auto end = std::min(n, begin + kBlock);
+  for (std::int64_t begin = 0; begin < n; begin += linalg::kBlock) {
+    const auto end = std::min(n, begin + linalg::kBlock);
     auto rows = s.slice(0, begin, end).slice(1, 0, end);
-    nn::product_out(rows, p.slice(0, begin, end), p.slice(0, 0, end).t(), 1, 1);
+    linalg::product_out(rows, p.slice(0, begin, end), p.slice(0, 0, end).t(), 1, 1);
   }
 }
 
@@ -48,7 +48,7 @@ at::Tensor energy_scaling(const nn::NetworkImpl& network, bool lower) {
     if (lower) {
       add_lower_gram_(s, p);
     } else {
-      nn::product_out(s, p, p.mT(), 1, 1);
+      linalg::product_out(s, p, p.mT(), 1, 1);
     }
   }
   return s;
@@ -71,7 +71,7 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   const auto& xhat = result.feedforward.activities;
   const auto r = target - xhat[depth];
 
-  const auto v = solve_positive(energy_scaling(network, /*lower=*/true), r);
+  const auto v = linalg::solve_positive(energy_scaling(network, /*lower=*/true), r);
 
   result.errors[depth] = v;
   for (std::size_t l = depth; l >= 2; --l) {

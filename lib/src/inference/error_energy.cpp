@@ -1,8 +1,8 @@
 #include "inference/error_energy.h"
 
 #include <ATen/ATen.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/nn/fused.h>
-#include <pcxx/nn/products.h>
 
 #include "inference/power_iteration.h"
 
@@ -17,7 +17,7 @@ LayerView::LayerView(const nn::DenseImpl& layer)
       residual(layer.options.residual()) {}
 
 void LayerView::preactivation_out(at::Tensor& z, const at::Tensor& x) const {
-  nn::forward_product_out(z, x, weight);
+  linalg::forward_product_out(z, x, weight);
   if (bias.defined()) z.add_(bias);
 }
 
@@ -169,7 +169,7 @@ void ErrorEnergy::pull_back(std::size_t l) {
   const auto& above = view(l + 1);
   const auto& delta = l + 1 == depth_ ? r_ : deltas_[l + 1];
   const auto& h = slopes_applied_[l + 1].defined() ? slopes_applied_[l + 1] : delta;
-  nn::backward_product_out(deltas_[l], h, above.weight);
+  linalg::backward_product_out(deltas_[l], h, above.weight);
   if (above.residual) deltas_[l].add_(delta);
 }
 

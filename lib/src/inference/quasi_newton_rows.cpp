@@ -10,12 +10,12 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 // After foreach_target.
-#include "nn/simd-inl.h"
+#include "linalg/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pcxx::inference::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-using nn::simd::HWY_NAMESPACE::for_lanes;
+using linalg::simd::HWY_NAMESPACE::for_lanes;
 
 template <typename T>
 double dot(const T* a, const T* b, int64_t n) {

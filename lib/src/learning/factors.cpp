@@ -1,12 +1,12 @@
 #include <ATen/ATen.h>
 #include <pcxx/learning/factors.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 
 namespace pcxx::learning {
 
 at::Tensor weight_direction(const LayerFactors& layer) {
   const at::NoGradGuard no_grad;
-  return nn::product(layer.error.mT(), layer.presynaptic)
+  return linalg::product(layer.error.mT(), layer.presynaptic)
       .mul_(1.0 / static_cast<double>(layer.samples));
 }
 

@@ -3,9 +3,9 @@
 #include <pcxx/core/precision.h>
 #include <pcxx/core/residency.h>
 #include <pcxx/learning/kalman.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/nn/activation.h>
 #include <pcxx/nn/feedforward.h>
-#include <pcxx/nn/products.h>
 
 #include <algorithm>
 #include <limits>
@@ -40,7 +40,7 @@ std::vector<double> rank_shares(const nn::NetworkImpl& network) {
 }
 
 void narrow_(at::Tensor& covariance, const at::Tensor& right, double share) {
-  nn::gram_out(covariance, right.mT(), -share, 1);
+  linalg::gram_out(covariance, right.mT(), -share, 1);
 }
 
 // A batch of which this process has a slice: its pass and residual, the number of all samples.
@@ -106,7 +106,7 @@ Peers::Tensors told_by(const KalmanEquilibrium& equilibrium, const KalmanInput& 
 Peers::Tensors grams_of(const Peers::Tensors& spreads, const std::vector<at::Tensor>& activity) {
   Peers::Tensors grams;
   for (std::size_t i = 0; i < spreads.size(); ++i) {
-    grams.push_back(nn::product(spreads[i], activity[i].mT()).mT());
+    grams.push_back(linalg::product(spreads[i], activity[i].mT()).mT());
   }
   return grams;
 }
@@ -119,7 +119,7 @@ Settled settled(const SharedBatch& batch, const std::vector<at::Tensor>& covaria
   Peers::Tensors spreads;  // P = Xhat Q
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto xhat = nn::with_bias_unit(batch.pass.activities[l - 1], network.dense(l).bias);
-    spreads.push_back(nn::product(xhat, covariances[l - 1]));
+    spreads.push_back(linalg::product(xhat, covariances[l - 1]));
     input.leverages.push_back((spreads.back() * xhat).sum(-1).clamp_min_(0));
     result.activity.push_back(xhat);
   }
@@ -148,8 +148,8 @@ at::Tensor predicted_change(const SharedBatch& batch, const std::vector<at::Tens
     const auto& layer = network.dense(l);
     const auto& gain = gains[l - 1];
     // Xhat dW^T with the B x B product first.
-    auto moved = nn::product(nn::product(activity[l - 1], gain.right.mT()), gain.left);
-    if (change.defined()) moved.add_(nn::forward_product(change, layer.weight));
+    auto moved = linalg::product(linalg::product(activity[l - 1], gain.right.mT()), gain.left);
+    if (change.defined()) moved.add_(linalg::forward_product(change, layer.weight));
     nn::multiply_slope_(moved, batch.pass.outputs[l], layer.options.activation());
     if (change.defined() && layer.options.residual()) moved.add_(change);
     change = moved;
@@ -166,7 +166,7 @@ at::Tensor actual_change(const SharedBatch& batch, const std::vector<KalmanGain>
     const auto& gain = gains[l - 1];
     auto z = nn::preactivation(layer, x);
     const auto input = nn::with_bias_unit(x, layer.bias);
-    z.add_(nn::product(nn::product(input, gain.right.mT()), gain.left));
+    z.add_(linalg::product(linalg::product(input, gain.right.mT()), gain.left));
     nn::activate_(z, layer.options.activation());
     x = layer.options.residual() ? x + z : z;
   }
@@ -189,7 +189,7 @@ Step step_of(const nn::NetworkImpl& network, const nn::Feedforward& pass,
   Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = std::nullopt};
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto& layer = network.dense(l);
-    const auto direction = nn::product(gains[l - 1].left.mT(), gains[l - 1].right);
+    const auto direction = linalg::product(gains[l - 1].left.mT(), gains[l - 1].right);
     OwnDirections own{.layer = l, .parameters = {layer.weight}, .directions = {direction}};
     if (layer.bias.defined()) {
       const auto n = layer.weight.size(-1);

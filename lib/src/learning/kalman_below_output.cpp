@@ -1,12 +1,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 
 #include <algorithm>
 
 #include "learning/kalman_equilibrium.h"
-#include "learning/kalman_information.h"
-#include "learning/kalman_posterior.h"
+#include "linalg/information.h"
+#include "linalg/posterior.h"
 
 namespace pcxx::learning {
 namespace {
@@ -63,8 +63,9 @@ class BelowOutput {
     const auto gamma = covariance();
     const auto scaled = residual / diagonal;
     const auto at_hidden =
-        nn::backward_product(f.defined() ? scaled * f : scaled, weight).gather(-1, units_);
-    const auto solved = posterior(information(transposed_, units_, weights), gamma, at_hidden);
+        linalg::backward_product(f.defined() ? scaled * f : scaled, weight).gather(-1, units_);
+    const auto solved =
+        linalg::posterior(linalg::information(transposed_, units_, weights), gamma, at_hidden);
     // J^T S^-1 J and J^T v at the hidden activity.
     const auto left = solved.narrow(-1, 0, gamma.size(-1));
     const auto signal = solved.select(-1, gamma.size(-1));
@@ -73,7 +74,7 @@ class BelowOutput {
     result.signals.resize(outputs);
     result.traces.resize(outputs);
     const auto moved = everywhere((gamma * signal.unsqueeze(-2)).sum(-1));
-    auto change = nn::forward_product(moved, weight);
+    auto change = linalg::forward_product(moved, weight);
     if (f.defined()) change.mul_(f);
     result.value = (residual - change) / diagonal;
     result.signals[last_] = f.defined() ? result.value * f : result.value;
@@ -96,7 +97,7 @@ class BelowOutput {
     const auto& layer = input_.network.dense(l);
     at::Tensor j;
     if (l == last_) {
-      j = rows(layer.weight, units_);
+      j = linalg::rows(layer.weight, units_);
     } else {
       auto shape = input_.pass.outputs[l].sizes().vec();
       shape.push_back(layer.weight.size(-1));
@@ -118,12 +119,12 @@ class BelowOutput {
   at::Tensor covariance() const {
     if (last_ == 1) return own_variance(1).diag_embed();
     const auto root = jacobians_[1] * own_variance(1).sqrt().unsqueeze(-2);
-    auto gamma = nn::gram(root);
+    auto gamma = linalg::gram(root);
     for (std::size_t l = 2;; ++l) {
       gamma.diagonal(0, -2, -1).add_(own_variance(l));
       if (l == last_) return gamma;
       const auto& j = jacobians_[l];
-      gamma = nn::product(nn::product(j, gamma), j.mT());
+      gamma = linalg::product(linalg::product(j, gamma), j.mT());
     }
   }
 
@@ -145,9 +146,9 @@ class BelowOutput {
     for (std::size_t l = last_; l > 1; --l) {
       trace(l, information.diagonal(0, -2, -1));
       const auto& j = jacobians_[l - 1];
-      const auto half = nn::product(information, j);
+      const auto half = linalg::product(information, j);
       if (l == 2) return trace(1, (half * j).sum(-2));
-      information = nn::product(j.mT(), half);
+      information = linalg::product(j.mT(), half);
     }
     trace(1, information.diagonal(0, -2, -1));
   }

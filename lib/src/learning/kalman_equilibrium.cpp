@@ -1,8 +1,8 @@
 #include "learning/kalman_equilibrium.h"
 
 #include <ATen/ATen.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/nn/fused.h>
-#include <pcxx/nn/products.h>
 
 namespace pcxx::learning {
 
@@ -13,7 +13,7 @@ void pull_back(const KalmanInput& input, std::size_t last, at::Tensor signal,
     auto& g = result.signals[l - 1];
     g = nn::fused::times_slope(signal, input.pass.outputs[l], layer.options.activation());
     if (l == 1) break;
-    auto below = nn::backward_product(g, layer.weight);
+    auto below = linalg::backward_product(g, layer.weight);
     signal = layer.options.residual() ? below.add_(signal) : below;
   }
 }
@@ -28,7 +28,7 @@ at::Tensor of_matrices(const at::Tensor& x) {
 // Matrices [.., B, k, m] times one weight [.., m, n].
 at::Tensor times_weight(const at::Tensor& matrices, const at::Tensor& weight) {
   const auto k = matrices.size(-2);
-  return nn::backward_product(matrices.flatten(-3, -2), weight).unflatten(-2, {-1, k});
+  return linalg::backward_product(matrices.flatten(-3, -2), weight).unflatten(-2, {-1, k});
 }
 
 // J_l J_l^T of layers L..1, one after the other, [.., B or 1, n_L, n_L]; 1 where the layers above
@@ -45,7 +45,7 @@ class OutputGrams {
     at::Tensor jacobian;  // undefined: the identity
     if (down_.defined()) {
       jacobian = slope.defined() ? down_ * slope.unsqueeze(-2) : down_;
-      gram = nn::gram(jacobian);
+      gram = linalg::gram(jacobian);
     } else {
       if (slope.defined()) jacobian = slope.diag_embed();
       gram = slope.defined() ? slope.square().diag_embed() : identity(layer);

@@ -1,7 +1,7 @@
 #include "learning/kalman_gain.h"
 
 #include <ATen/ATen.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 
 namespace pcxx::learning {
 
@@ -29,13 +29,13 @@ KalmanGain kalman_gain(KalmanEvidence& evidence) {
   KalmanGain of_one{evidence.signal * inverse, evidence.spread * root};
   if (!evidence.gram.defined()) return of_one;
   const auto factor = inverse_factor(evidence, root);
-  return {nn::product(factor, of_one.left), nn::product(factor, of_one.right)};
+  return {linalg::product(factor, of_one.left), linalg::product(factor, of_one.right)};
 }
 
 at::Tensor kalman_rows(KalmanEvidence& evidence) {
   const auto root = evidence.certainty.sqrt();
   auto of_one = evidence.spread * root;
-  return evidence.gram.defined() ? nn::product(inverse_factor(evidence, root), of_one) : of_one;
+  return evidence.gram.defined() ? linalg::product(inverse_factor(evidence, root), of_one) : of_one;
 }
 
 }  // namespace pcxx::learning

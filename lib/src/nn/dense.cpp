@@ -1,8 +1,8 @@
 #include <pcxx/core/residency.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/nn/dense.h>
 #include <pcxx/nn/feedforward.h>
 #include <pcxx/nn/fused.h>
-#include <pcxx/nn/products.h>
 #include <torch/serialize/archive.h>
 
 #include <cmath>
@@ -117,7 +117,7 @@ Pulled DenseImpl::pull_back(const at::Tensor&, const at::Tensor& output, const a
   const at::NoGradGuard no_grad;
   Pulled pulled{.error = fused::times_slope(signal, output, options.activation())};
   if (!wanted.input) return pulled;
-  pulled.input = backward_product(pulled.error, weight);
+  pulled.input = linalg::backward_product(pulled.error, weight);
   if (options.residual()) pulled.input.add_(signal);
   return pulled;
 }

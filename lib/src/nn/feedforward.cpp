@@ -1,13 +1,14 @@
 #include <ATen/ATen.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/nn/feedforward.h>
-#include <pcxx/nn/products.h>
 
 namespace pcxx::nn {
 
 at::Tensor preactivation(const DenseImpl& layer, const at::Tensor& x) {
   const at::NoGradGuard no_grad;
   const bool shared = layer.weight.dim() == 3 && x.dim() == 2;  // one batch for all members
-  auto z = forward_product(shared ? x.expand({layer.weight.size(0), -1, -1}) : x, layer.weight);
+  auto z =
+      linalg::forward_product(shared ? x.expand({layer.weight.size(0), -1, -1}) : x, layer.weight);
   if (layer.bias.defined()) {
     z.add_(layer.bias.unsqueeze(-2));
   }

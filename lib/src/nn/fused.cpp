@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/nn/fused.h>
-#include <pcxx/nn/products.h>
 
 #include "nn/fused_operands.h"
 
@@ -11,12 +11,14 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 // After foreach_target.
-#include "nn/simd-inl.h"
+#include "linalg/simd-inl.h"
+#include "nn/activations-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pcxx::nn::fused::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-using namespace simd::HWY_NAMESPACE;
+using namespace linalg::simd::HWY_NAMESPACE;
+using namespace nn::HWY_NAMESPACE;
 
 template <typename T>
 T* at_row(T* start, int64_t offset) {
@@ -317,11 +319,11 @@ void output_error(at::Tensor& a, const at::Tensor& target, const at::Tensor& bel
 void output_round_trip(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& target,
                        Activation activation, at::Tensor& a, at::Tensor& r, at::Tensor& h,
                        at::Tensor& squares, at::Tensor& delta) {
-  if (!one_sample_applies(x, weight) ||
+  if (!linalg::one_sample_applies(x, weight) ||
       !loops_apply(activation, weight, target, a, r, h, squares, delta)) {
-    forward_product_out(a, x, weight);
+    linalg::forward_product_out(a, x, weight);
     output_error(a, target, {}, activation, r, h, squares);
-    backward_product_out(delta, h.defined() ? h : r, weight);
+    linalg::backward_product_out(delta, h.defined() ? h : r, weight);
     return;
   }
   with_element_type(a, [&](auto zero) {

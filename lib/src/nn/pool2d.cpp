@@ -24,8 +24,8 @@ const Pool2dOptions& checked(const Pool2dOptions& o) {
   TORCH_CHECK(o.channels() > 0 && o.height() > 0 && o.width() > 0,
               "pooling needs positive channels and sizes, not ", o.channels(), " of ", o.height(),
               " x ", o.width());
-  TORCH_CHECK(o.kernel() > 0 && o.stride() > 0,
-              "pooling needs a positive window and stride, not ", o.kernel(), " and ", o.stride());
+  TORCH_CHECK(o.kernel() > 0 && o.stride() > 0, "pooling needs a positive window and stride, not ",
+              o.kernel(), " and ", o.stride());
   TORCH_CHECK(o.kernel() <= std::min(o.height(), o.width()), "a window of ", o.kernel(), " x ",
               o.kernel(), " is larger than an image of ", o.height(), " x ", o.width());
   return o;

@@ -1,6 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/optim/decorrelation.h>
 
 #include <limits>
@@ -61,12 +61,12 @@ at::Tensor of_moments(const at::Tensor& learnt, const at::Tensor& c, std::int64_
 // (U - U Left^T (Right Left^T + B eps I)^-1 Right) / (B eps).
 at::Tensor of_thin_batch(const Factors& f, const at::Tensor& left, const at::Tensor& right,
                          const at::Tensor& eps) {
-  auto gram = nn::product(right, left.mT());
+  auto gram = linalg::product(right, left.mT());
   add_to_diagonal_(gram, eps * f.samples);
   if (f.u.is_same(right)) {
     // The narrower side is solved for.
-    if (f.e.size(-1) < left.size(-1)) return nn::product(solve(gram.mT(), f.e).mT(), right);
-    return nn::product(f.e.mT(), solve(gram, right));
+    if (f.e.size(-1) < left.size(-1)) return linalg::product(solve(gram.mT(), f.e).mT(), right);
+    return linalg::product(f.e.mT(), solve(gram, right));
   }
   const auto inner = f.u - at::matmul(at::matmul(f.u, left.mT()), solve(gram, right));
   return at::matmul(f.e.mT(), inner).div_((eps * f.samples).unsqueeze(-1).unsqueeze(-1));
@@ -99,7 +99,7 @@ at::Tensor pseudo_inverse(const Factors& f, const at::Tensor& left, const at::Te
     const auto inverse =
         at::linalg_pinv(small, std::optional(0.0), std::optional(relative_cutoff(small, n)));
     const auto u_q2 = plain ? r2.mT() : at::matmul(f.u, q2);
-    return nn::product(nn::product(f.e.mT(), nn::product(u_q2, inverse)), q1.mT());
+    return linalg::product(linalg::product(f.e.mT(), linalg::product(u_q2, inverse)), q1.mT());
   }
   return pseudo_inverse_sums(at::matmul(f.e.mT(), f.u), at::matmul(left.mT(), right));
 }
@@ -156,7 +156,7 @@ std::vector<at::Tensor> Decorrelation::sums(const learning::LayerFactors& layer)
   const auto u = with_bias_unit(layer.presynaptic, layer);
   const auto xhat = same ? u : with_bias_unit(layer.feedforward, layer);
   if (layer.samples < u.size(-1)) return {};
-  return {nn::product(layer.error.mT(), u), nn::product(xhat.mT(), u)};
+  return {linalg::product(layer.error.mT(), u), linalg::product(xhat.mT(), u)};
 }
 
 RescalingPart decorrelation_part() {

@@ -1,6 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/regularisation.h>
 
@@ -40,11 +40,11 @@ at::Tensor regularised(const at::Tensor& e, const at::Tensor& xhat, std::int64_t
   const auto wanted = spectral_regulariser(xhat, xhat, samples, a, Spectrum::kSymmetric) *
                       static_cast<double>(samples);
   return regularised_by(wanted, [&](const at::Tensor& eps) {
-    auto gram = nn::product(xhat, xhat.mT());
+    auto gram = linalg::product(xhat, xhat.mT());
     add_to_diagonal_(gram, eps);
     // The narrower side is solved for.
-    if (e.size(-1) < xhat.size(-1)) return nn::product(solve_positive(gram, e).mT(), xhat);
-    return nn::product(e.mT(), solve_positive(gram, xhat));
+    if (e.size(-1) < xhat.size(-1)) return linalg::product(solve_positive(gram, e).mT(), xhat);
+    return linalg::product(e.mT(), solve_positive(gram, xhat));
   });
 }
 
@@ -92,7 +92,7 @@ std::vector<Direction> Projection::directions(const std::vector<learning::LayerF
 std::vector<at::Tensor> Projection::sums(const learning::LayerFactors& layer) const {
   const auto xhat = with_bias_unit(layer.feedforward, layer);
   if (options_.regularisation == 0 || layer.samples < xhat.size(-1)) return {};
-  return {nn::product(layer.error.mT(), xhat), nn::product(xhat.mT(), xhat)};
+  return {linalg::product(layer.error.mT(), xhat), linalg::product(xhat.mT(), xhat)};
 }
 
 RescalingPart projection_part() {

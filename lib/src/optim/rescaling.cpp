@@ -1,5 +1,5 @@
 #include <ATen/ATen.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/optim/rescaling.h>
 
 #include "nn/bias_unit.h"
@@ -49,7 +49,7 @@ void Plain::write_gradients(const std::vector<learning::LayerFactors>& layers) {
     }
     if (auto grad = gradient_of(layer.weight); grad.defined()) {
       auto matrix = as_matrix(grad, layer);
-      nn::product_out(matrix, layer.error.mT(), layer.presynaptic, scale);
+      linalg::product_out(matrix, layer.error.mT(), layer.presynaptic, scale);
     }
     if (auto grad = gradient_of(layer.bias); grad.defined()) {
       auto row = grad.dim() + 1 == layer.error.dim() ? grad : grad.unsqueeze(0);
@@ -84,7 +84,7 @@ std::vector<Direction> Plain::directions(const std::vector<learning::LayerFactor
 }
 
 std::vector<at::Tensor> Plain::sums(const learning::LayerFactors& layer) const {
-  const auto product = nn::product(layer.error.mT(), layer.presynaptic);
+  const auto product = linalg::product(layer.error.mT(), layer.presynaptic);
   if (!layer.bias.defined()) return {product};
   return {at::cat({product, layer.error.sum(-2).unsqueeze(-1)}, -1)};
 }

@@ -72,5 +72,5 @@ class Pool2d final : public Layer {
 
 template <>
 inline constexpr auto pcxx::kNames<pcxx::nn::Pooling> =
-    std::to_array<pcxx::Named<pcxx::nn::Pooling>>({{pcxx::nn::Pooling::kMax, "max_pool"},
-                                                   {pcxx::nn::Pooling::kAverage, "avg_pool"}});
+    std::to_array<pcxx::Named<pcxx::nn::Pooling>>(
+        {{pcxx::nn::Pooling::kMax, "max_pool"}, {pcxx::nn::Pooling::kAverage, "avg_pool"}});

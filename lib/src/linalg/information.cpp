@@ -1,20 +1,20 @@
-#include "learning/kalman_information.h"
+#include "linalg/information.h"
 
 #include <ATen/ATen.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 
 #include <vector>
 
-#include "nn/gemm.h"
+#include "linalg/gemm.h"
 
 // The SIMD part is compiled once per instruction set.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "learning/kalman_information.cpp"
+#define HWY_TARGET_INCLUDE "linalg/information.cpp"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace pcxx::learning::HWY_NAMESPACE {
+namespace pcxx::linalg::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // out <- x y, n elements.
@@ -38,8 +38,8 @@ void one_sample(const T* transposed, const int64_t* units, const T* roots, int64
   for (int64_t i = 0; i < a; ++i) {
     multiply(transposed + units[i] * m, roots, m, scaled.data() + i * m);
   }
-  nn::gemm::run_symmetric(nn::gemm::Product<T>{
-      a, a, m, 1, {scaled.data(), m, 1}, {scaled.data(), 1, m}, 0, {out, a, 1}});
+  gemm::run_symmetric(
+      gemm::Product<T>{a, a, m, 1, {scaled.data(), m, 1}, {scaled.data(), 1, m}, 0, {out, a, 1}});
 }
 
 // Highway's dispatch table takes plain functions.
@@ -52,11 +52,11 @@ void sample_f64(const double* transposed, const int64_t* units, const double* ro
   one_sample(transposed, units, roots, a, m, out);
 }
 
-}  // namespace pcxx::learning::HWY_NAMESPACE
+}  // namespace pcxx::linalg::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace pcxx::learning {
+namespace pcxx::linalg {
 
 HWY_EXPORT(sample_f32);
 HWY_EXPORT(sample_f64);
@@ -110,8 +110,8 @@ at::Tensor information(const at::Tensor& transposed, const at::Tensor& units, co
   if (w.is_cpu() && dtype == at::kDouble) {
     return by_sample<double>(transposed.contiguous(), units.contiguous(), roots);
   }
-  return nn::gram(rows(transposed, units).mul_(roots.unsqueeze(-2)));
+  return gram(rows(transposed, units).mul_(roots.unsqueeze(-2)));
 }
 
-}  // namespace pcxx::learning
+}  // namespace pcxx::linalg
 #endif

@@ -1,4 +1,4 @@
-#include "learning/kalman_information.h"
+#include "linalg/information.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 
 #include "support/networks.h"
 
-namespace pcxx::learning {
+namespace pcxx::linalg {
 namespace {
 
 using test::relative_difference;
@@ -48,4 +48,4 @@ INSTANTIATE_TEST_SUITE_P(InstructionSets, Information,
                          testing::ValuesIn(hwy::SupportedAndGeneratedTargets()));
 
 }  // namespace
-}  // namespace pcxx::learning
+}  // namespace pcxx::linalg

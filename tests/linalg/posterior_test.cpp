@@ -1,4 +1,4 @@
-#include "learning/kalman_posterior.h"
+#include "linalg/posterior.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 
 #include "support/networks.h"
 
-namespace pcxx::learning {
+namespace pcxx::linalg {
 namespace {
 
 using test::relative_difference;
@@ -77,4 +77,4 @@ INSTANTIATE_TEST_SUITE_P(InstructionSets, Posterior,
                          testing::ValuesIn(hwy::SupportedAndGeneratedTargets()));
 
 }  // namespace
-}  // namespace pcxx::learning
+}  // namespace pcxx::linalg

@@ -1,12 +1,12 @@
-#include "inference/positive_solve.h"
+#include "linalg/positive_solve.h"
 
 #include <ATen/ATen.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 
 #include <limits>
 #include <vector>
 
-namespace pcxx::inference {
+namespace pcxx::linalg {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -34,15 +34,15 @@ class BlockedCholesky {
       const auto end = std::min(n_, begin + kBlock);
       auto panel = block(begin, rows_.size(0), begin, end);
       if (begin > 0) {
-        nn::product_out(panel, block(begin, rows_.size(0), 0, begin),
-                        block(begin, end, 0, begin).t(), -1, 1);
+        product_out(panel, block(begin, rows_.size(0), 0, begin), block(begin, end, 0, begin).t(),
+                    -1, 1);
       }
       const auto [factor, info] = at::linalg_cholesky_ex(block(begin, end, begin, end));
       if (info.item<int>() != 0) return false;
       const auto unit = identity_.narrow(1, 0, end - begin).narrow(0, 0, end - begin);
       inverses_.push_back(at::linalg_solve_triangular(factor, unit, /*upper=*/false));
       auto below = block(end, rows_.size(0), begin, end);
-      below.copy_(nn::product(below, inverses_.back().t()));
+      below.copy_(product(below, inverses_.back().t()));
     }
     return true;
   }
@@ -53,10 +53,10 @@ class BlockedCholesky {
       const auto begin = i * kBlock;
       const auto end = std::min(n_, begin + kBlock);
       auto solved = block(n_, rows_.size(0), begin, end);
-      solved.copy_(nn::product(solved, inverses_[static_cast<std::size_t>(i)]));
+      solved.copy_(product(solved, inverses_[static_cast<std::size_t>(i)]));
       if (begin == 0) break;
       auto rest = block(n_, rows_.size(0), 0, begin);
-      nn::product_out(rest, solved, block(begin, end, 0, begin), -1, 1);
+      product_out(rest, solved, block(begin, end, 0, begin), -1, 1);
     }
     return rows_.slice(0, n_);
   }
@@ -81,4 +81,4 @@ at::Tensor solve_positive(const at::Tensor& s, const at::Tensor& r) {
   return cholesky.factorise() ? cholesky.substitute_back() : at::full_like(r, kNaN);
 }
 
-}  // namespace pcxx::inference
+}  // namespace pcxx::linalg

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-namespace pcxx::nn::gemm {
+namespace pcxx::linalg::gemm {
 
 /// A matrix anywhere in memory: element (i, j) at data[i * row + j * column].
 template <typename T>
@@ -44,4 +44,4 @@ void run(const Product<double>& product);
 void run_symmetric(const Product<float>& product);
 void run_symmetric(const Product<double>& product);
 
-}  // namespace pcxx::nn::gemm
+}  // namespace pcxx::linalg::gemm

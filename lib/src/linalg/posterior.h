@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace pcxx::learning {
+namespace pcxx::linalg {
 
 /// [(1 + I Gamma)^-1 I | (1 + I Gamma)^-1 h], [.., B, n, n + 1], from the information I and the
 /// covariance Gamma of n unknowns, [.., B, n, n], symmetric and positive semi-definite, and h
@@ -12,4 +12,4 @@ namespace pcxx::learning {
 /// LAPACK's pivoted LU of such small matrices takes several times as long.
 at::Tensor posterior(const at::Tensor& information, const at::Tensor& gamma, const at::Tensor& h);
 
-}  // namespace pcxx::learning
+}  // namespace pcxx::linalg

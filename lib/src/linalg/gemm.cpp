@@ -1,4 +1,4 @@
-#include "nn/gemm.h"
+#include "linalg/gemm.h"
 
 #include <ATen/Parallel.h>
 
@@ -9,12 +9,12 @@
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 // The SIMD part is compiled once per instruction set.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "nn/gemm.cpp"
+#define HWY_TARGET_INCLUDE "linalg/gemm.cpp"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace pcxx::nn::gemm::HWY_NAMESPACE {
+namespace pcxx::linalg::gemm::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // A tile of c that fits the registers, kRows rows of kVectors vectors.
@@ -225,11 +225,11 @@ void mirror_f64(const Matrix<double>& c, int64_t begin, int64_t end, int64_t n) 
   mirror(c, begin, end, n);
 }
 
-}  // namespace pcxx::nn::gemm::HWY_NAMESPACE
+}  // namespace pcxx::linalg::gemm::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace pcxx::nn::gemm {
+namespace pcxx::linalg::gemm {
 
 HWY_EXPORT(multiply_f32);
 HWY_EXPORT(multiply_f64);
@@ -301,5 +301,5 @@ void run_symmetric(const Product<double>& product) {
   symmetric(product);
 }
 
-}  // namespace pcxx::nn::gemm
+}  // namespace pcxx::linalg::gemm
 #endif

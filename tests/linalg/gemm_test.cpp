@@ -1,13 +1,13 @@
 // The matrix product of our own, on every processor: product() takes it on some of them only.
 
-#include "nn/gemm.h"
+#include "linalg/gemm.h"
 
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
 #include "support/networks.h"
 
-namespace pcxx::nn {
+namespace pcxx::linalg {
 namespace {
 
 class Gemm : public testing::TestWithParam<std::int64_t> {
@@ -58,4 +58,4 @@ INSTANTIATE_TEST_SUITE_P(InstructionSets, Gemm,
                          testing::ValuesIn(hwy::SupportedAndGeneratedTargets()));
 
 }  // namespace
-}  // namespace pcxx::nn
+}  // namespace pcxx::linalg

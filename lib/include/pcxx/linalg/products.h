@@ -8,7 +8,7 @@
 ///   AMD processors: LibTorch's MKL gives these its AVX2 code even where they have AVX-512.
 /// Columns, or members of an ensemble, go to threads; a result does not depend on how many there
 /// are. All operands are on one device; others are refused (core/residency.h).
-namespace pcxx::nn {
+namespace pcxx::linalg {
 
 /// out <- beta out + alpha a b. a [m, k], b [k, n], out [m, n], or each with R in front; out may
 /// not overlap the others, and is not read when beta is 0.
@@ -36,4 +36,4 @@ at::Tensor backward_product(const at::Tensor& e, const at::Tensor& weight);
 /// Whether the last four run as loops over one sample.
 bool one_sample_applies(const at::Tensor& x, const at::Tensor& weight);
 
-}  // namespace pcxx::nn
+}  // namespace pcxx::linalg

@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace pcxx::learning {
+namespace pcxx::linalg {
 
 /// Rows `which` [.., B, a] of a matrix [n, k] or [R, n, k], by sample: [.., B, a, k].
 at::Tensor rows(const at::Tensor& matrix, at::Tensor which);
@@ -12,4 +12,4 @@ at::Tensor rows(const at::Tensor& matrix, at::Tensor which);
 /// `units` is [.., B, a] and w >= 0 [.., B, n_L].
 at::Tensor information(const at::Tensor& transposed, const at::Tensor& units, const at::Tensor& w);
 
-}  // namespace pcxx::learning
+}  // namespace pcxx::linalg

@@ -1,4 +1,4 @@
-#include "learning/kalman_posterior.h"
+#include "linalg/posterior.h"
 
 #include <ATen/ATen.h>
 #include <pcxx/core/precision.h>
@@ -8,16 +8,16 @@
 #include <limits>
 #include <vector>
 
-#include "nn/gemm.h"
+#include "linalg/gemm.h"
 
 // The SIMD part is compiled once per instruction set.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "learning/kalman_posterior.cpp"
+#define HWY_TARGET_INCLUDE "linalg/posterior.cpp"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace pcxx::learning::HWY_NAMESPACE {
+namespace pcxx::linalg::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Rows of n numbers and some more, `width` in all, a multiple of the vector's length.
@@ -124,16 +124,16 @@ void posterior(const T* information, const T* gamma, const T* h, int64_t n, T* o
     buffer->assign(static_cast<size_t>(n * width), T{0});
   }
   factorise_information(information, h, known.data(), n, width);
-  nn::gemm::run(nn::gemm::Product<T>{
+  gemm::run(gemm::Product<T>{
       n, n, n, 1, {known.data(), width, 1}, {gamma, n, 1}, 0, {product.data(), width, 1}});
-  nn::gemm::run_symmetric(nn::gemm::Product<T>{n,
-                                               n,
-                                               n,
-                                               1,
-                                               {product.data(), width, 1},
-                                               {known.data(), 1, width},
-                                               0,
-                                               {system.data(), width, 1}});
+  gemm::run_symmetric(gemm::Product<T>{n,
+                                       n,
+                                       n,
+                                       1,
+                                       {product.data(), width, 1},
+                                       {known.data(), 1, width},
+                                       0,
+                                       {system.data(), width, 1}});
   T trace{0};
   for (int64_t i = 0; i < n; ++i) trace += system[static_cast<size_t>(i * width + i)];
   // Less is lost in the rounding of the sum, which then need not be definite. The trace is some
@@ -143,7 +143,7 @@ void posterior(const T* information, const T* gamma, const T* h, int64_t n, T* o
   factorise(system.data(), n, width);
   solve_triangle(system.data(), known.data(), n, width);
   // known^T known, and known^T times its last column.
-  nn::gemm::run_symmetric(nn::gemm::Product<T>{
+  gemm::run_symmetric(gemm::Product<T>{
       n, n, n, 1, {known.data(), 1, width}, {known.data(), width, 1}, 0, {out, n + 1, 1}});
   std::vector<T>& last = system;
   std::fill_n(last.begin(), n, T{0});
@@ -172,11 +172,11 @@ void posteriors_f64(const double* information, const double* gamma, const double
   posteriors(information, gamma, h, samples, n, out);
 }
 
-}  // namespace pcxx::learning::HWY_NAMESPACE
+}  // namespace pcxx::linalg::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace pcxx::learning {
+namespace pcxx::linalg {
 
 HWY_EXPORT(posteriors_f32);
 HWY_EXPORT(posteriors_f64);
@@ -224,5 +224,5 @@ at::Tensor posterior(const at::Tensor& information, const at::Tensor& gamma, con
   return out;
 }
 
-}  // namespace pcxx::learning
+}  // namespace pcxx::linalg
 #endif

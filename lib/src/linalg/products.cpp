@@ -2,22 +2,22 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <pcxx/core/residency.h>
-#include <pcxx/nn/products.h>
+#include <pcxx/linalg/products.h>
 
 #include <algorithm>
 
-#include "nn/gemm.h"
+#include "linalg/gemm.h"
 
 // The SIMD part is compiled once per instruction set.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "nn/products.cpp"
+#define HWY_TARGET_INCLUDE "linalg/products.cpp"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 // After foreach_target.
-#include "nn/simd-inl.h"
+#include "linalg/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace pcxx::nn::HWY_NAMESPACE {
+namespace pcxx::linalg::HWY_NAMESPACE {
 
 // Highway's dispatch table takes plain functions.
 void forward_f32(const float* w, int64_t m, int64_t n, const float* x, float* out) {
@@ -35,11 +35,11 @@ void backward_f64(const double* w, int64_t m, int64_t n, const double* e, double
   simd::HWY_NAMESPACE::add_row_times(e, w, m, n, out);
 }
 
-}  // namespace pcxx::nn::HWY_NAMESPACE
+}  // namespace pcxx::linalg::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace pcxx::nn {
+namespace pcxx::linalg {
 
 HWY_EXPORT(forward_f32);
 HWY_EXPORT(forward_f64);
@@ -229,5 +229,5 @@ at::Tensor backward_product(const at::Tensor& e, const at::Tensor& weight) {
   return out;
 }
 
-}  // namespace pcxx::nn
+}  // namespace pcxx::linalg
 #endif

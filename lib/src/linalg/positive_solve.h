@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace pcxx::inference {
+namespace pcxx::linalg {
 
 /// Width of a block of S: small enough to skip most of what symmetry makes redundant, large enough
 /// for a matrix product's full speed.
@@ -14,4 +14,4 @@ constexpr std::int64_t kBlock = 64;
 /// positive definite and read in its lower triangle only; where it cannot be factorised, v is NaN.
 at::Tensor solve_positive(const at::Tensor& s, const at::Tensor& r);
 
-}  // namespace pcxx::inference
+}  // namespace pcxx::linalg

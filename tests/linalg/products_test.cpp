@@ -1,16 +1,17 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
+#include <pcxx/linalg/products.h>
 #include <pcxx/nn/fused.h>
-#include <pcxx/nn/products.h>
 
 #include <cmath>
 
 #include "support/networks.h"
 #include "support/threads.h"
 
-namespace pcxx::nn {
+namespace pcxx::linalg {
 namespace {
 
+using nn::Activation;
 using test::relative_difference;
 
 struct Shape {
@@ -137,12 +138,12 @@ TEST_P(Products, OfAnOutputLayerThereAndBack) {
         auto a = at::empty_like(target), r = at::empty_like(target), h = at::Tensor();
         if (activation != Activation::kIdentity) h = at::empty_like(target);
         auto squares = at::empty({batch_size}, target.options()), delta = at::empty_like(x);
-        fused::output_round_trip(x, weight, target, activation, a, r, h, squares, delta);
+        nn::fused::output_round_trip(x, weight, target, activation, a, r, h, squares, delta);
 
-        const auto output = activate(at::matmul(x, weight.t()), activation);
+        const auto output = nn::activate(at::matmul(x, weight.t()), activation);
         const auto residual = target - output;
         auto back = residual.clone();
-        multiply_slope_(back, output, activation);
+        nn::multiply_slope_(back, output, activation);
         EXPECT_LT(relative_difference(a, output), limit);
         EXPECT_LT(relative_difference(r, residual), limit);
         EXPECT_LT(relative_difference(squares, residual.square().sum(-1)), limit);
@@ -176,4 +177,4 @@ TEST(Products, DoNotDependOnTheNumberOfThreads) {
 }
 
 }  // namespace
-}  // namespace pcxx::nn
+}  // namespace pcxx::linalg
