@@ -255,8 +255,9 @@ std::vector<Entry> entries() {
   constexpr auto kByConstancy = learning::Narrowing::kConstancy;
   return {kalman("kpc", {}),
           kalman("kpc, by constancy", {.narrowing = kByConstancy}),
-          kalman("kpc, R = 0.3 mean(r^2)", {.rho = kRho}),
-          kalman("kpc, R = 0.3 mean(r^2), by constancy", {.rho = kRho, .narrowing = kByConstancy}),
+          kalman("kpc, R = 0.3 mean(r^2)", {.noise_fraction = kRho}),
+          kalman("kpc, R = 0.3 mean(r^2), by constancy",
+                 {.noise_fraction = kRho, .narrowing = kByConstancy}),
           variant("the same, written out", {}),
           variant("unit precisions", {.errors = Errors::kUnitPrecisions}),
           variant("errors of backpropagation", {.errors = Errors::kBackpropagation}),

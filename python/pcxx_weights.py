@@ -60,9 +60,7 @@ class Dense(nn.Module):
     """f(W x + b), or x + f(W x + b) when residual. weight [out, in] and bias [out], or with a
     leading dimension [members, ...] in an ensemble."""
 
-    def __init__(
-        self, in_features, out_features, activation="identity", bias=False, residual=False, members=None
-    ):
+    def __init__(self, in_features, out_features, activation="identity", bias=False, residual=False, members=None):
         super().__init__()
         lead = () if members is None else (members,)
         self.residual = residual
@@ -89,6 +87,12 @@ class Dense(nn.Module):
         }
         return text if self.members is None else text | {"members": self.members}
 
+    def kind(self):
+        return (
+            f"dense(width={self.weight.shape[-2]}, activation={self.activation_name}, "
+            f"bias={_word(self.bias is not None)}, residual={_word(self.residual)})"
+        )
+
     def __repr__(self):
         return f"Dense({', '.join(f'{name}={value}' for name, value in self.description().items())})"
 
@@ -110,24 +114,64 @@ class Conv2d(nn.Module):
         maps = nn.functional.conv2d(x.reshape(-1, *self.input), self.weight, self.bias, self.stride, self.padding)
         return self.activation(maps.flatten(1))
 
+    def kind(self):
+        channels, _, kernel, _ = self.weight.shape
+        return (
+            f"conv2d(channels={channels}, kernel={kernel}, stride={self.stride}, padding={self.padding}, "
+            f"activation={self.activation_name}, bias={_word(self.bias is not None)}, "
+            f"input={'x'.join(map(str, self.input))})"
+        )
+
     def description(self):
         channels, _, kernel, _ = self.weight.shape
-        bias = str(self.bias is not None).lower()
-        return {
-            "in_features": self.input[0] * self.input[1] * self.input[2],
-            "out_features": channels * math.prod(_steps(n, kernel, self.stride, self.padding) for n in self.input[1:]),
-            "activation": "own",
-            "bias": False,
-            "residual": False,
-            "kind": f"conv2d(channels={channels}, kernel={kernel}, stride={self.stride}, padding={self.padding}, "
-            f"activation={self.activation_name}, bias={bias}, input={'x'.join(map(str, self.input))})",
-        }
+        steps = (_steps(n, kernel, self.stride, self.padding) for n in self.input[1:])
+        return _own(math.prod(self.input), channels * math.prod(steps), self.kind())
 
 
+class Block(nn.Module):
+    """x + f(x), where f is a row of layers: Dense, Conv2d and Block, or a Network. They are called layer1,
+    layer2, ..."""
+
+    activation_name = "own"  # none can stand behind it
+
+    def __init__(self, layers):
+        super().__init__()
+        for l, layer in enumerate(layers, start=1):
+            self.add_module(f"layer{l}", layer)
+        if not self._modules:
+            raise WeightsError("a block has at least one layer")
+
+    def forward(self, x):
+        y = x
+        for layer in self.children():
+            y = layer(y)
+        return x + y
+
+    def kind(self):
+        return f"block({' '.join(layer.kind() for layer in self.children())})"
+
+    def description(self):
+        ends = [layer.description() for layer in self.children()]
+        return _own(ends[0]["in_features"], ends[-1]["out_features"], self.kind())
+
+
+def _word(value):
+    return str(value).lower()
+
+
+def _own(in_features, out_features, kind):
+    """What is said of a layer that is not Dense: its ends, and what it is."""
+    ends = {"in_features": in_features, "out_features": out_features}
+    return ends | {"activation": "own", "bias": False, "residual": False, "kind": kind}
+
+
+DENSE = re.compile(r"dense\(width=(\d{1,7}), activation=(\w+), bias=(true|false), residual=(true|false)\)")
 CONV2D = re.compile(
     r"conv2d\(channels=(\d{1,7}), kernel=(\d{1,7}), stride=(\d{1,7}), padding=(\d{1,7}), "
     r"activation=(\w+), bias=(true|false), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)"
 )
+BLOCK = re.compile(r"block\((.*)\)")
+DEEPEST = 16  # of blocks in blocks
 
 
 def _steps(pixels, kernel, stride, padding):
@@ -143,6 +187,8 @@ def _conv2d_options(kind):
     shape = tuple(int(found[i]) for i in range(7, 10))
     if min(channels, kernel, stride, *shape) < 1 or min(shape[1:]) + 2 * padding < kernel:
         return None
+    if channels * shape[0] * kernel**2 > LARGEST:
+        return None
     return {
         "input": shape,
         "channels": channels,
@@ -154,9 +200,54 @@ def _conv2d_options(kind):
     }
 
 
+def _dense_options(kind, below):
+    found = DENSE.fullmatch(kind)
+    if found is None or found[2] not in ACTIVATIONS or int(found[1]) < 1 or below * int(found[1]) > LARGEST:
+        return None
+    bias, residual = found[3] == "true", found[4] == "true"
+    ends = {"in_features": below, "out_features": int(found[1])}
+    return ends | {"activation": found[2], "bias": bias, "residual": residual}
+
+
+def _row(text):
+    """The texts of the layers in a row, which have spaces inside brackets alone."""
+    texts, depth, begin = [], 0, 0
+    for place, letter in enumerate(text + " "):
+        depth += (letter == "(") - (letter == ")")
+        if letter == " " and depth == 0:
+            texts.append(text[begin:place])
+            begin = place + 1
+    return texts
+
+
+def _of_kind(kind, below, deepest=DEEPEST):
+    """The layer that a text stands for, of so many inputs; nothing where there is no such layer."""
+    if options := _conv2d_options(kind):
+        return Conv2d(**options) if math.prod(options["input"]) == below else None
+    if options := _dense_options(kind, below):
+        return Dense(**options) if not options["residual"] or options["out_features"] == below else None
+    found = BLOCK.fullmatch(kind)
+    if found is None or deepest == 0:
+        return None
+    layers, given = [], below
+    for text in _row(found[1]):
+        layer = _of_kind(text, given, deepest - 1)
+        if layer is None:
+            return None
+        layers.append(layer)
+        given = layer.description()["out_features"]
+    return Block(layers) if layers and given == below else None
+
+
 def _made(layer):
     """The module that a description stands for."""
-    return Conv2d(**_conv2d_options(layer["kind"])) if "kind" in layer else Dense(**layer)
+    return _of_kind(layer["kind"], layer["in_features"]) if "kind" in layer else Dense(**layer)
+
+
+def _shape_of(layer):
+    """The same without numbers."""
+    with torch.device("meta"):
+        return _made(layer)
 
 
 class Network(nn.Sequential):
@@ -230,15 +321,14 @@ def _older_layers(tensors, metadata):
 
 
 def _is_layer(layer):
-    """Whether Dense takes it, or it is a convolution with the ends that its text has."""
+    """Whether Dense takes it, or it is a convolution or block with the ends that its text has."""
     if type(layer) is not dict:
         return False
     if "kind" in layer:
-        options = _conv2d_options(layer["kind"]) if type(layer["kind"]) is str else None
-        if options is None:
+        if type(layer["kind"]) is not str or not _is_count(layer.get("in_features")):
             return False
-        with torch.device("meta"):
-            return layer == Conv2d(**options).description()
+        made = _shape_of(layer)
+        return made is not None and not isinstance(made, Dense) and layer == made.description()
     wanted = {"in_features": int, "out_features": int}
     known = wanted | {"activation": str, "bias": bool, "residual": bool, "members": int}
     if not wanted.keys() <= layer.keys() <= known.keys():
@@ -266,11 +356,8 @@ def _sizes(layers):
     sizes = {}
     for l, layer in enumerate(layers, start=1):
         if "kind" in layer:
-            options = _conv2d_options(layer["kind"])
-            side = options["kernel"]
-            sizes[f"layer{l}.weight"] = (options["channels"], options["input"][0], side, side)
-            if options["bias"]:
-                sizes[f"layer{l}.bias"] = (options["channels"],)
+            own = _shape_of(layer).named_parameters()
+            sizes |= {f"layer{l}.{name}": tuple(parameter.shape) for name, parameter in own}
             continue
         lead = (layer["members"],) if "members" in layer else ()
         sizes[f"layer{l}.weight"] = (*lead, layer["out_features"], layer["in_features"])
@@ -302,7 +389,7 @@ def _check_tensors(path, layers, tensors):
 
 def save(network, path, metadata=None):
     """Writes a Network, or a Sequential of Linear layers each with at most one activation behind it
-    (ReLU, Sigmoid, Tanh, LeakyReLU(0.01), Identity), as a file of weights. Flatten() and Dropout, which
+    (ReLU, Sigmoid, Tanh, LeakyReLU(0.01), Identity) and of Conv2d and Block of this file, as a file of weights. Flatten() and Dropout, which
     do nothing to flat images after training, are left out. Metadata are texts or numbers."""
     network = network if isinstance(network, Network) else from_sequential(network)
     dtypes = {parameter.dtype for parameter in network.parameters()}
@@ -350,7 +437,7 @@ def from_sequential(module):
         raise WeightsError("a state_dict does not say what its layers do: save the network itself")
     layers = []
     for child in _flat(module):
-        if isinstance(child, (Dense, Conv2d)):
+        if isinstance(child, (Dense, Conv2d, Block)):
             layers.append(copy.deepcopy(child))
         elif isinstance(child, nn.Linear):
             layers.append(_from_linear(child))

@@ -174,14 +174,17 @@ class AlignmentRun {
     const at::NoGradGuard no_grad;
     const auto& cell = cells_[task.cell];
     const auto& models = models_[task.cell];
-    auto network = catalog::draw_network(models.front(), task.seed, run_.device());
     auto teacher = catalog::make_teacher(cell, task.seed, run_.device());
     const auto batch = teacher.next(cell.integer("batch_size"));
     const auto held_out = cell.integer("held_out") > 0
                               ? std::optional(teacher.next(cell.integer("held_out")))
                               : std::nullopt;
     run::Part part;
+    nn::Network network{nullptr};
     for (std::size_t m = 0; m < models.size(); ++m) {
+      if (m == 0 || models[m].text("layers") != models[m - 1].text("layers")) {
+        network = catalog::draw_network(models[m], task.seed, run_.device());
+      }
       network->options.loss(catalog::network_options(models[m]).loss());
       for (const auto& [metric, value] : measure(models[m], *network, batch, held_out)) {
         part[fmt::format("{}.{}", m, metric)] = at::scalar_tensor(value, at::kDouble);

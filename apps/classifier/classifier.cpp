@@ -77,7 +77,7 @@ class Classification final : public train::ImageTask {
 };
 
 void run_classifiers(Run& run) {
-  const Classification task(catalog::widths(run.config()).back());
+  const Classification task(catalog::ends(run.config()).second);
   train::ImageSweep sweep(run, task);
   const auto results = sweep.train();
   if (results.empty()) return;

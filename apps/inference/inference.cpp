@@ -216,7 +216,7 @@ class InferenceRun {
     data::Minibatches minibatches(sets_.train.size(), static_cast<std::uint64_t>(seed));
     const auto index = minibatches.next(size);
     if (task == "images") return data::autoencoding_batch(sets_.train, index, options);
-    const auto classes = catalog::widths(config_).back();
+    const auto classes = catalog::ends(config_).second;
     const auto highest = sets_.train.labels.max().item<std::int64_t>();
     if (highest >= classes) {
       user_error("widths ends with {}, which is too few outputs for labels up to {}", classes,
@@ -372,6 +372,7 @@ config::Schema schema() {
                                "rescaling",
                                "architecture",
                                "activation",
+                               "layers",
                                "widths",
                                "init",
                                "hidden_layers",
@@ -417,10 +418,11 @@ config::Schema schema() {
   keys.initial("seeds", "1");
   keys.initial("inference", R"(["lbfgs", "error_descent", "state_descent"])");
   keys.initial("inference_step_size", "[0, 0.1]");
-  return keys.one({"rule", "rescaling", "architecture", "init", "hidden_layers", "width", "inputs",
-                   "outputs", "condition_number", "bias", "loss", "batch_size", "targets", "noise",
-                   "rank", "dtype", "inference_steps", "inference_tolerance",
-                   "inference_energy_tolerance"});
+  return keys
+      .one({"rule", "rescaling", "architecture", "init", "hidden_layers", "width", "inputs",
+            "outputs", "condition_number", "bias", "loss", "batch_size", "targets", "noise", "rank",
+            "dtype", "inference_steps", "inference_tolerance", "inference_energy_tolerance"})
+      .one({"layers"});
 }
 
 }  // namespace

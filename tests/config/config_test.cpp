@@ -80,6 +80,23 @@ TEST_F(ConfigFile, HasTheSchemasDefaultsWhereNothingIsSet) {
   EXPECT_EQ(config.text("data"), "");
 }
 
+// Contract: a key's old name is the key, with one note; both names at once are refused.
+TEST(OldNames, AreTakenWithANote) {
+  Schema schema(
+      {{.name = "prior_scale", .kind = Kind::kReal, .initial = "1", .old_name = "delta"}});
+  testing::internal::CaptureStderr();
+  const auto config = Config::parse(schema, "delta = 3\n", "a.toml");
+  EXPECT_EQ(config.real("prior_scale"), 3);
+  EXPECT_FALSE(config.has("delta"));
+  EXPECT_EQ(Config::parse(schema, "delta = 4\n", "a.toml").real("prior_scale"), 4);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "note: the key 'delta' is called 'prior_scale' now, and the next release takes that "
+            "alone\n");
+  const auto error =
+      user_error_text([&] { Config::parse(schema, "prior_scale = 2\ndelta = 3\n", "a.toml"); });
+  EXPECT_EQ(error, "a.toml:2:1: prior_scale is set twice, as delta too");
+}
+
 // Invariant: defaults < file < assignments, and the later assignment wins.
 TEST_F(ConfigFile, PrecedenceIsDefaultsFileAssignments) {
   const std::string file = "width = 30\nsteps = 7\n";

@@ -144,7 +144,7 @@ TEST_F(Device_CUDA, TrainsByKalmanToTheSameWeights) {
     for (const auto narrowing : {Narrowing::kCertainty, Narrowing::kConstancy}) {
       for (const double rho : {0.0, 0.1}) {
         SCOPED_TRACE(c10::str(nn::Network(options), narrowing == Narrowing::kConstancy, " ", rho));
-        const learning::KalmanOptions kalman{.rho = rho, .narrowing = narrowing};
+        const learning::KalmanOptions kalman{.noise_fraction = rho, .narrowing = narrowing};
         const auto there = train_by(options, kalman, device_);
         const auto here = train_by(options, kalman, at::kCPU);
         ASSERT_EQ(there.size(), here.size());

@@ -297,6 +297,102 @@ TEST_F(Extend, LayersHaveATargetAlignment) {
   }
 }
 
+std::vector<std::string> digits_words(const std::string& layers, std::vector<std::string> more) {
+  std::vector<std::string> words{"--set", "dataset=digits",  "--set", "samples=256",
+                                 "--set", "test_samples=64", "--set", "batch_size=32",
+                                 "--set", "seeds=1",         "--set", "layers=" + layers};
+  for (auto& word : more) words.insert(words.end(), {"--set", std::move(word)});
+  return words;
+}
+
+constexpr const char* kConvolutions =
+    "conv2d(channels=4, stride=2, padding=1, activation=relu) "
+    "block(conv2d(channels=4, padding=1, activation=relu)) dense(width=20, activation=relu) dense";
+
+// Oracle: the error before training, which both rules lower, also where they rescale.
+TEST_F(Extend, StacksOfLayersLearnToTellDigits) {
+  for (const auto& model :
+       {std::vector<std::string>{"rule=bp", "learning_rate=0.3"},
+        std::vector<std::string>{"rule=pc", "learning_rate=0.3"},
+        std::vector<std::string>{"rule=pc", "learning_rate=0.3", "inference=error_descent"},
+        std::vector<std::string>{"rule=pc", "rescaling=[alpha,decorrelation,projection]",
+                                 "learning_rate=0.03"},
+        std::vector<std::string>{"rule=bp", "rescaling=recursive_projection", "learning_rate=0.1",
+                                 "batch_size=4"}}) {
+    auto keys = model;
+    keys.insert(keys.end(), {"steps=12", "test_every=6"});
+    const auto outcome = run(programs::classifier(), digits_words(kConvolutions, keys));
+    ASSERT_EQ(outcome.code, 0) << outcome.errors;
+    for (const auto& trained : models()) {
+      keys = {"steps=0", model[0], "learning_rate=1"};
+      const double after = trained["final_errors"].at(0).get<double>();
+      ASSERT_EQ(run(programs::classifier(), digits_words(kConvolutions, keys)).code, 0);
+      const double before = models().at(0)["final_errors"].at(0).get<double>();
+      EXPECT_LT(after, before) << trained.dump();
+    }
+  }
+}
+
+// Oracle: the config that is printed, read again; its [[layers]] tables mean the same.
+TEST_F(Extend, StacksArePrintedAsTheyAreRead) {
+  const auto printed = [&](const std::vector<std::string>& words) {
+    return test::run_program(programs::classifier(), words).out;
+  };
+  const auto first = printed({"--set", std::string("layers=") + kConvolutions, "--print-config"});
+  EXPECT_NE(first.find(std::string("layers = \"") + kConvolutions + "\""), std::string::npos);
+  write_file(folder_ / "printed.toml", first);
+  EXPECT_EQ(printed({"--config", (folder_ / "printed.toml").string(), "--print-config"}), first);
+  write_file(folder_ / "tables.toml",
+             "[[layers]]\nkind = \"dense\"\nwidth = 7\n[[layers]]\nkind = \"dense\"\n");
+  EXPECT_EQ(printed({"--config", (folder_ / "tables.toml").string(), "--print-config"}),
+            printed({"--set", "layers=dense(width=7) dense()", "--print-config"}));
+}
+
+// Oracle: the same network by its name, to the last bit; in lanes too.
+TEST_F(Extend, StacksOfDenseLayersTrainLikeNamedNetworks) {
+  for (const char* engine : {"engine=tensor", "engine=lanes"}) {
+    EXPECT_EQ(final_errors(programs::regression(),
+                           regression_words(
+                               {"rule=pc", engine, "layers=dense(width=6) dense(width=6) dense"})),
+              final_errors(programs::regression(), regression_words({"rule=pc", engine})));
+  }
+}
+
+// Oracle: layers of the program's own, one of them by `layer`.
+TEST_F(Extend, StacksTakeLayersOfTheProgram) {
+  EXPECT_EQ(final_errors(programs::regression(), regression_words({"rule=bp", "hidden_layers=1",
+                                                                   "layers=gated(width=6) dense"})),
+            final_errors(programs::regression(),
+                         regression_words({"rule=bp", "hidden_layers=1", "layer=gated"})));
+}
+
+// Oracle: at B = 1 bp moves the prediction along J J^T r, at an acute angle to r.
+TEST_F(Extend, StacksHaveATargetAlignment) {
+  const auto outcome = run(
+      programs::alignment(),
+      {"--set", "width=16", "--set", "seeds=2", "--set", "rule=[bp,pc]", "--set", "batch_size=1",
+       "--set", R"(layers=["conv2d(channels=2, activation=tanh) dense", "dense(width=3) dense"])"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  const auto cells = nlohmann::json::parse(read_file(folder_ / "run" / "summary.json"))["cells"];
+  ASSERT_EQ(cells.size(), 4U);
+  for (const auto& cell : cells) EXPECT_GT(cell["target_alignment"]["mean"].get<double>(), 0);
+}
+
+// Contract: one sentence, which names the layer.
+TEST_F(Extend, StacksThatCannotBeAreRefused) {
+  const auto refused = [&](std::vector<std::string> keys, const std::string& text) {
+    const auto outcome = run(programs::regression(), regression_words(std::move(keys)));
+    EXPECT_EQ(outcome.code, 2) << text;
+    EXPECT_NE(outcome.errors.find(text), std::string::npos) << outcome.errors;
+  };
+  refused({"layers=dense(width=7)"}, "layers: layer 1 gives 7 units, and the targets have 6");
+  refused({"layers=conv2d(channels=2) dense"}, "layers: layer 1 needs an image below");
+  refused({"layers=gated(width=6) dense", "engine=lanes", "rule=bp"}, "layer 1 is not Dense");
+  refused({"layers=gated(width=6) dense", "rule=kpc", "learning_rate=1"}, "needs Dense layers");
+  refused({"layers=dense(width=6, residual=true) dense", "engine=lanes", "rule=bp"},
+          "only some layers are residual");
+}
+
 // Oracle: the sentence and the exit code.
 TEST_F(Extend, WhatDoesNotGoTogetherIsSaid) {
   const auto refused = [&](std::vector<std::string> keys, const std::string& text) {

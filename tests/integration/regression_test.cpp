@@ -43,7 +43,7 @@ TEST(BatchRegression, DecorrelationReachesRoundingInADeepNetwork) {
 TEST(OnlineRegression, RecursiveProjectionReachesRoundingWherePlainPredictiveCodingDoesNot) {
   const std::vector<std::string> task{"rule=pc", "hidden_layers=8", "batch_size=1", "steps=500"};
   auto ours = task;
-  ours.insert(ours.end(), {"rescaling=recursive_projection", "forgetting=0.95", "delta=100",
+  ours.insert(ours.end(), {"rescaling=recursive_projection", "forgetting=0.95", "prior_scale=100",
                            "learning_rate=1"});
   const auto errors = final_errors(run(make_config(ours)))[0];
   EXPECT_GE(errors.lt(1e-12).sum().item<int>(), 8) << errors;

@@ -392,7 +392,7 @@ TEST(Kalman, PredictsTheLinearChange) {
 // Oracle: the mean of all batches up to the fiftieth, then each new one counts 0.02.
 TEST(Kalman, NoiseIsAPartOfTheMeanSquaredResidual) {
   const auto network = random_network(nn::mlp({5, 3}));
-  KalmanPredictiveCoding rule({.rho = 0.7});
+  KalmanPredictiveCoding rule({.noise_fraction = 0.7});
   double sum = 0;
   double mean = 0;
   for (int t = 1; t <= 80; ++t) {
@@ -541,8 +541,8 @@ TEST_P(KalmanNarrowing, DeadLayersBreakNothing) {
           auto batch = random_batch(*network, batch_size);
           batch.input[0][0].zero_();
           batch.target[0] = nn::feedforward(*network, batch.input).prediction()[0].detach();
-          KalmanPredictiveCoding rule({.rho = rho, .narrowing = GetParam()});
-          KalmanPredictiveCoding single({.rho = rho, .narrowing = GetParam()});
+          KalmanPredictiveCoding rule({.noise_fraction = rho, .narrowing = GetParam()});
+          KalmanPredictiveCoding single({.noise_fraction = rho, .narrowing = GetParam()});
           for (int t = 0; t < 4; ++t) {
             SCOPED_TRACE(c10::str(network, " ", dtype, " rho ", rho, " B ", batch_size, " t ", t));
             if (t == 2) batch.target[0] += 0.5;
@@ -576,8 +576,8 @@ TEST_P(KalmanNarrowing, ATinyRhoCountsAsTheLeast) {
       const auto teacher = random_network(nn::mlp({6, 6}), 2);
       network->to(dtype);
       const auto copy = std::dynamic_pointer_cast<nn::NetworkImpl>(network->clone());
-      KalmanPredictiveCoding rule({.rho = 1e-30, .narrowing = GetParam()});
-      KalmanPredictiveCoding expected({.rho = least, .narrowing = GetParam()});
+      KalmanPredictiveCoding rule({.noise_fraction = 1e-30, .narrowing = GetParam()});
+      KalmanPredictiveCoding expected({.noise_fraction = least, .narrowing = GetParam()});
       auto optimizer = make_optimizer(*network);
       auto optimizer_of_copy = make_optimizer(*copy);
       std::vector<double> errors;
@@ -682,7 +682,7 @@ TEST(Kalman, RefusesWhatDoesNotFit) {
   auto compressed = random_batch(*network, 2);
   compressed.samples = 8;
   EXPECT_THROW(rule.factors(*network, compressed), c10::Error);
-  EXPECT_THROW(KalmanPredictiveCoding({.rho = -1}), c10::Error);
+  EXPECT_THROW(KalmanPredictiveCoding({.noise_fraction = -1}), c10::Error);
   const auto wider = random_network(nn::mlp({5, 7, 3}));
   KalmanPredictiveCoding other;
   other.factors(*wider, random_batch(*wider, 2));

@@ -65,7 +65,7 @@ TEST(RecursiveProjection, IsWeightedLeastSquaresOverTheWholePast) {
       for (const double delta : {1.0, 100.0}) {
         SCOPED_TRACE(c10::str("lambda ", lambda, ", B = ", batch, ", delta ", delta));
         const auto stream = make_stream(300, batch, 8, 3, 0.5);
-        RecursiveProjection rescaling({.forgetting = lambda, .delta = delta});
+        RecursiveProjection rescaling({.forgetting = lambda, .prior_scale = delta});
         EXPECT_LT(relative_difference(learn(rescaling, stream),
                                       weighted_least_squares(stream, lambda, delta)),
                   1e-8);
@@ -79,7 +79,7 @@ TEST(RecursiveProjection, IsStillExactAfterTenThousandSamples) {
   for (const double lambda : {0.95, 0.99}) {
     SCOPED_TRACE(lambda);
     const auto stream = make_stream(10000, 1, 8, 3, 0.5);
-    RecursiveProjection rescaling({.forgetting = lambda, .delta = 1});
+    RecursiveProjection rescaling({.forgetting = lambda, .prior_scale = 1});
     EXPECT_LT(
         relative_difference(learn(rescaling, stream), weighted_least_squares(stream, lambda, 1)),
         1e-8);
@@ -99,7 +99,7 @@ TEST(RecursiveProjection, IsSafeForAnyForgettingFactor) {
         SCOPED_TRACE(c10::str("lambda ", lambda, ", noise ", noise, ", starved ", starved));
         auto stream = make_stream(3000, 1, 20, 5, noise);
         if (starved) stream.x.slice(-1, 3).zero_();
-        RecursiveProjection rescaling({.forgetting = lambda, .delta = 1});
+        RecursiveProjection rescaling({.forgetting = lambda, .prior_scale = 1});
         const auto weight = learn(rescaling, stream);
         EXPECT_TRUE(weight.isfinite().all().item<bool>());
         const auto& q = rescaling.memory().front();
@@ -116,8 +116,8 @@ TEST(RecursiveProjection, IsSafeForAnyForgettingFactor) {
 TEST(RecursiveProjection, ABatchIsItsSamplesOneByOne) {
   const auto one_by_one = make_stream(40, 1, 6, 2, 0.5);
   const Stream batches{one_by_one.x.view({8, 5, 6}), one_by_one.y.view({8, 5, 2})};
-  RecursiveProjection single({.forgetting = 1, .delta = 2});
-  RecursiveProjection batched({.forgetting = 1, .delta = 2});
+  RecursiveProjection single({.forgetting = 1, .prior_scale = 2});
+  RecursiveProjection batched({.forgetting = 1, .prior_scale = 2});
   EXPECT_LT(relative_difference(learn(batched, batches), learn(single, one_by_one)), 1e-10);
   EXPECT_LT(relative_difference(batched.memory().front(), single.memory().front()), 1e-10);
 }
@@ -165,12 +165,12 @@ TEST(RecursiveProjection, MemoryIsSavedAndLoaded) {
   EXPECT_THROW(deeper.directions({next}), c10::Error);
 }
 
-// Contract: a forgetting factor in (0, 1], a positive delta.
+// Contract: a forgetting factor in (0, 1], a positive prior_scale.
 TEST(RecursiveProjection, RefusesImpossibleOptions) {
   for (const double lambda : {0.0, -0.5, 1.5}) {
     EXPECT_THROW(RecursiveProjection({.forgetting = lambda}), c10::Error);
   }
-  EXPECT_THROW(RecursiveProjection({.delta = 0}), c10::Error);
+  EXPECT_THROW(RecursiveProjection({.prior_scale = 0}), c10::Error);
 }
 
 }  // namespace

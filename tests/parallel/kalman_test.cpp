@@ -39,7 +39,7 @@ struct Trained {
 Trained trained(const nn::NetworkImpl& start, double rho, std::int64_t batch_size,
                 Communicator& communicator) {
   Trained result{nn::Network(std::dynamic_pointer_cast<nn::NetworkImpl>(start.clone())),
-                 learning::KalmanPredictiveCoding({.rho = rho}),
+                 learning::KalmanPredictiveCoding({.noise_fraction = rho}),
                  {}};
   auto& network = *result.network;
   optim::Rescaled optimizer(torch::optim::SGD(network.parameters(), 1.0),

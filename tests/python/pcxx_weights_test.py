@@ -174,6 +174,41 @@ class Files(unittest.TestCase):
         pcxx_weights.save(network[1:], "part")
         self.assertTrue(torch.equal(pcxx_weights.load("part")(network[0](x)), network(x)))
 
+    # Oracle: the layers by hand.
+    def test_blocks_are_saved_and_loaded(self):
+        inner = pcxx_weights.from_sequential(nn.Sequential(nn.Linear(16, 5), nn.Tanh(), nn.Linear(5, 16)))
+        conv = pcxx_weights.Conv2d((1, 4, 4), 1, padding=1, activation="relu", bias=True)
+        nn.init.normal_(conv.weight)
+        block = pcxx_weights.Block([conv, pcxx_weights.Block(inner)])
+        pcxx_weights.save(nn.Sequential(block, nn.Linear(16, 3)), "w")
+        network, x = pcxx_weights.load("w"), torch.randn(5, 16)
+        self.assertEqual(
+            network[0].kind(),
+            "block(conv2d(channels=1, kernel=3, stride=1, padding=1, activation=relu, bias=true, input=1x4x4) "
+            "block(dense(width=5, activation=tanh, bias=true, residual=false) "
+            "dense(width=16, activation=identity, bias=true, residual=false)))",
+        )
+        y = conv(x)
+        self.assertTrue(torch.equal(network[0](x), x + (y + inner(y))))
+        self.assertIn("layer1.layer2.layer1.weight", network.state_dict())
+        self.assertEqual(self.call("w", "--export", "w.pt2"), (0, ""))
+        self.assertTrue(torch.allclose(torch.export.load("w.pt2").module()(x), network(x), atol=1e-6))
+        with self.assertRaises(pcxx_weights.WeightsError):
+            pcxx_weights.save(nn.Sequential(block, nn.ReLU()), "v")
+        one = entry((1, 1), 0, 4)
+        ends = {"in_features": 1, "out_features": 1, "activation": "own", "bias": False, "residual": False}
+        dense = "dense(width=1, activation=relu, bias=false, residual=false)"
+        for kind in (
+            dense, "block()", f"block({dense}", f"block({dense})) ", f"block( {dense})", f"block({dense}  {dense})",
+            "block(dense(width=2, activation=relu, bias=false, residual=false))", "block(own)", f"block({dense}))",
+            "block(" * 17 + dense + ")" * 17, "block(" * 5_000, f"block({dense})\n",
+            "block(conv2d(channels=1, kernel=1, stride=1, padding=0, activation=relu, bias=false, input=1x1x2))",
+        ):  # fmt: skip
+            self.write({"__metadata__": texts([ends | {"kind": kind}]), "layer1.layer1.weight": one}, DATA[:4])
+            self.assert_refused("not known here", "w")
+        self.write({"__metadata__": texts([ends | {"kind": f"block({dense})"}]), "layer1.weight": one}, DATA[:4])
+        self.assert_refused("has the sizes", "w")
+
     # Oracle: the same numbers in this machine's order of bytes and precision.
     def test_inputs_of_any_real_kind_are_taken(self):
         pcxx_weights.save(nn.Sequential(nn.Linear(4, 3)), "w")

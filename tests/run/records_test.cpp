@@ -72,8 +72,8 @@ TEST(Records, WritesOneTidyRowPerMeasurement) {
 // own.
 TEST(Records, HaveAColumnForWhateverIsSwept) {
   const auto swept = config::Config::parse(
-      catalog::schema(
-          {"rule", "rescaling", "width", "noise", "delta", "regularisation", "learning_rate"}),
+      catalog::schema({"rule", "rescaling", "width", "noise", "prior_scale", "regularisation",
+                       "learning_rate"}),
       "noise = [0, 0.5]\n[[models]]\nrule = \"bp\"\n[[models]]\nrule = \"pc\"\n"
       "regularisation = 0.25\n",
       "text");

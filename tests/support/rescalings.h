@@ -42,7 +42,7 @@ inline std::unique_ptr<optim::Rescaling> make_rescaling(const RescalingOptions& 
   }
   if (o.name == "recursive_projection") {
     return std::make_unique<optim::RecursiveProjection>(
-        optim::RecursiveProjectionOptions{.forgetting = o.forgetting, .delta = o.delta});
+        optim::RecursiveProjectionOptions{.forgetting = o.forgetting, .prior_scale = o.delta});
   }
   throw std::invalid_argument("no rescaling is called " + o.name);
 }

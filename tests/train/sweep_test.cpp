@@ -240,7 +240,7 @@ TEST(Engine, IsChosenAndNamed) {
   };
   EXPECT_EQ(engine({}), "engine: lanes, one SIMD lane a network");
   EXPECT_EQ(engine({"engine=tensor"}), "engine: tensor (engine = 'tensor')");
-  EXPECT_EQ(engine({"architecture=relu"}), "engine: tensor (relu networks are not linear)");
+  EXPECT_EQ(engine({"architecture=relu"}), "engine: tensor (layer 1 is not linear)");
   EXPECT_EQ(engine({"optimizer=adam"}), "engine: tensor (the optimizer is adam)");
   EXPECT_EQ(engine({"width=60", "learning_rate=1", "seeds=2"}),
             "engine: tensor (there are only a few networks)");
@@ -273,7 +273,7 @@ TEST(Engine, LanesAreRefusedWithTheReason) {
     test::expect_user_error([&] { SweepPlan(all_models(config(assignments)), {}, at::kCPU); },
                             part);
   };
-  refuses({"architecture=relu"}, "engine = 'lanes' cannot train pc: relu networks are not linear");
+  refuses({"architecture=relu"}, "engine = 'lanes' cannot train pc: layer 1 is not linear");
   refuses({"bias=true"}, "there are biases");
   refuses({"targets=relu_teacher"}, "the teacher is not linear");
   refuses({"optimizer=rmsprop"}, "the optimizer is rmsprop");
@@ -392,7 +392,7 @@ TEST(KalmanSweep, TrainsAsByHand) {
     SCOPED_TRACE(batch_size);
     const auto models = all_models(
         config({"rule=[bp,kpc]", batch_size, "hidden_layers=2", "learning_rate=[0.01,0.1]",
-                "seeds=[5,7]", "rho=0.4", "narrowing=constancy"}));
+                "seeds=[5,7]", "noise_fraction=0.4", "narrowing=constancy"}));
     ASSERT_EQ(models.size(), 2U);
     EXPECT_EQ(models[0].reals("learning_rate").size(), 2U);
     const auto& model = models[1];
@@ -404,7 +404,7 @@ TEST(KalmanSweep, TrainsAsByHand) {
       const auto network = catalog::draw_network(model, seed, at::kCPU);
       auto teacher = catalog::make_teacher(model, seed, at::kCPU);
       learning::KalmanPredictiveCoding rule(
-          {.rho = 0.4, .narrowing = learning::Narrowing::kConstancy});
+          {.noise_fraction = 0.4, .narrowing = learning::Narrowing::kConstancy});
       for (std::int64_t t = 0; t < 12; ++t) {
         const auto batch = teacher.next(model.integer("batch_size"));
         const auto step = rule.factors(*network, batch);
@@ -473,9 +473,9 @@ TEST(HeldOutAlignment, IsOneWhereTheUpdateSolvesForTheTeacher) {
 
 // Oracle: the tensor engine's two models alone. A key of one model only is swept like any other.
 TEST(SweepPlan, SweepsAnyKeyThatKeepsTheShapes) {
-  const auto models = all_models(
-      config({"rule=pc", "rescaling=recursive_projection", "forgetting=[0.9,1]", "delta=[1,10]",
-              "batch_size=1", "optimizer=[sgd,adam]", "steps=[3,5]", "learning_rate=[0.1,0.2]"}));
+  const auto models = all_models(config(
+      {"rule=pc", "rescaling=recursive_projection", "forgetting=[0.9,1]", "prior_scale=[1,10]",
+       "batch_size=1", "optimizer=[sgd,adam]", "steps=[3,5]", "learning_rate=[0.1,0.2]"}));
   EXPECT_EQ(models.size(), 16U);
   const SweepPlan plan(models, {}, at::kCPU);
   const auto sweeps = plan.collect(run_all(plan));

@@ -37,14 +37,13 @@ void check_numbers(double count, std::string_view what) {
              kMostNumbers);
 }
 
-void check_network(const config::Config& config, const std::vector<std::int64_t>& widths) {
+void check_network(const config::Config& config, const std::vector<std::int64_t>& widths,
+                   double weights) {
   if (widths.size() > kMostWidths) {
     user_error("widths has {} layers, more than the {} that are possible", widths.size(),
                kMostWidths);
   }
   const std::vector<double> n(widths.begin(), widths.end());
-  double weights = 0;
-  for (std::size_t l = 1; l < n.size(); ++l) weights += n[l - 1] * n[l];
   check_numbers(weights, "the weights of a network of these widths");
   check_teacher(config, n.front(), n.back());
   const double widest = *std::max_element(n.begin(), n.end());

@@ -12,8 +12,9 @@ namespace pcxx::catalog {
 /// Throws UserError where `count` numbers, of `what`, are too many.
 void check_numbers(double count, std::string_view what);
 
-/// Weights between layers of these widths, and samples in batches of the config's sizes.
-void check_network(const config::Config& config, const std::vector<std::int64_t>& widths);
+/// So many weights of layers of these widths, and samples in batches of the config's sizes.
+void check_network(const config::Config& config, const std::vector<std::int64_t>& widths,
+                   double weights);
 
 /// Curves of all rates and seeds of a model, with a value a step.
 void check_curves(const config::Config& model);

@@ -11,6 +11,8 @@
 
 #include "catalog/amounts.h"
 #include "catalog/registry.h"
+#include "catalog/stack.h"
+#include "core/text.h"
 
 namespace pcxx::catalog {
 namespace {
@@ -40,9 +42,9 @@ std::vector<std::int64_t> named_widths(const config::Config& config) {
   return result;
 }
 
-std::vector<std::int64_t> drawn_widths(const config::Config& config) {
-  auto n = named_widths(config);
-  check_network(config, n);
+std::vector<std::int64_t> widths_of(const nn::NetworkOptions& options) {
+  std::vector<std::int64_t> n{options.layers().front().in_features()};
+  for (const auto& layer : options.layers()) n.push_back(layer.out_features());
   return n;
 }
 
@@ -63,7 +65,8 @@ nn::NetworkOptions with_custom_layers(nn::NetworkOptions options, const config::
 
 // What makes a network not linear: the end of a sentence.
 std::string kind_of(const config::Config& config) {
-  return has_custom_layers(config)
+  if (has_stack(config)) return fmt::format("layers = '{}'", shortened(config.text("layers")));
+  return is_added(config, "layer")
              ? fmt::format("layer = '{}'", config.text("layer"))
              : fmt::format("architecture = '{}'", config.text("architecture"));
 }
@@ -74,45 +77,58 @@ std::shared_ptr<const nn::Loss> make_loss(const config::Config& config,
   auto loss = losses().find(config.text("loss"))->make(config);
   const auto output = network.layers().back().activation();
   if (loss->is_of_logits() && output != nn::Activation::kIdentity) {
-    user_error("loss = '{}' needs a last layer without activation, not architecture = '{}'",
-               config.text("loss"), config.text("architecture"));
+    user_error("loss = '{}' needs a last layer without activation, not {}", config.text("loss"),
+               kind_of(config));
   }
   return loss;
 }
 
-nn::Activation hidden_activation(const config::Config& config) {
-  const auto& architecture = config.text("architecture");
-  const auto chosen = config.has("activation")
+// As `layers` has them, between the ends that the other keys say.
+nn::NetworkOptions stacked_options(const config::Config& config) {
+  const auto [inputs, outputs] = ends(config);
+  const auto stack = stack_of(config, inputs, outputs);
+  auto options = options_of(stack);
+  double weights = 0;
+  for (const auto& layer : stack) weights += layer.weights;
+  check_network(config, widths_of(options), weights);
+  return options;
+}
+
+// Of dense layers, which a machine can hold.
+std::vector<std::int64_t> checked_widths(const config::Config& config) {
+  auto n = named_widths(config);
+  double weights = 0;
+  for (std::size_t l = 1; l < n.size(); ++l) {
+    weights += static_cast<double>(n[l - 1]) * static_cast<double>(n[l]);
+  }
+  check_network(config, n, weights);
+  return n;
+}
+
+// Of the hidden layers, where the architecture has a choice.
+nn::Activation hidden_activation(const config::Config& config, const ArchitecturePart& part) {
+  const auto hidden = config.has("activation")
                           ? activations().find(config.text("activation"))->make(config)
                           : nn::Activation::kReLU;
-  if (architecture == "relu" || architecture == "autoencoder") return chosen;
-  if (chosen != nn::Activation::kReLU) {
+  if (part.is_linear && hidden != nn::Activation::kReLU) {
     user_error("activation = '{}' needs architecture = 'relu' or 'autoencoder', not '{}'",
-               nn::name(chosen), architecture);
+               nn::name(hidden), part.name);
   }
-  return nn::Activation::kIdentity;
+  return hidden;
+}
+
+// As `architecture` has them, of the widths that the other keys say.
+nn::NetworkOptions named_options(const config::Config& config) {
+  const auto& part = *architectures().find(config.text("architecture"));
+  auto options = part.make(checked_widths(config), hidden_activation(config, part));
+  if (config.boolean("bias")) options = options.with_bias();
+  return is_added(config, "layer") ? with_custom_layers(std::move(options), config) : options;
 }
 
 // Of the network as it is drawn, with all its layers.
 nn::NetworkOptions drawn_options(const config::Config& config) {
-  using nn::Activation;
-  const auto& architecture = config.text("architecture");
-  const auto n = drawn_widths(config);
-  const auto hidden = hidden_activation(config);
-  auto options =
-      architecture == "autoencoder" ? nn::mlp(n, hidden, Activation::kSigmoid) : nn::mlp(n, hidden);
-  if (architecture == "residual") {
-    for (const auto width : n) {
-      if (width != n.front()) {
-        user_error("architecture = 'residual' needs layers of one width, not {} and {}", n.front(),
-                   width);
-      }
-    }
-    options = nn::linear_residual(n.front(), static_cast<std::int64_t>(n.size()) - 1);
-  }
-  if (config.boolean("bias")) options = options.with_bias();
-  options.draw(false).loss(make_loss(config, options));
-  return has_custom_layers(config) ? with_custom_layers(std::move(options), config) : options;
+  auto options = has_stack(config) ? stacked_options(config) : named_options(config);
+  return options.draw(false).loss(make_loss(config, options));
 }
 
 // One layer that is the whole map.
@@ -157,20 +173,29 @@ bool is_squared_error(const config::Config& config) {
   return drawn_options(config).loss()->is_squared_error();
 }
 
+bool has_custom_layers(const config::Config& config) {
+  return !drawn_options(config).custom_layers().empty();
+}
+
+std::pair<std::int64_t, std::int64_t> ends(const config::Config& config) {
+  const auto n = named_widths(config);
+  return {n.front(), n.back()};
+}
+
 std::vector<std::int64_t> widths(const config::Config& config) {
-  auto n = drawn_widths(config);
-  if (is_collapsed(config)) n = {n.front(), n.back()};
-  return n;
+  auto n = has_stack(config) ? widths_of(stacked_options(config)) : checked_widths(config);
+  return is_collapsed(config) ? std::vector{n.front(), n.back()} : n;
 }
 
 nn::NetworkOptions network_options(const config::Config& config) {
   auto options = drawn_options(config);
   if (!is_collapsed(config)) return options;
-  if (!is_linear(config)) {
+  if (!options.is_linear()) {
     user_error("collapsed = true needs a linear network, not {}", kind_of(config));
   }
-  if (config.boolean("bias")) user_error("collapsed = true needs a network without bias");
-  return nn::mlp(widths(config)).draw(false).loss(options.loss());
+  if (options.has_bias()) user_error("collapsed = true needs a network without bias");
+  const auto [inputs, outputs] = ends(config);
+  return nn::mlp({inputs, outputs}).draw(false).loss(options.loss());
 }
 
 nn::Network draw_ensemble(const config::Config& config, const std::vector<std::int64_t>& seeds,
@@ -234,7 +259,7 @@ std::unique_ptr<learning::LearningRule> make_rule(const config::Config& config) 
   const auto& part = *rules().find(config.text("rule"));
   if (part.whole_steps) check_whole_steps(part, config);
   if (part.dense_only && has_custom_layers(config)) {
-    user_error("rule = '{}' needs Dense layers, not layer = '{}'", part.name, config.text("layer"));
+    user_error("rule = '{}' needs Dense layers, not {}", part.name, kind_of(config));
   }
   if (part.squared_error_only && !is_squared_error(config)) {
     user_error("rule = '{}' needs the squared error, not loss = '{}'", part.name,
@@ -291,12 +316,12 @@ std::string best_rate_title(const config::Config& config) {
 
 data::LinearTeacher make_teacher(const config::Config& config, std::int64_t seed,
                                  at::Device device) {
-  const auto n = widths(config);
+  const auto [inputs, outputs] = ends(config);
   const auto rank = config.integer("rank");
-  if (rank > std::min(n.front(), n.back())) {
-    user_error("rank = {} is more than a map from {} to {} can have", rank, n.front(), n.back());
+  if (rank > std::min(inputs, outputs)) {
+    user_error("rank = {} is more than a map from {} to {} can have", rank, inputs, outputs);
   }
-  return {data::LinearTeacherOptions(n.front(), n.back())
+  return {data::LinearTeacherOptions(inputs, outputs)
               .targets(targets(config))
               .noise(config.real("noise"))
               .rank(rank),

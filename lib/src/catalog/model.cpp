@@ -41,19 +41,21 @@ void read_parts(Model& model) {
 
 void read_network(Model& model) {
   const auto& config = model.config;
-  read(config, "architecture", model.architecture);
-  read(config, "layer", model.layer);
-  read(config, "bias", model.bias);
   read(config, "loss", model.loss);
   read(config, "dtype", model.dtype);
   model.collapsed = is_collapsed(config);
   if (!config.has("architecture")) return;
-  model.custom_layers = has_custom_layers(config);
-  model.linear = is_linear(config);
-  model.squared_error = is_squared_error(config);
-  model.widths = widths(config);
-  const auto& n = model.widths;
-  for (std::size_t l = 1; l < n.size(); ++l) model.parameters += n[l] * n[l - 1];
+  model.network = network_options(config);
+  const auto& layers = model.network.layers();
+  model.custom_layers = !model.network.custom_layers().empty();
+  model.linear = model.network.is_linear();
+  model.bias = model.network.has_bias();
+  model.squared_error = model.network.loss()->is_squared_error();
+  model.widths = {layers.front().in_features()};
+  for (const auto& layer : layers) {
+    model.widths.push_back(layer.out_features());
+    model.parameters += layer.in_features() * layer.out_features();
+  }
 }
 
 void read_task(Model& model) {

@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "catalog/stack.h"
+
 namespace pcxx::catalog {
 namespace {
 
@@ -34,7 +36,7 @@ std::vector<std::string> with_options(const std::vector<std::string>& keys) {
 std::vector<std::string> names_of(const std::string& word) {
   static const std::map<std::string, std::vector<std::string>> groups{
       {kNetwork,
-       {"architecture", "activation", "layer", "init", "hidden_layers", "width", "inputs",
+       {"architecture", "activation", "layer", "layers", "init", "hidden_layers", "width", "inputs",
         "outputs", "condition_number", "bias", "loss"}},
       {kTeacher, {"targets", "noise", "rank"}},
       {kImages, {"dataset", "data", "train_images", "test_images", "samples", "test_samples"}},
@@ -60,6 +62,7 @@ void add_key(config::Schema& schema, const std::string& name) {
   const auto added = added_to(name);
   if (name == "layer" && added.empty()) return;  // nothing to choose
   auto key = *known;
+  if (name == "layers") key.doc += layer_kinds_doc();
   for (const auto& part : added) key.choices.emplace_back(part.name, part.doc, part.fixes);
   schema.add(std::move(key));
   for (const auto& part : added) {
@@ -107,6 +110,19 @@ std::vector<ActivationPart> activation_parts() {
 
 Registry<ActivationPart>& activations() {
   static Registry<ActivationPart> registry("activation", activation_parts());
+  return registry;
+}
+
+std::vector<std::pair<std::string, nn::Activation>> named_activations() {
+  std::vector<std::pair<std::string, nn::Activation>> named;
+  for (const auto& part : activations().parts()) {
+    named.emplace_back(part.name, part.make(config::Config{config::Schema()}));
+  }
+  return named;
+}
+
+Registry<ArchitecturePart>& architectures() {
+  static Registry<ArchitecturePart> registry("architecture", architecture_parts());
   return registry;
 }
 
@@ -170,10 +186,6 @@ bool is_added(const config::Config& model, std::string_view key) {
                      [&](const config::Description& part) { return part.name == model.text(key); });
 }
 
-bool has_custom_layers(const config::Config& model) {
-  return is_added(model, "layer");
-}
-
 void add_activation(nn::Activation activation) {
   TORCH_CHECK(activation.function().value != nullptr, "activation = '", activation,
               "' has no value");
@@ -182,6 +194,8 @@ void add_activation(nn::Activation activation) {
 }
 
 void add_layer(Extension about, std::function<nn::LayerMaker(const config::Config&)> factory) {
+  TORCH_CHECK(!is_layer_kind(about.name), "layer = '", about.name,
+              "' cannot be added: the name is taken");
   LayerPart part;
   part.make = std::move(factory);
   add_to(layers(), "layer", std::move(about), std::move(part));

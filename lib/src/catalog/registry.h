@@ -49,6 +49,7 @@ class Registry {
     return std::any_of(parts_.begin(), parts_.end(), condition);
   }
 
+  const std::vector<PartKind>& parts() const { return parts_; }
   std::vector<config::Description> built_in() const {
     return {parts_.begin(), parts_.begin() + static_cast<std::ptrdiff_t>(built_in_)};
   }
@@ -60,6 +61,13 @@ class Registry {
   std::string key_;
   std::vector<PartKind> parts_;
   std::size_t built_in_ = 0;
+};
+
+/// A value of `architecture`, of layers of the widths n_0..n_L, the hidden ones with an activation,
+/// unless they are linear.
+struct ArchitecturePart
+    : config::Part<nn::NetworkOptions(const std::vector<std::int64_t>& widths, nn::Activation)> {
+  bool is_linear = false;
 };
 
 using LayerPart = config::Part<nn::LayerMaker(const config::Config&)>;
@@ -76,9 +84,11 @@ struct DatasetPart : config::Part<data::ImageSets(const config::Config&, bool la
   std::function<std::string(const config::Config&)> origin = {};
 };
 
+std::vector<ArchitecturePart> architecture_parts();
 std::vector<InitPart> init_parts();
 std::vector<DatasetPart> dataset_parts();
 
+Registry<ArchitecturePart>& architectures();
 Registry<LayerPart>& layers();
 Registry<ActivationPart>& activations();
 Registry<InitPart>& inits();
@@ -89,13 +99,13 @@ Registry<optim::OptimizerPart>& optimizers();
 Registry<DatasetPart>& datasets();
 Registry<nn::LossPart>& losses();
 
+/// Every activation with its name.
+std::vector<std::pair<std::string, nn::Activation>> named_activations();
+
 /// What the program has added to the values of a key; nothing to most keys.
 std::vector<config::Description> added_to(std::string_view key);
 
 /// Whether the model's value of a key is one of these.
 bool is_added(const config::Config& model, std::string_view key);
-
-/// Whether the model's hidden layers are of a kind of the program's own.
-bool has_custom_layers(const config::Config& model);
 
 }  // namespace pcxx::catalog

@@ -118,11 +118,9 @@ std::vector<Key> network_keys() {
       {.name = "architecture",
        .kind = Kind::kText,
        .initial = R"("dln")",
-       .doc =
-           "deep linear network, linear residual network, ReLU network, or ReLU autoencoder with "
-           "sigmoid output",
+       .doc = "what the layers do",
        .shape = Shape::kSweep,
-       .choices = {"dln", "residual", "relu", "autoencoder"}},
+       .choices = choices_of(architectures())},
       {.name = "activation",
        .kind = Kind::kText,
        .initial = R"("relu")",
@@ -138,6 +136,15 @@ std::vector<Key> network_keys() {
        .doc = "kind of every hidden layer",
        .shape = Shape::kSweep,
        .choices = {"dense"}},
+      {.name = "layers",
+       .kind = Kind::kText,
+       .initial = R"("")",
+       .doc = "the network layer by layer, as in 'conv2d(channels=16, stride=2) dense(width=10)', "
+              "or as [[layers]] tables with a kind, between the inputs and outputs that the other "
+              "keys say; the last width may be left out; empty leaves it to architecture",
+       .shape = Shape::kSweep,
+       .per_model = true,
+       .calls = true},
       {.name = "init",
        .kind = Kind::kText,
        .initial = R"("kaiming")",

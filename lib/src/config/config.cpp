@@ -91,12 +91,30 @@ Config Config::parse(Schema schema, const std::string& toml, const std::string& 
   return config;
 }
 
+Config Config::of_words(Schema schema,
+                        const std::vector<std::pair<std::string, std::string>>& words,
+                        const std::string& place) {
+  Config config(std::move(schema));
+  const Source source{place};
+  std::set<std::string> set;
+  for (const auto& [name, word] : words) {
+    const auto& key = known_key(config.schema_, name, source, {});
+    if (!set.insert(key.name).second) user_error("{}: {} is set twice", place, key.name);
+    config.settings_[key.name] = read_setting(key, assigned_toml(key, word), source);
+  }
+  return config;
+}
+
 void Config::load(const std::string& text, const std::string& from) {
   const Source source{from, true};
   const auto document = config::parse(text, source);
   for (const auto& [name, node] : document) {
     if (name == "models") continue;
     const auto& key = known_key(schema_, name, source, name.source());
+    if (name.str() != key.name && document.contains(key.name)) {
+      user_error("{}{} is set twice, as {} too", source.prefix(name.source()), key.name,
+                 key.old_name);
+    }
     settings_[key.name] = read_setting(key, node, source);
   }
   const auto* models = document.get("models");

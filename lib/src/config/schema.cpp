@@ -148,6 +148,13 @@ const Key* Schema::find(std::string_view name) const {
   return key == keys_.end() ? nullptr : &*key;
 }
 
+const Key* Schema::renamed(std::string_view old_name) const {
+  if (old_name.empty()) return nullptr;
+  const auto found = std::find_if(keys_.begin(), keys_.end(),
+                                  [&](const Key& key) { return key.old_name == old_name; });
+  return found == keys_.end() ? nullptr : &*found;
+}
+
 Key& Schema::at(std::string_view name) {
   const auto key =
       std::find_if(keys_.begin(), keys_.end(), [&](const Key& k) { return k.name == name; });

@@ -7,8 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
+#include <mutex>
 #include <optional>
+#include <set>
 
+#include "config/calls.h"
 #include "config/toml_text.h"
 #include "core/text.h"
 
@@ -41,7 +45,11 @@ class ValueReader {
 
   Setting read(const toml::node& node) const {
     if (const auto* table = node.as_table()) return range(*table);
-    if (const auto* array = node.as_array()) return list(*array);
+    if (const auto* array = node.as_array()) {
+      return key_.calls && is_tables(*array)
+                 ? collect({checked(calls(*array), array->source())}, array->source())
+                 : list(*array);
+    }
     const auto value = one(node);
     return key_.shape == Shape::kSeeds ? count(value, node) : collect({value}, node.source());
   }
@@ -67,6 +75,7 @@ class ValueReader {
     if (value.index() != static_cast<std::size_t>(key_.kind)) refuse(literal(value), place);
     if (const auto* text = std::get_if<std::string>(&value)) {
       if (text->find('\0') != std::string::npos) fail(place, "{} holds a zero byte", key_.name);
+      if (key_.calls) parse_calls(*text, source_.prefix(place) + key_.name);
       const auto& choices = key_.choices;
       const bool chosen = std::any_of(choices.begin(), choices.end(),
                                       [&](const Choice& choice) { return choice.name == *text; });
@@ -133,6 +142,48 @@ class ValueReader {
     if (const auto* v = node.as_string()) value = v->get();
     if (!value) refuse(kind_of(node), node.source());
     return checked(*value, node.source());
+  }
+
+  static bool is_tables(const toml::array& array) {
+    return !array.empty() && array.is_homogeneous(toml::node_type::table);
+  }
+
+  // Tables as the text that they stand for.
+  std::string calls(const toml::array& array) const {
+    std::vector<Call> calls;
+    for (const auto& node : array) calls.push_back(call(*node.as_table(), calls.size() + 1));
+    return calls_text(calls);
+  }
+
+  Call call(const toml::table& table, std::size_t number) const {
+    Call made;
+    for (const auto& [name, node] : table) {
+      const auto* inner = node.as_array();
+      const bool tables = inner != nullptr && is_tables(*inner);
+      const auto word = tables ? calls(*inner) : call_word(name.str(), node, number);
+      if (name == "kind") {
+        made.name = word;
+      } else if (tables) {
+        made.inner = parse_calls(word, source_.prefix(node.source()) + key_.name);
+      } else {
+        made.settings.emplace_back(std::string(name.str()), word);
+      }
+    }
+    if (made.name.empty()) fail(table.source(), "{}: table {} has no kind", key_.name, number);
+    return made;
+  }
+
+  std::string call_word(std::string_view name, const toml::node& node, std::size_t number) const {
+    std::string word;
+    if (const auto* v = node.as_boolean()) word = to_string(v->get());
+    if (const auto* v = node.as_integer()) word = to_string(v->get());
+    if (const auto* v = node.as_floating_point()) word = to_string(v->get());
+    if (const auto* v = node.as_string()) word = v->get();
+    if (!is_call_word(word) || !is_call_word(name)) {
+      fail(node.source(), "{}: table {}: {} = {} is not one word or number", key_.name, number,
+           shortened(name), word.empty() ? kind_of(node) : quote(word));
+    }
+    return word;
   }
 
   static std::string kind_of(const toml::node& node) {
@@ -269,6 +320,16 @@ bool takes_any_text(const Key& key) {
   return key.kind == Kind::kText && key.shape == Shape::kOne && key.choices.empty();
 }
 
+void note_once(const Key& key) {
+  static std::mutex mutex;
+  static std::set<std::string> noted;
+  const std::lock_guard lock(mutex);
+  if (!noted.insert(key.name).second) return;
+  fmt::print(stderr,
+             "note: the key '{}' is called '{}' now, and the next release takes that alone\n",
+             key.old_name, key.name);
+}
+
 }  // namespace
 
 std::string Source::prefix(const toml::source_region& region) const {
@@ -299,6 +360,10 @@ toml::table parse(std::string_view text, const Source& source) {
 const Key& known_key(const Schema& schema, std::string_view name, const Source& source,
                      const toml::source_region& region) {
   if (const auto* key = schema.find(name)) return *key;
+  if (const auto* key = schema.renamed(name)) {
+    note_once(*key);
+    return *key;
+  }
   const auto meant = name.size() > kLongestSlip
                          ? "--help shows all keys"
                          : fmt::format("did you mean '{}'?", schema.nearest(name));
@@ -329,6 +394,7 @@ Setting make_setting(const Key& key, const std::vector<Value>& values) {
 
 std::string assigned_toml(const Key& key, std::string_view text) {
   const bool quoted = text.starts_with('"') || text.starts_with('\'');
+  if (key.calls && !quoted && !text.starts_with('[')) return quote(text);
   return takes_any_text(key) && !quoted ? quote(text) : quote_bare_words(text);
 }
 

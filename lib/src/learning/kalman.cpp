@@ -219,7 +219,8 @@ std::string slope_key(std::size_t i) {
 }  // namespace
 
 KalmanPredictiveCoding::KalmanPredictiveCoding(KalmanOptions options) : options_(options) {
-  TORCH_CHECK(options.rho >= 0, "rho must not be negative, not ", options.rho);
+  TORCH_CHECK(options.noise_fraction >= 0, "noise_fraction must not be negative, not ",
+              options.noise_fraction);
 }
 
 void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
@@ -259,8 +260,9 @@ void KalmanPredictiveCoding::observe(const at::Tensor& mean_square) {
   ++batches_;
   mean_square_ =
       mean_square_.defined() ? at::lerp(mean_square_, mean_square, newest()) : mean_square;
-  if (options_.rho > 0) {
-    noise_ = mean_square_ * std::max(options_.rho, least_rho(mean_square_.scalar_type()));
+  if (options_.noise_fraction > 0) {
+    noise_ =
+        mean_square_ * std::max(options_.noise_fraction, least_rho(mean_square_.scalar_type()));
   } else if (!noise_.defined()) {
     noise_ = mean_square_ * kFirstNoise;
   }
@@ -343,7 +345,7 @@ Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
   const auto compared = batch.sums({change * actual, change.square(),
                                     residual * (residual - change) + (actual - change).square()});
   report_.linearity = compared[0] / compared[1];
-  if (options_.rho == 0) learn_noise(batch.mean_of_outputs(compared[2]));
+  if (options_.noise_fraction == 0) learn_noise(batch.mean_of_outputs(compared[2]));
   return step_of(network, pass, gains);
 }
 
@@ -410,12 +412,13 @@ void KalmanPredictiveCoding::set_state(const State& state) {
 RulePart kalman_part() {
   const auto keys =
       config::OptionKeys<KalmanOptions>()
-          .add(&KalmanOptions::rho,
-               {.name = "rho",
+          .add(&KalmanOptions::noise_fraction,
+               {.name = "noise_fraction",
                 .doc = "kpc: the fraction of the mean squared residual that counts as noise of the "
                        "targets, at least what dtype resolves (1e-5, or 1e-14 in float64); 0 "
                        "leaves the noise to the rule",
-                .minimum = 0})
+                .minimum = 0,
+                .old_name = "rho"})
           .add(&KalmanOptions::narrowing,
                {.name = "narrowing",
                 .doc = "kpc: how fast its uncertainty narrows: by what each sample makes certain, "

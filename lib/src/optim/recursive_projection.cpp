@@ -65,7 +65,7 @@ std::string key(std::size_t layer) {
 RecursiveProjection::RecursiveProjection(RecursiveProjectionOptions options) : options_(options) {
   TORCH_CHECK(options.forgetting > 0 && options.forgetting <= 1,
               "a forgetting factor lies in (0, 1], not ", options.forgetting);
-  TORCH_CHECK(options.delta > 0, "delta must be positive, not ", options.delta);
+  TORCH_CHECK(options.prior_scale > 0, "prior_scale must be positive, not ", options.prior_scale);
 }
 
 std::vector<Direction> RecursiveProjection::directions(
@@ -79,11 +79,11 @@ std::vector<Direction> RecursiveProjection::directions(
     const auto& layer = layers[i];
     const auto xhat = with_bias_unit(layer.feedforward, layer).contiguous();
     auto& q = memory_[i];
-    if (!q.defined()) q = initial_memory(xhat, options_.delta);
+    if (!q.defined()) q = initial_memory(xhat, options_.prior_scale);
     TORCH_CHECK(q.size(-1) == xhat.size(-1) && q.dim() == xhat.dim(), "the memory of layer ", i + 1,
                 " is ", q.sizes(), ", but its activities are ", xhat.sizes());
     check_residency(q, xhat.device(), "the memory of layer ", i + 1);
-    const auto gain = advance(q, xhat, options_.forgetting, bound(q, options_.delta));
+    const auto gain = advance(q, xhat, options_.forgetting, bound(q, options_.prior_scale));
     result.push_back(split_bias_unit(at::matmul(layer.error.mT(), gain), layer));
   }
   return result;
@@ -138,11 +138,12 @@ RescalingPart recursive_projection_part() {
                 .minimum = 0,
                 .maximum = 1,
                 .open_minimum = true})
-          .add(&RecursiveProjectionOptions::delta,
-               {.name = "delta",
-                .doc = "recursive_projection: its memory starts at delta times the identity",
+          .add(&RecursiveProjectionOptions::prior_scale,
+               {.name = "prior_scale",
+                .doc = "recursive_projection: its memory starts at so much times the identity",
                 .minimum = 0,
-                .open_minimum = true});
+                .open_minimum = true,
+                .old_name = "delta"});
   RescalingPart part;
   part.name = "recursive_projection";
   part.options = keys.keys();
@@ -153,7 +154,7 @@ RescalingPart recursive_projection_part() {
     const auto options = keys.read(model);
     problem.rescaling = ensemble::Rescaling::kRecursiveProjection;
     problem.forgetting = options.forgetting;
-    problem.delta = options.delta;
+    problem.delta = options.prior_scale;
   };
   return part;
 }

@@ -352,6 +352,7 @@ config::Schema image_schema(const std::vector<std::string>& more) {
                                  "architecture",
                                  "activation",
                                  "layer",
+                                 "layers",
                                  "widths",
                                  "init",
                                  "condition_number",

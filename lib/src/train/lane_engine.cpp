@@ -25,7 +25,7 @@ using catalog::Model;
 ensemble::Problem problem_of(const Model& model, bool aligned) {
   ensemble::Problem problem;
   problem.widths = model.widths;
-  problem.residual = model.architecture == "residual" && !model.collapsed;
+  problem.residual = model.network.layers().front().residual();
   problem.rule = model.rule_part->lanes.value();
   model.rescaling_part->lanes(model.config, problem);
   problem.error =
@@ -147,11 +147,31 @@ run::Part train_lanes(const std::vector<SweepMember>& members, bool aligned, run
   return part;
 }
 
+namespace {
+
+// Of the layers alone.
+std::string no_lanes_for(const nn::NetworkOptions& network) {
+  if (const auto& custom = network.custom_layers(); !custom.empty()) {
+    return fmt::format("layer {} is not Dense", custom.begin()->first);
+  }
+  const auto& layers = network.layers();
+  for (std::size_t l = 1; l <= layers.size(); ++l) {
+    const auto& layer = layers[l - 1];
+    if (layer.activation() != nn::Activation::kIdentity) {
+      return fmt::format("layer {} is not linear", l);
+    }
+    if (layer.bias()) return "there are biases";
+    if (layer.residual() != layers.front().residual()) return "only some layers are residual";
+  }
+  return "";
+}
+
+}  // namespace
+
 std::string no_lanes(const Model& model, const std::vector<std::string>& measure,
                      at::Device device) {
   if (!device.is_cpu()) return "the lane engine runs on the CPU only";
-  if (model.custom_layers) return fmt::format("the layers are {}", model.layer);
-  if (!model.linear) return fmt::format("{} networks are not linear", model.architecture);
+  if (const auto reason = no_lanes_for(model.network); !reason.empty()) return reason;
   for (const auto& [key, name] :
        {std::pair("rule", model.rule), std::pair("rescaling", model.rescaling)}) {
     if (catalog::is_added(model.config, key)) {
@@ -161,7 +181,6 @@ std::string no_lanes(const Model& model, const std::vector<std::string>& measure
   const auto& rule = *model.rule_part;
   if (!rule.lanes) return rule.no_lanes;
   if (!model.rescaling_part->lanes) return fmt::format("{} is not done there", model.rescaling);
-  if (model.bias) return "there are biases";
   if (model.targets == data::Targets::kReluTeacher) return "the teacher is not linear";
   if (!model.squared_error) return fmt::format("the loss is {}", model.loss);
   if (!model.plain_sgd) return fmt::format("the optimizer is {}", model.optimizer);
@@ -191,8 +210,8 @@ std::string tensors_are_faster(const Model& model) {
 std::string lane_key(const Model& model) {
   auto key =
       fmt::format("{} {} {} {} {} {} {} {} {}", model.collapsed, fmt::join(model.widths, " "),
-                  model.architecture, model.rule, model.rescaling, name_of(model.targets),
-                  model.batch_size, model.steps, model.dtype);
+                  model.network.layers().front().residual(), model.rule, model.rescaling,
+                  name_of(model.targets), model.batch_size, model.steps, model.dtype);
   // Every member has a regularisation of its own.
   for (const auto& option : model.rescaling_part->options) {
     if (option.name == "regularisation") continue;

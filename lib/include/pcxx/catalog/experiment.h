@@ -16,22 +16,31 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 /// What the keys of a config stand for. Every program builds its networks, rules and optimizers
 /// here, so that a key means the same everywhere. Impossible combinations throw UserError.
 namespace pcxx::catalog {
 
-/// n_0..n_L: `widths` when given, otherwise `inputs`, `hidden_layers` times `width`, `outputs`;
-/// inputs and outputs of 0 stand for `width`. n_0 and n_L alone when `collapsed`.
+/// Inputs and outputs of the network, which its task has too: the ends of `widths`, or `inputs` and
+/// `outputs`.
+std::pair<std::int64_t, std::int64_t> ends(const config::Config& config);
+
+/// n_0..n_L: of `layers` when given, of `widths` when given, otherwise `inputs`, `hidden_layers`
+/// times `width`, `outputs`; inputs and outputs of 0 stand for `width`. n_0 and n_L alone when
+/// `collapsed`.
 std::vector<std::int64_t> widths(const config::Config& config);
 
-/// architecture (dln, residual, relu, autoencoder), layer and bias; one linear layer when
+/// The layers of `layers`, or else of `architecture`, with layer and bias; one linear layer when
 /// `collapsed`.
 nn::NetworkOptions network_options(const config::Config& config);
 
 /// Whether the network is one linear map, of Dense layers.
 bool is_linear(const config::Config& config);
+
+/// Whether some layers are not Dense; no ensemble of several members is made of such a network.
+bool has_custom_layers(const config::Config& config);
 
 /// Whether the loss is the squared error.
 bool is_squared_error(const config::Config& config);
@@ -49,7 +58,7 @@ nn::Network draw_network(const config::Config& config, std::int64_t seed, at::De
 /// An ensemble of members of another one: member r is member index[r] there.
 nn::Network select_members(const nn::NetworkImpl& from, const at::Tensor& index);
 
-/// inference and its options; auto is resolved by the architecture.
+/// inference and its options; auto is resolved by network and loss.
 std::shared_ptr<const inference::Inference> make_inference(const config::Config& config);
 
 /// rule and inference.

@@ -2,6 +2,7 @@
 
 #include <pcxx/config/config.h>
 #include <pcxx/data/linear_teacher.h>
+#include <pcxx/nn/network.h>
 
 #include <cstdint>
 #include <optional>
@@ -37,14 +38,13 @@ struct Model {
   bool ends_unstable = true;  ///< a run whose fixed inference step has become unstable
   double regularisation = 0;
 
-  std::string architecture = "dln";
-  std::string layer = "dense";
+  nn::NetworkOptions network{{}};    ///< one layer when collapsed
   std::vector<std::int64_t> widths;  ///< n_0..n_L; n_0 and n_L when collapsed
   std::int64_t parameters = 0;       ///< weights of Dense layers of these widths
   bool linear = false;               ///< one linear map of Dense layers
   std::string loss = "squared_error";
   bool squared_error = true;
-  bool custom_layers = false;  ///< of a kind of the program's own
+  bool custom_layers = false;  ///< some are not Dense
   bool collapsed = false;      ///< its layers are multiplied into one before it trains
   bool bias = false;
   std::string dtype = "float64";

@@ -63,6 +63,12 @@ class Config {
   static Config parse(Schema schema, const std::string& toml, const std::string& name,
                       const std::vector<std::string>& assignments = {});
 
+  /// The defaults, and some keys set to what would stand behind the = of an assignment; messages
+  /// begin with `place`.
+  static Config of_words(Schema schema,
+                         const std::vector<std::pair<std::string, std::string>>& words,
+                         const std::string& place);
+
   const Schema& schema() const { return schema_; }
   bool has(std::string_view name) const { return schema_.find(name) != nullptr; }
 

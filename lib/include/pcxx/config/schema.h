@@ -60,10 +60,12 @@ struct Key {
   bool per_model = false;     ///< may stand in a [[models]] table
   bool searched = false;      ///< one model has all of its values; the best is found
   bool free = false;          ///< results do not depend on it, or only on the files it leads to
-  bool file = false;          ///< names a file, and results depend on what is in it
+  bool calls = false;  ///< a text of name(key=value, ..)s, which may stand as tables with a `kind`
+  bool file = false;   ///< names a file, and results depend on what is in it
   /// Where the key is an option of another key's choices: of that key, of these choices.
   std::string of_key = {};
   std::vector<std::string> of_choices = {};
+  std::string old_name = {};  ///< taken too until the next release, with a note
 };
 
 /// A default as TOML, in the fewest characters: 0 for 0.0.
@@ -99,6 +101,8 @@ class Schema {
   const std::vector<Key>& keys() const { return keys_; }
   /// nullptr when there is no such key.
   const Key* find(std::string_view name) const;
+  /// The key that had this name in the last release; nullptr when none had.
+  const Key* renamed(std::string_view old_name) const;
   /// The keys that are free, and those that name files.
   std::vector<std::string> free_keys() const;
   std::vector<std::string> file_keys() const;

@@ -20,9 +20,9 @@ enum class Narrowing { kCertainty, kConstancy };
 /// Of KalmanPredictiveCoding.
 struct KalmanOptions {
   /// The fraction of the mean squared residual that counts as noise of the targets,
-  /// R = rho mean(r^2); 0: R is found from what the steps achieve. What is less than kLeastRho
+  /// R = noise_fraction mean(r^2); 0: R is found from what the steps achieve. What is less than kLeastRho
   /// (core/precision.h) counts as that: the covariances could not be told from singular ones.
-  double rho = 0;
+  double noise_fraction = 0;
   Narrowing narrowing = Narrowing::kCertainty;
 };
 

@@ -8,8 +8,8 @@ namespace pcxx::optim {
 struct RecursiveProjectionOptions {
   /// lambda: a sample's weight falls by this factor with every update.
   double forgetting = 0.95;
-  /// Q starts at delta I.
-  double delta = 1;
+  /// Q starts at prior_scale I, the delta below.
+  double prior_scale = 1;
 };
 
 /// Largest lambda_max / lambda_min over matrices Q [n, n] or [R, n, n], one a layer; infinite where

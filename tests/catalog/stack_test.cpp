@@ -1,0 +1,136 @@
+#include <gtest/gtest.h>
+#include <pcxx/catalog/experiment.h>
+#include <pcxx/catalog/vocabulary.h>
+#include <pcxx/io/checkpoint.h>
+
+#include "support/networks.h"
+#include "support/temporary_folder.h"
+#include "support/user_error.h"
+
+// Networks that the key `layers` writes.
+namespace pcxx::catalog {
+namespace {
+
+using test::expect_user_error;
+
+config::Config model(const std::vector<std::string>& assignments) {
+  auto keys = schema({"rule", "rescaling", "optimizer", "architecture", "layers", "widths", "init",
+                      "condition_number", "bias", "dtype", kInference, kOptions});
+  keys.initial("widths", "[784, 30, 10]").initial("dtype", "\"float64\"");
+  return config::Config::parse(keys, "", "", assignments);
+}
+
+config::Config stack(const std::string& layers, std::vector<std::string> more = {}) {
+  more.push_back("layers=" + layers);
+  return model(more);
+}
+
+using Widths = std::vector<std::int64_t>;
+
+// Oracle: units counted by hand; what each kind says of itself.
+TEST(Stack, IsTheNetworkThatIsWritten) {
+  const auto config = stack(
+      "conv2d(channels=4, stride=2, padding=1, activation=relu) "
+      "conv2d(channels=2, kernel=4, stride=2, bias=true) "
+      "block(dense(width=9, activation=tanh) dense) dense(width=20, activation=relu) dense");
+  EXPECT_EQ(widths(config), (Widths{784, 784, 72, 72, 20, 10}));
+  const auto network = draw_network(config, 0, at::kCPU);
+  ASSERT_EQ(network->size(), 5U);
+  EXPECT_EQ(network->layer(1).description(),
+            "conv2d(channels=4, kernel=3, stride=2, padding=1, activation=relu, bias=false, "
+            "input=1x28x28)");
+  EXPECT_EQ(network->layer(2).description(),
+            "conv2d(channels=2, kernel=4, stride=2, padding=0, activation=identity, bias=true, "
+            "input=4x14x14)");
+  EXPECT_EQ(network->layer(3).description(),
+            "block(dense(width=9, activation=tanh, bias=false, residual=false) "
+            "dense(width=72, activation=identity, bias=false, residual=false))");
+  EXPECT_EQ(network->dense(4).options.activation(), nn::Activation::kReLU);
+  EXPECT_GT(network->layer(2).affine().weight.abs().sum().item<double>(), 0);
+  EXPECT_FALSE(is_linear(config));
+  EXPECT_TRUE(has_custom_layers(config));
+  EXPECT_EQ(make_inference(config)->name(), "lbfgs");
+}
+
+// Oracle: the named makers of the same networks, to the last bit.
+TEST(Stack, OfDenseLayersIsTheNamedNetwork) {
+  for (const auto& [named, written] :
+       {std::pair(std::vector<std::string>{"architecture=relu", "bias=true"},
+                  "dense(width=30, activation=relu, bias=true) dense(bias=true)"),
+        std::pair(std::vector<std::string>{}, "dense(width=30) dense(width=10)")}) {
+    const auto expected = draw_network(model(named), 3, at::kCPU);
+    const auto config = stack(written);
+    const auto network = draw_network(config, 3, at::kCPU);
+    EXPECT_FALSE(has_custom_layers(config));
+    const auto x = at::randn({5, 784}, at::kDouble);
+    EXPECT_TRUE(network->forward(x).equal(expected->forward(x)));
+    EXPECT_EQ(is_linear(config), is_linear(model(named)));
+  }
+}
+
+// Contract: one sentence that names the layer.
+TEST(Stack, RefusesWhatDoesNotFit) {
+  const auto refused = [](const std::string& layers, const std::string& text,
+                          std::vector<std::string> more = {}) {
+    expect_user_error([&] { network_options(stack(layers, std::move(more))); }, text);
+  };
+  refused("dense(width=30) dense(width=11)",
+          "layers: layer 2 gives 11 units, and the targets have 10 (the last of widths)");
+  refused("dense dense", "layers: layer 1 has no width");
+  refused("dense(width=30) convolution", "layers: layer 2 is of no kind 'convolution'");
+  refused("dense(widht=30)", "layers: layer 1 (dense): no key is called 'widht'");
+  refused("dense(width=-1)", "layers: layer 1 (dense): width = -1 is out of range");
+  refused("dense(width=30, activation=soft)",
+          "layer 1 (dense): activation = \"soft\" is not one of");
+  refused("dense(width=30, residual=true) dense", "layers: layer 1 is residual");
+  refused("dense(dense) dense", "layers: layer 1 (dense) takes no layers inside it");
+  refused("conv2d dense", "layers: layer 1 has no channels");
+  refused("conv2d(channels=2, kernel=29) dense",
+          "a kernel of 29 is larger than the image of 28 x 28");
+  refused("conv2d(channels=2, input=3x5x5) dense",
+          "input = 3x5x5 is not channels x height x width");
+  refused("dense(width=30) conv2d(channels=2) dense", "layers: layer 2 needs an image below");
+  refused("block dense", "layers: layer 1 has no layers inside it");
+  refused("block(dense(width=3)) dense", "layers: layer 1: x + f(x) cannot be made of 784");
+  refused("block(dense(width=3) conv2d(channels=1)) dense",
+          "layers: layer 1, layer 2 needs an image");
+  EXPECT_EQ(widths(stack("conv2d(channels=2, input=16x7x7, kernel=7) dense")),
+            (Widths{784, 2, 10}));
+  EXPECT_EQ(widths(stack("dense(width=32) conv2d(channels=2, input=2x4x4) dense")),
+            (Widths{784, 32, 8, 10}));
+}
+
+// Contract: kpc takes Dense layers, the closed form linear networks.
+TEST(Stack, GoesWithRulesAndInferenceThatTakeIt) {
+  const std::string layers = "conv2d(channels=2, stride=2) dense";
+  expect_user_error([&] { make_rule(stack(layers, {"rule=kpc"})); },
+                    "rule = 'kpc' needs Dense layers, not layers = '" + layers + "'");
+  EXPECT_NO_THROW(make_rule(stack("dense(width=5, activation=relu) dense", {"rule=kpc"})));
+  expect_user_error([&] { make_rule(stack(layers, {"rule=pc", "inference=closed_form"})); },
+                    "needs a linear network, not layers = ");
+  EXPECT_NO_THROW(make_rule(stack(layers, {"rule=pc", "inference=error_descent"})));
+}
+
+// Oracle: the numbers that were saved; contract: another stack's are refused by name.
+TEST(Stack, IsSavedAndLoaded) {
+  const test::TemporaryFolder folder;
+  const auto path = folder / "weights.safetensors";
+  const std::string layers =
+      "conv2d(channels=2, stride=2, padding=1) block(dense(width=3) dense) dense";
+  io::save_network(draw_network(stack(layers), 1, at::kCPU), path);
+  auto network = draw_network(stack(layers), 2, at::kCPU);
+  io::load_network(network, path);
+  const auto expected = draw_network(stack(layers), 1, at::kCPU);
+  const auto x = at::randn({3, 784}, at::kDouble);
+  EXPECT_TRUE(network->forward(x).equal(expected->forward(x)));
+  for (const std::string other : {"conv2d(channels=2, stride=2, padding=1, activation=relu) "
+                                  "block(dense(width=3) dense) dense",
+                                  "conv2d(channels=2, stride=2, padding=1) block(dense(width=3, "
+                                  "activation=relu) dense) dense"}) {
+    auto another = draw_network(stack(other), 1, at::kCPU);
+    expect_user_error([&] { io::load_network(another, path); }, "has kind \"");
+  }
+}
+
+}  // namespace
+}  // namespace pcxx::catalog
