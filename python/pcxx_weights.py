@@ -47,6 +47,7 @@ ACTIVATIONS = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
+POOLINGS = {"max_pool": nn.functional.max_pool2d, "avg_pool": nn.functional.avg_pool2d}
 
 
 class WeightsError(Exception):
@@ -122,20 +123,54 @@ class Conv2d(nn.Module):
             f"input={'x'.join(map(str, self.input))})"
         )
 
-    def description(self):
+    def output(self):
+        """(C, H, W) of what it gives."""
         channels, _, kernel, _ = self.weight.shape
-        steps = (_steps(n, kernel, self.stride, self.padding) for n in self.input[1:])
-        return _own(math.prod(self.input), channels * math.prod(steps), self.kind())
+        return channels, *(_steps(n, kernel, self.stride, self.padding) for n in self.input[1:])
+
+    def description(self):
+        return _own(math.prod(self.input), math.prod(self.output()), self.kind())
 
 
-class Block(nn.Module):
-    """x + f(x), where f is a row of layers: Dense, Conv2d and Block, or a Network. They are called layer1,
-    layer2, ..."""
+class Pool2d(nn.Module):
+    """The largest number of each window of flat images [B, C H W] ("max_pool"), or the mean ("avg_pool"),
+    as torch.nn.MaxPool2d and AvgPool2d. `input` is (C, H, W). Windows lie side by side without a stride."""
 
     activation_name = "own"  # none can stand behind it
 
-    def __init__(self, layers):
+    def __init__(self, input, pooling="max_pool", kernel=2, stride=None):
         super().__init__()
+        self.input = tuple(input)
+        self.pooling = pooling
+        self.kernel, self.stride = kernel, stride or kernel
+
+    def forward(self, x):
+        pool = POOLINGS[self.pooling]
+        return pool(x.reshape(-1, *self.input), self.kernel, self.stride).flatten(1)
+
+    def kind(self):
+        return f"{self.pooling}(kernel={self.kernel}, stride={self.stride}, input={'x'.join(map(str, self.input))})"
+
+    def output(self):
+        """(C, H, W) of what it gives."""
+        return self.input[0], *(_steps(n, self.kernel, self.stride) for n in self.input[1:])
+
+    def description(self):
+        return _own(math.prod(self.input), math.prod(self.output()), self.kind())
+
+    def extra_repr(self):
+        return self.kind()
+
+
+class Block(nn.Module):
+    """x + f(x), or f(x) where it is not residual. f is a row of layers of this file, or a Network. They
+    are called layer1, layer2, ..."""
+
+    activation_name = "own"  # none can stand behind it
+
+    def __init__(self, layers, residual=True):
+        super().__init__()
+        self.residual = residual
         for l, layer in enumerate(layers, start=1):
             self.add_module(f"layer{l}", layer)
         if not self._modules:
@@ -145,14 +180,18 @@ class Block(nn.Module):
         y = x
         for layer in self.children():
             y = layer(y)
-        return x + y
+        return x + y if self.residual else y
 
     def kind(self):
-        return f"block({' '.join(layer.kind() for layer in self.children())})"
+        name = "block" if self.residual else "group"
+        return f"{name}({' '.join(layer.kind() for layer in self.children())})"
 
     def description(self):
         ends = [layer.description() for layer in self.children()]
         return _own(ends[0]["in_features"], ends[-1]["out_features"], self.kind())
+
+    def extra_repr(self):
+        return f"residual={self.residual}"
 
 
 def _word(value):
@@ -170,11 +209,12 @@ CONV2D = re.compile(
     r"conv2d\(channels=(\d{1,7}), kernel=(\d{1,7}), stride=(\d{1,7}), padding=(\d{1,7}), "
     r"activation=(\w+), bias=(true|false), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)"
 )
-BLOCK = re.compile(r"block\((.*)\)")
-DEEPEST = 16  # of blocks in blocks
+POOL2D = re.compile(r"(max_pool|avg_pool)\(kernel=(\d{1,7}), stride=(\d{1,7}), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)")
+BLOCK = re.compile(r"(block|group)\((.*)\)")
+DEEPEST = 16  # of blocks and groups in each other
 
 
-def _steps(pixels, kernel, stride, padding):
+def _steps(pixels, kernel, stride, padding=0):
     return (pixels + 2 * padding - kernel) // stride + 1
 
 
@@ -198,6 +238,16 @@ def _conv2d_options(kind):
         "activation": found[5],
         "bias": found[6] == "true",
     }
+
+
+def _pool2d_options(kind):
+    found = POOL2D.fullmatch(kind)
+    if found is None:
+        return None
+    kernel, stride, *shape = (int(found[i]) for i in range(2, 7))
+    if min(kernel, stride, *shape) < 1 or min(shape[1:]) < kernel:
+        return None
+    return {"input": tuple(shape), "pooling": found[1], "kernel": kernel, "stride": stride}
 
 
 def _dense_options(kind, below):
@@ -224,19 +274,21 @@ def _of_kind(kind, below, deepest=DEEPEST):
     """The layer that a text stands for, of so many inputs; nothing where there is no such layer."""
     if options := _conv2d_options(kind):
         return Conv2d(**options) if math.prod(options["input"]) == below else None
+    if options := _pool2d_options(kind):
+        return Pool2d(**options) if math.prod(options["input"]) == below else None
     if options := _dense_options(kind, below):
         return Dense(**options) if not options["residual"] or options["out_features"] == below else None
     found = BLOCK.fullmatch(kind)
     if found is None or deepest == 0:
         return None
-    layers, given = [], below
-    for text in _row(found[1]):
+    layers, given, residual = [], below, found[1] == "block"
+    for text in _row(found[2]):
         layer = _of_kind(text, given, deepest - 1)
         if layer is None:
             return None
         layers.append(layer)
         given = layer.description()["out_features"]
-    return Block(layers) if layers and given == below else None
+    return Block(layers, residual) if layers and (given == below or not residual) else None
 
 
 def _made(layer):
@@ -321,7 +373,7 @@ def _older_layers(tensors, metadata):
 
 
 def _is_layer(layer):
-    """Whether Dense takes it, or it is a convolution or block with the ends that its text has."""
+    """Whether Dense takes it, or it is of another kind, with the ends that its text has."""
     if type(layer) is not dict:
         return False
     if "kind" in layer:
@@ -375,6 +427,8 @@ def _check_tensors(path, layers, tensors):
             has, described = found.get(name, "none"), wanted.get(name, "none")
             raise WeightsError(f"{path} is damaged: {name} has the sizes {has}, described are {described}")
     dtypes = {value.dtype for value in tensors.values()}
+    if not dtypes:
+        raise WeightsError(f"{path} holds no weights")
     if len(dtypes) != 1:
         raise WeightsError(f"{path} mixes precisions")
     if not dtypes <= set(PRECISIONS):
@@ -387,11 +441,10 @@ def _check_tensors(path, layers, tensors):
 # ---- saving
 
 
-def save(network, path, metadata=None):
-    """Writes a Network, or a Sequential of Linear layers each with at most one activation behind it
-    (ReLU, Sigmoid, Tanh, LeakyReLU(0.01), Identity) and of Conv2d and Block of this file, as a file of weights. Flatten() and Dropout, which
-    do nothing to flat images after training, are left out. Metadata are texts or numbers."""
-    network = network if isinstance(network, Network) else from_sequential(network)
+def save(network, path, metadata=None, input=None):
+    """Writes a Network, or a Sequential that from_sequential takes, as a file of weights. Metadata are
+    texts or numbers. `input` is the shape of the images, such as (1, 28, 28)."""
+    network = network if isinstance(network, Network) else from_sequential(network, input)
     dtypes = {parameter.dtype for parameter in network.parameters()}
     if len(dtypes) != 1 or not dtypes <= set(PRECISIONS):
         raise WeightsError("the weights of a network are all float32 or all float64")
@@ -431,32 +484,84 @@ def _is_text(value):
     return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
-def from_sequential(module):
-    """The Network that does what a Sequential does; its weights are copies."""
+def from_sequential(module, input=None):
+    """The Network that does what a Sequential does; its weights are copies. Of PyTorch it takes Linear,
+    Conv2d, MaxPool2d, AvgPool2d and Flatten, and after a Linear or Conv2d one activation: ReLU, Sigmoid,
+    Tanh, LeakyReLU(0.01), GELU, SiLU or Identity. Dropout, which does nothing after training, is left out.
+    Layers of this file stand among them where activities are flat.
+
+    Convolutions and pooling need the shape of the images below, `input=(1, 28, 28)`. Pooling right behind a
+    convolution and its activation makes a group of the two, which is one layer of pcxx. Elsewhere pooling is
+    a layer of its own."""
     if isinstance(module, dict):
         raise WeightsError("a state_dict does not say what its layers do: save the network itself")
-    layers = []
+    layers, image = [], _image_of(input)
     for child in _flat(module):
-        if isinstance(child, (Dense, Conv2d, Block)):
-            layers.append(copy.deepcopy(child))
-        elif isinstance(child, nn.Linear):
-            layers.append(_from_linear(child))
-        elif _does_nothing(child):
-            continue
-        elif layers and layers[-1].activation_name == "identity" and not getattr(layers[-1], "residual", False):
-            layers[-1].activation_name = _activation_name(child)
-            layers[-1].activation = ACTIVATIONS[layers[-1].activation_name]()
-        elif _activation_name(child):
-            raise WeightsError(f"no Linear layer stands before the {type(child).__name__}")
+        image = _append(layers, child, image)
     if not layers:
-        raise WeightsError("the network has no Linear layer")
+        raise WeightsError("the network has no Linear layer, and no Conv2d")
     return Network(layers)
 
 
-def _does_nothing(module):
-    """To rows of numbers, after training."""
-    flat = type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
-    return flat or type(module) in (nn.Identity, nn.Dropout)
+def _image_of(input):
+    """(C, H, W); nothing where no shape is given."""
+    if input is None:
+        return None
+    if not isinstance(input, (tuple, list)) or len(input) != 3 or not all(_is_count(n) and n > 0 for n in input):
+        raise WeightsError(f"input is (channels, height, width) of the images, not {str(input)[:200]}")
+    return tuple(input)
+
+
+def _append(layers, child, image):
+    """Adds what a module stands for to the layers. Returns the shape of the images that it gives."""
+    if any(isinstance(child, kind) and type(child).forward is kind.forward for kind in OF_IMAGES):
+        return _append_of_images(layers, child, image)
+    if isinstance(child, (Dense, Conv2d, Pool2d, Block, nn.Linear)):
+        if image:
+            raise WeightsError(f"a Flatten() is missing between images and the layer {_brief(child)}")
+        layers.append(_from_linear(child) if isinstance(child, nn.Linear) else copy.deepcopy(child))
+    elif _is_flatten(child):
+        return None
+    elif type(child) not in (nn.Identity, nn.Dropout):
+        _activate(layers, child)
+    return image
+
+
+def _activate(layers, child):
+    """Puts an activation on the last layer."""
+    name = _activation_name(child)
+    below = layers[-1] if layers else None
+    if isinstance(below, (Pool2d, Block)):
+        raise WeightsError(f"pcxx has no {type(child).__name__} behind pooling, groups and blocks: put it before")
+    if below is None or below.activation_name != "identity" or getattr(below, "residual", False):
+        raise WeightsError(f"no Linear layer stands before the {type(child).__name__}, and no Conv2d")
+    below.activation_name = name
+    below.activation = ACTIVATIONS[name]()
+
+
+OF_IMAGES = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+
+
+def _append_of_images(layers, child, image):
+    name = type(child).__name__
+    if image is None:
+        raise WeightsError(
+            f"the {name} needs images: input=(channels, height, width) says their shape, and no Flatten() stands before"
+        )
+    if isinstance(child, nn.Conv2d):
+        layers.append(_from_conv2d(child, image))
+        return layers[-1].output()
+    pool = _from_pool2d(child, image)
+    if layers and isinstance(layers[-1], Conv2d):
+        layers[-1] = Block([layers[-1], pool], residual=False)
+    else:
+        layers.append(pool)
+    return pool.output()
+
+
+def _is_flatten(module):
+    """To rows of numbers."""
+    return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
 
 
 def _flat(module):
@@ -465,15 +570,83 @@ def _flat(module):
     return [child for part in module for child in _flat(part)]
 
 
+def _from_conv2d(conv, image):
+    _refuse(
+        conv,
+        {
+            "groups": conv.groups != 1,
+            "dilation": _number(conv.dilation) != 1,
+            "padding by other numbers than 0": conv.padding_mode != "zeros",
+            "a kernel that is no square": not _number(conv.kernel_size),
+            "strides that differ or are 0": not _number(conv.stride),
+            "unequal padding": _padding(conv) is None,
+        },
+    )
+    kernel, padding = _number(conv.kernel_size), _padding(conv)
+    if conv.in_channels != image[0]:
+        raise WeightsError(f"images of {image[0]} channels do not fit {_brief(conv)}")
+    if min(image[1:]) + 2 * padding < kernel:
+        raise WeightsError(f"images of {image[1]} x {image[2]} are too small for {_brief(conv)}")
+    bias = conv.bias is not None
+    layer = Conv2d(image, conv.out_channels, kernel, _number(conv.stride), padding, bias=bias)
+    return _with_weights_of(layer, conv)
+
+
+def _from_pool2d(pool, image):
+    of_maximum = isinstance(pool, nn.MaxPool2d)
+    _refuse(
+        pool,
+        {
+            "padding": _number(pool.padding) != 0,
+            "ceil_mode": pool.ceil_mode,
+            "a window that is no square": not _number(pool.kernel_size),
+            "strides that differ or are 0": not _number(pool.stride),
+            "dilation": of_maximum and _number(pool.dilation) != 1,
+            "indices": of_maximum and pool.return_indices,
+            "a divisor": not of_maximum and pool.divisor_override is not None,
+        },
+    )
+    kernel, stride = _number(pool.kernel_size), _number(pool.stride)
+    if min(image[1:]) < kernel:
+        raise WeightsError(f"images of {image[1]} x {image[2]} are too small for {_brief(pool)}")
+    return Pool2d(image, "max_pool" if of_maximum else "avg_pool", kernel, stride)
+
+
+def _refuse(module, variants):
+    for what, is_so in variants.items():
+        if is_so:
+            raise WeightsError(f"pcxx has no {type(module).__name__} with {what}: {_brief(module)}")
+
+
+def _number(value):
+    """The number that both directions have; nothing where they differ."""
+    both = value if isinstance(value, tuple) else (value,)
+    return both[0] if len(set(both)) == 1 else None
+
+
+def _padding(conv):
+    """The number of zeros on each side; nothing where sides differ."""
+    kernel = _number(conv.kernel_size)
+    if conv.padding == "valid":
+        return 0
+    if conv.padding != "same":
+        return _number(conv.padding)
+    return kernel // 2 if kernel and kernel % 2 else None
+
+
 def _from_linear(linear):
     if type(linear).forward is not nn.Linear.forward or linear.in_features < 1 or linear.out_features < 1:
         raise WeightsError(f"pcxx has no layer {_brief(linear)}")
     layer = Dense(linear.in_features, linear.out_features, bias=linear.bias is not None)
-    layer.to(linear.weight.dtype)
+    return _with_weights_of(layer, linear)
+
+
+def _with_weights_of(layer, module):
+    layer.to(module.weight.dtype)
     with torch.no_grad():
-        layer.weight.copy_(linear.weight)
-        if linear.bias is not None:
-            layer.bias.copy_(linear.bias)
+        layer.weight.copy_(module.weight)
+        if module.bias is not None:
+            layer.bias.copy_(module.bias)
     return layer
 
 

@@ -209,6 +209,129 @@ class Files(unittest.TestCase):
         self.write({"__metadata__": texts([ends | {"kind": f"block({dense})"}]), "layer1.weight": one}, DATA[:4])
         self.assert_refused("has the sizes", "w")
 
+    def assert_same(self, found, wanted):
+        self.assertEqual(found.shape, wanted.shape)
+        self.assertLessEqual(float((found - wanted).detach().abs().max()), 1e-12)
+
+    # Oracle: PyTorch's own network, in float64.
+    def test_convolutional_networks_of_pytorch_are_taken(self):
+        network = nn.Sequential(
+            nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.Dropout(0.5), nn.MaxPool2d(2)),
+            nn.Conv2d(6, 4, 5, stride=2, bias=False), nn.GELU(), nn.AvgPool2d((2, 2), stride=(1, 1)),
+            nn.MaxPool2d(3, 2), nn.Conv2d(4, 8, 1), nn.Flatten(), nn.Linear(8, 5), nn.SiLU(), nn.Linear(5, 3),
+        ).double().eval()  # fmt: skip
+        pcxx_weights.save(network, "w", input=(1, 28, 26))
+        taken, x = pcxx_weights.load("w"), torch.randn(7, 1, 28, 26, dtype=torch.float64)
+        self.assertEqual(
+            [layer.kind() for layer in taken[:4]],
+            [
+                "group(conv2d(channels=6, kernel=5, stride=1, padding=2, activation=relu, bias=true, input=1x28x26) "
+                "max_pool(kernel=2, stride=2, input=6x28x26))",
+                "group(conv2d(channels=4, kernel=5, stride=2, padding=0, activation=gelu, bias=false, input=6x14x13) "
+                "avg_pool(kernel=2, stride=1, input=4x5x5))",
+                "max_pool(kernel=3, stride=2, input=4x4x4)",
+                "conv2d(channels=8, kernel=1, stride=1, padding=0, activation=identity, bias=true, input=4x1x1)",
+            ],
+        )
+        self.assert_same(taken(x.flatten(1)), network(x))
+        self.assert_same(taken[:3](x.flatten(1)), network[:5](x).flatten(1))
+        pcxx_weights.save(taken[2:], "part")
+        self.assert_same(pcxx_weights.load("part")(taken[:2](x.flatten(1))), network(x))
+        self.assertEqual(self.call("w", "--export", "w.pt2"), (0, ""))
+        self.assert_same(torch.export.load("w.pt2").module()(x.flatten(1)), network(x))
+        self.assertEqual(self.call("w", "--export", "w.pt"), (0, ""))
+        for found, wanted in zip(torch.load("w.pt").values(), network.state_dict().values(), strict=True):
+            self.assertTrue(torch.equal(found, wanted))
+
+    # Oracle: PyTorch's own layers, in float64, of windows that fit images and that do not.
+    def test_layers_of_images_are_those_of_pytorch(self):
+        x = torch.randn(5, 3, 9, 11, dtype=torch.float64)
+        for layer in (
+            nn.MaxPool2d(2), nn.MaxPool2d(9, 1), nn.MaxPool2d((3, 3), 4, 0), nn.AvgPool2d(2), nn.AvgPool2d(3, (2, 2)),
+            nn.AvgPool2d(9), nn.Conv2d(3, 2, 4, padding="valid"), nn.Conv2d(3, 2, 5, padding="same"),
+            nn.Conv2d(3, 2, (2, 2), (3, 3), (1, 1)), nn.Conv2d(3, 2, 11, padding=1, bias=False),
+        ):  # fmt: skip
+            last = nn.Linear(layer.double()(x).flatten(1).shape[1], 2).double()
+            network = nn.Sequential(nn.Identity(), layer, nn.Flatten(), last)
+            pcxx_weights.save(network, "w", input=[3, 9, 11])
+            self.assert_same(pcxx_weights.load("w")(x.flatten(1)), network(x))
+
+    # Oracle: the layers by hand.
+    def test_groups_stand_in_blocks(self):
+        conv = pcxx_weights.Conv2d((1, 4, 4), 4, padding=1, activation="relu").double()
+        nn.init.normal_(conv.weight)
+        group = pcxx_weights.Block([conv, pcxx_weights.Pool2d((4, 4, 4), "avg_pool")], residual=False)
+        network = nn.Sequential(pcxx_weights.Block([group]), pcxx_weights.Pool2d((1, 4, 4), kernel=3, stride=1))
+        pcxx_weights.save(network, "w")
+        taken, x = pcxx_weights.load("w"), torch.randn(5, 16, dtype=torch.float64)
+        maps = torch.relu(nn.functional.conv2d(x.reshape(5, 1, 4, 4), conv.weight, padding=1))
+        y = x + nn.functional.avg_pool2d(maps, 2).flatten(1)
+        self.assert_same(taken[0](x), y)
+        self.assert_same(taken(x), nn.functional.max_pool2d(y.reshape(5, 1, 4, 4), 3, 1).flatten(1))
+        self.assertIn("layer1.layer1.layer1.weight", taken.state_dict())
+
+    # Contract: one sentence for each, and nothing is written.
+    def test_layers_of_images_that_pcxx_has_not_are_refused(self):
+        conv, flat = nn.Conv2d(4, 4, 3), nn.Flatten()
+        for part, *layers in (
+            ("groups", nn.Conv2d(4, 4, 3, groups=2)), ("dilation", nn.Conv2d(4, 4, 2, dilation=2)),
+            ("no square", nn.Conv2d(4, 4, (3, 2))), ("strides", nn.Conv2d(4, 4, 3, stride=(1, 2))),
+            ("unequal padding", nn.Conv2d(4, 4, 3, padding=(1, 0))), ("too small", nn.Conv2d(4, 4, 9, padding=1)),
+            ("unequal padding", nn.Conv2d(4, 4, 2, padding="same")), ("channels", nn.Conv2d(1, 4, 3)),
+            ("other numbers", nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")), ("channels", nn.LazyConv2d(2, 3)),
+            ("padding", conv, nn.MaxPool2d(2, padding=1)), ("padding", nn.AvgPool2d(2, padding=(0, 1))),
+            ("dilation", conv, nn.MaxPool2d(2, dilation=2)), ("ceil_mode", nn.AvgPool2d(2, ceil_mode=True)),
+            ("ceil_mode", nn.MaxPool2d(2, ceil_mode=True)), ("divisor", conv, nn.AvgPool2d(2, divisor_override=3)),
+            ("indices", nn.MaxPool2d(2, return_indices=True)), ("no square", nn.MaxPool2d((2, 3))),
+            ("strides", nn.AvgPool2d(2, (1, 2))), ("too small", conv, nn.MaxPool2d(5)), ("0", nn.MaxPool2d(2, 0)),
+            ("behind pooling", conv, nn.MaxPool2d(2), nn.ReLU()), ("behind pooling", nn.AvgPool2d(2), nn.Tanh()),
+            ("Flatten() is missing", conv, nn.Linear(4, 2)), ("Flatten() is missing", pcxx_weights.Pool2d((4, 6, 6))),
+            ("no Flatten() stands before", flat, conv), ("no Flatten() stands before", flat, nn.MaxPool2d(2)),
+            ("AdaptiveAvgPool2d", nn.AdaptiveAvgPool2d(1)), ("BatchNorm2d", conv, nn.BatchNorm2d(4)),
+            ("MaxPool1d", nn.MaxPool1d(2)), ("Flatten(start_dim=2", conv, nn.Flatten(2)), ("layer 2 takes 5", conv,
+            flat, nn.Linear(5, 2)), ("all float32", nn.MaxPool2d(2)), ("Softplus", conv, nn.Softplus()),
+        ):  # fmt: skip
+            with self.assertRaises(pcxx_weights.WeightsError) as caught:
+                pcxx_weights.save(nn.Sequential(*layers), "w", input=(4, 6, 6))
+            self.assertIn(part, str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
+        for layer in (conv, nn.MaxPool2d(2)):
+            with self.assertRaises(pcxx_weights.WeightsError) as caught:
+                pcxx_weights.from_sequential(nn.Sequential(layer))
+            self.assertIn("input=(channels, height, width)", str(caught.exception))
+        for shape in ((6, 6), 36, "466", (4, 6, 0), (4, 6, -6), (4.0, 6, 6), (True, 6, 6), [], {4, 6, 7}):
+            with self.assertRaises(pcxx_weights.WeightsError) as caught:
+                pcxx_weights.from_sequential(nn.Sequential(conv), input=shape)
+            self.assertIn("input is (channels, height, width)", str(caught.exception))
+        self.assertEqual(os.listdir("."), [])
+
+    # Contract: as of blocks, texts of no layer are refused before anything is made of them.
+    def test_bad_texts_of_pooling_and_groups_are_refused(self):
+        dense = "dense(width=1, activation=relu, bias=false, residual=false)"
+        ends = {"in_features": 4, "out_features": 1, "activation": "own", "bias": False, "residual": False}
+        pool = "max_pool(kernel=2, stride=2, input=1x2x2)"
+        for kind in (
+            "max_pool(kernel=2, stride=2)", "max_pool(kernel=2, input=1x2x2)", "max_pool()", "max_pool", f" {pool}",
+            "min_pool(kernel=2, stride=2, input=1x2x2)", "max_pool(kernel=0, stride=2, input=1x2x2)", f"{pool}\n",
+            "max_pool(kernel=2, stride=0, input=1x2x2)", "max_pool(kernel=3, stride=1, input=1x2x2)", f"{pool})",
+            "max_pool(kernel=2, stride=2, input=2x2x2)", "max_pool(kernel=2, stride=2, input=0x2x2)", "group()",
+            "max_pool(kernel=02, stride=2, input=1x2x2)", "max_pool(kernel=-2, stride=2, input=1x2x2)", "group",
+            "max_pool(kernel=\u0662, stride=2, input=1x2x2)", "max_pool(kernel=1, stride=2, input=1x2x2)x",
+            "max_pool(kernel=1, stride=9999999, input=9999999x9999999x9999999)", f"block({pool})", f"group({pool}",
+            "max_pool(kernel=99999999, stride=2, input=1x2x2)", f"group({pool} {pool})", f"group({dense}  {dense})",
+            "group(" * 17 + dense + ")" * 17, "group(block(" * 9 + dense + "))" * 9, "group(" * 5_000, "group(own)",
+            "max_pool(kernel=2, stride=2, padding=0, input=1x2x2)", f"block(group({dense}))", f"groups({dense})",
+        ):  # fmt: skip
+            one = {"layer1.layer1.weight": entry((1, 4), 0, 16)}
+            self.write({"__metadata__": texts([ends | {"kind": kind}])} | one, DATA * 2)
+            self.assert_refused("not known here", "w")
+        self.write({"__metadata__": texts([ends | {"kind": f"group({pool})"}])} | one, DATA * 2)
+        self.assert_refused("has the sizes", "w")
+        self.write({"__metadata__": texts([ends | {"kind": pool}])}, b"")
+        self.assert_refused("holds no weights", "w")
+        self.write({"__metadata__": texts([ends | {"kind": f"group({dense})"}])} | one, DATA * 2)
+        self.assertEqual(self.call("w"), (0, ""))
+
     # Oracle: the same numbers in this machine's order of bytes and precision.
     def test_inputs_of_any_real_kind_are_taken(self):
         pcxx_weights.save(nn.Sequential(nn.Linear(4, 3)), "w")
