@@ -22,7 +22,9 @@ data::ImageSets load(int argc, char** argv) {
 }
 
 int main(int argc, char** argv) try {
-  const auto [train, test] = load(argc, argv);
+  const auto sets = load(argc, argv);
+  const auto& train = sets.train;
+  const auto& test = sets.test;
 
   // 784 pixels, 64 ReLU units, 10 classes. The weights depend on the seed alone.
   nn::Network network(nn::mlp({train.features(), 64, 10}, nn::Activation::kReLU).with_bias());

@@ -23,7 +23,7 @@ IDENTITY = (
     "dtype",
     "seed",
 )
-MEASURED = ("step", "metric", "value")
+MEASURED = ("step", "metric", "value", "choosing")
 TEXT = {"rule", "rescaling", "architecture", "init", "targets", "dtype"}
 MODEL = ("rule", "rescaling")
 VARIANTS = {"optimizer": "sgd", "collapsed": "false"}  # part of the model where a run has several

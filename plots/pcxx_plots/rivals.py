@@ -59,7 +59,25 @@ class Best:
 
 def read(folder, metric):
     """The records of a run after its first update, and its config."""
-    return after_training(records.read([folder]).measured(metric)), records.read_config(folder)
+    rows = records.read([folder])
+    return after_training(with_choice(rows.measured(metric), rows)), records.read_config(folder)
+
+
+def with_choice(found, rows):
+    """A column `choosing` beside the values: what rates are chosen by, which is the same metric of the
+    validation images where the run has some."""
+    metric = "validation_" + found["metric"][0].removeprefix("test_")
+    chosen = found["value"]
+    if metric in rows["metric"]:
+        names = [name for name in rows.columns if name not in ("metric", "value")]
+        validation = rows.measured(metric)
+        values = dict(zip(_places(validation, names), validation["value"].tolist()))
+        chosen = np.array([values.get(place, np.nan) for place in _places(found, names)])
+    return records.Records(found.columns | {"choosing": chosen})
+
+
+def _places(rows, names):
+    return [tuple(map(str, place)) for place in zip(*(rows[name].tolist() for name in names))]
 
 
 def with_columns(run, config, names):
@@ -188,13 +206,13 @@ def joined(runs):
 def bests_of_model(model, rows, rising):
     for step in rows.distinct("step"):
         at_step = rows.where(step=step)
-        by_rate = {rate: by_seed(at_step.where(learning_rate=rate)) for rate in rates_of(at_step)}
-        finite = {rate: v for rate, v in by_rate.items() if np.isfinite(list(v.values())).all()}
+        by_rate = {rate: at_step.where(learning_rate=rate) for rate in rates_of(at_step)}
+        finite = {rate: r for rate, r in by_rate.items() if np.isfinite([r["value"], r["choosing"]]).all()}
         if finite:
             choose = max if rising else min
-            rate = choose(finite, key=lambda rate: np.mean(list(finite[rate].values())))
+            rate = choose(finite, key=lambda rate: np.mean(finite[rate]["choosing"]))
             samples = int(step * at_step["batch_size"][0])
-            values = finite[rate]
+            values = by_seed(finite[rate])
             mean, sd = moments(list(values.values()))
             yield Best(model, samples, len(by_rate), rate, len(values), mean, sd, values=values)
 

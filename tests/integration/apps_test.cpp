@@ -303,6 +303,41 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
   }
 }
 
+// Oracle: the files. The best rate is the one with the best validation accuracy, whose test accuracy
+// is told.
+TEST_F(Apps, ValidationImagesChooseTheRate) {
+  const Words held_out{"--set", "validation_samples=60", "--set", "steps=12",
+                       "--set", "rescaling=none",        "--set", "rule=bp",
+                       "--set", "optimizer=sgd",         "--set", "learning_rate=[0.001,0.05,0.3]"};
+  auto words = held_out;
+  words.insert(words.end(), {"--out", "a"});
+  ASSERT_EQ(run_task("pcxx-classifier", words).code, 0);
+  std::map<std::string, std::map<std::string, double>> ends;  // by metric and rate, over the seeds
+  std::istringstream rows(read_file("a/metrics.csv"));
+  std::string row;
+  std::getline(rows, row);
+  const auto header = test::fields(row);
+  const auto place = [&](const std::string& name) {
+    return static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin());
+  };
+  while (std::getline(rows, row)) {
+    const auto words_of_row = test::fields(row);
+    if (words_of_row.at(place("step")) != "12") continue;
+    ends[words_of_row.at(place("metric"))][words_of_row.at(place("learning_rate"))] +=
+        std::stod(words_of_row.at(place("value"))) / 2;
+  }
+  const auto best = std::max_element(
+      ends.at("validation_accuracy").begin(), ends.at("validation_accuracy").end(),
+      [](const auto& one, const auto& other) { return one.second < other.second; });
+  for (const auto& model : nlohmann::json::parse(read_file("a/summary.json"))["models"]) {
+    EXPECT_EQ(model["chosen_by"], "validation_accuracy");
+    EXPECT_EQ(fmt::format("{}", model["best_rate"].get<double>()), best->first);
+    EXPECT_NEAR(model["final_accuracy"].get<double>(), ends.at("test_accuracy").at(best->first),
+                1e-12);
+    EXPECT_NEAR(model["final_validation_accuracy"].get<double>(), best->second, 1e-12);
+  }
+}
+
 // Oracle: ln 10, the cross-entropy of ten classes that a network cannot tell yet, and chance.
 TEST_F(Apps, ClassifiersLearnByCrossEntropy) {
   const auto outcome =

@@ -231,6 +231,32 @@ TEST(Scripts, AreExecutable) {
   }
 }
 
+// By hand: the validation images choose the rate 0.1, the test images would choose 1.
+TEST(Rivals, AreChosenByTheValidationImages) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  const test::TemporaryFolder out;
+  const auto row = [](const std::string& rate, const std::string& metric,
+                      const std::string& value) {
+    return "bp,none,relu,lecun,,,0,2," + rate + ",,2,float32,0,2," + metric + "," + value + "\n";
+  };
+  fs::create_directories(out / "a");
+  write_file(out / "a/metrics.csv",
+             "rule,rescaling,architecture,init,hidden_layers,width,condition_number,batch_size,"
+             "learning_rate,targets,steps,dtype,seed,step,metric,value\n" +
+                 row("0.1", "test_accuracy", "0.5") + row("0.1", "validation_accuracy", "0.7") +
+                 row("1", "test_accuracy", "0.6") + row("1", "validation_accuracy", "0.4"));
+  write_file(out / "a/config.toml", "dataset = \"mnist\"\n");
+  std::string text;
+  ASSERT_EQ(run({interpreter, PCXX_SOURCE_DIR "/plots/rivals.py", (out / "a").string(), "--csv",
+                 (out / "table.csv").string(), "--out", (out / "picture.svg").string()},
+                text),
+            0)
+      << text;
+  EXPECT_NE(read_file(out / "table.csv").find("bp,none,sgd,4,2,0.1,1,0.5,0,,"), std::string::npos)
+      << read_file(out / "table.csv");
+}
+
 // By hand: 2 seeds, B = 2; the best of BP's rates is 0.1 after 2 samples and 1 after 4. PC has
 // diverged at one rate, and in the longer run, which has one seed, stands alone.
 TEST(Rivals, AreComparedAtTheirBestRates) {

@@ -64,6 +64,10 @@ data::Images limit(const data::Images& images, std::int64_t count) {
   return count > 0 ? images.first(count) : images;
 }
 
+std::int64_t validation_samples(const config::Config& config) {
+  return config.has("validation_samples") ? config.integer("validation_samples") : 0;
+}
+
 std::int64_t count_or(std::int64_t wanted, std::int64_t standard) {
   return wanted > 0 ? wanted : standard;
 }
@@ -88,7 +92,8 @@ DatasetPart digits() {
   DatasetPart part;
   part.name = "digits";
   part.make = [](const config::Config& config, bool) {
-    const auto train = count_or(config.integer("samples"), kDigitsTrain);
+    const auto train =
+        count_or(config.integer("samples"), kDigitsTrain) + validation_samples(config);
     const auto test = count_or(config.integer("test_samples"), kDigitsTest);
     return data::ImageSets{data::drawn_digits(train, 0),
                            data::drawn_digits(test, 0, kDigitsTrain + train)};
@@ -130,9 +135,18 @@ std::string automatic_dataset(const config::Config& config) {
 
 data::ImageSets load_image_sets(const config::Config& config, bool labels) {
   if (!is_added(config, "dataset")) check_named(config);
-  const auto sets = datasets().find(config.text("dataset"))->make(config, labels);
-  return {limit(sets.train, config.integer("samples")),
-          limit(sets.test, config.integer("test_samples"))};
+  auto sets = datasets().find(config.text("dataset"))->make(config, labels);
+  if (const auto held_out = validation_samples(config); held_out > 0) {
+    if (held_out >= sets.train.size()) {
+      user_error("validation_samples = {} leaves none of the {} training images to learn from",
+                 held_out, sets.train.size());
+    }
+    sets.validation = sets.train.last(held_out);
+    sets.train = sets.train.without_last(held_out);
+  }
+  sets.train = limit(sets.train, config.integer("samples"));
+  sets.test = limit(sets.test, config.integer("test_samples"));
+  return sets;
 }
 
 std::string image_origin(const config::Config& config) {

@@ -367,6 +367,15 @@ std::vector<Key> image_keys() {
        .doc = "training images; 0 takes all",
        .minimum = 0,
        .maximum = kMostSamples},
+      {.name = "validation_samples",
+       .kind = Kind::kInteger,
+       .initial = "0",
+       .doc = "the last of all training images, which no network learns from: the best rate is "
+              "chosen by them, and the test images only report; 0 chooses by the test images, as "
+              "the paper does",
+       .minimum = 1,
+       .maximum = kMostSamples,
+       .zero_is_off = true},
       {.name = "test_samples",
        .kind = Kind::kInteger,
        .initial = "0",

@@ -142,6 +142,17 @@ Images Images::first(std::int64_t count) const {
   return part;
 }
 
+Images Images::last(std::int64_t count) const {
+  const auto tail = [&](const at::Tensor& t) {
+    return t.defined() ? t.narrow(0, size() - count, count) : t;
+  };
+  return {tail(pixels), tail(labels), rows, columns};
+}
+
+Images Images::without_last(std::int64_t count) const {
+  return first(size() - count);
+}
+
 Images Images::to(at::Device device) const {
   auto moved = *this;
   moved.pixels = pixels.to(device);

@@ -21,10 +21,10 @@ constexpr const char* kPosition = "position";
 class ImageJob final : public Task {
  public:
   ImageJob(const run::Run& run, const ImageTask& task, const data::Images& images,
-           const data::Batch& test_batch, const catalog::Model& model, std::int64_t seed)
+           const Tested& tested, const catalog::Model& model, std::int64_t seed)
       : task_(task),
         images_(images),
-        test_batch_(test_batch),
+        tested_(tested),
         model_(model),
         options_(catalog::tensor_options(model.config, run.device())),
         ranks_(run.ranks()),
@@ -34,21 +34,23 @@ class ImageJob final : public Task {
     return task_.batch(images_, minibatches_.next(model_.batch_size), options_);
   }
 
-  data::Batch held_out() const override { return test_batch_; }
+  data::Batch held_out() const override { return *tested_.test; }
 
   bool tests_at(std::int64_t step) const override {
     if (step == 0 || (model_.test_every > 0 && step % model_.test_every == 0)) return true;
     return std::binary_search(model_.test_at.begin(), model_.test_at.end(), step);
   }
 
-  // Means over the test images, of which every rank takes its slice.
   std::map<std::string, at::Tensor> test(const nn::NetworkImpl& network) override {
-    const auto mine = parallel::slice(test_batch_, ranks_);
-    const auto count = mine.input.size(0);
-    auto tests = tests_of(network, count > 0 ? mine : test_batch_);
-    if (ranks_.size() > 1) sum_up(tests, static_cast<double>(count));
     std::map<std::string, at::Tensor> found;
-    for (const auto& [name, value] : tests) found[name] = at::scalar_tensor(value, at::kDouble);
+    const auto add = [&](const data::Batch& batch, const std::string& prefix) {
+      for (const auto& [name, value] : means_of(network, batch)) {
+        const auto what = name.substr(std::string_view("test_").size());
+        found[prefix + what] = at::scalar_tensor(value, at::kDouble);
+      }
+    };
+    add(*tested_.test, "test_");
+    if (tested_.validation != nullptr) add(*tested_.validation, "validation_");
     return found;
   }
 
@@ -71,6 +73,23 @@ class ImageJob final : public Task {
   }
 
  private:
+  // Means over these images, of which every rank takes its slice.
+  std::map<std::string, double> means_of(const nn::NetworkImpl& network,
+                                         const data::Batch& batch) const {
+    const auto mine = parallel::slice(batch, ranks_);
+    const auto count = mine.input.size(0);
+    auto tests = tests_of(network, count > 0 ? mine : batch);
+    if (ranks_.size() == 1) return tests;
+    std::vector<double> sums;
+    for (const auto& [name, value] : tests) {
+      sums.push_back(count > 0 ? static_cast<double>(count) * value : 0);
+    }
+    sums = parallel::sum_numbers(ranks_, sums);
+    auto next = sums.begin();
+    for (auto& [name, value] : tests) value = *next++ / static_cast<double>(batch.input.size(0));
+    return tests;
+  }
+
   std::map<std::string, double> tests_of(const nn::NetworkImpl& network,
                                          const data::Batch& batch) const {
     auto tests = task_.test(network, batch);
@@ -79,19 +98,9 @@ class ImageJob final : public Task {
     return tests;
   }
 
-  void sum_up(std::map<std::string, double>& tests, double count) const {
-    std::vector<double> sums;
-    for (const auto& [name, value] : tests) sums.push_back(count > 0 ? count * value : 0);
-    sums = parallel::sum_numbers(ranks_, sums);
-    auto next = sums.begin();
-    for (auto& [name, value] : tests) {
-      value = *next++ / static_cast<double>(test_batch_.input.size(0));
-    }
-  }
-
   const ImageTask& task_;
   const data::Images& images_;
-  const data::Batch& test_batch_;
+  Tested tested_;
   const catalog::Model& model_;
   at::TensorOptions options_;
   parallel::Communicator& ranks_;
@@ -101,9 +110,9 @@ class ImageJob final : public Task {
 }  // namespace
 
 run::Part train_on_images(const run::Run& run, const ImageTask& task, const data::Images& images,
-                          const data::Batch& test_batch, const catalog::Model& model, double rate,
+                          const Tested& tested, const catalog::Model& model, double rate,
                           std::int64_t seed, run::JobContext& job) {
-  ImageJob data(run, task, images, test_batch, model, seed);
+  ImageJob data(run, task, images, tested, model, seed);
   auto network = catalog::draw_network(model.config, seed, run.device());
   run.load(network);
   auto optimizer = catalog::make_optimizer(model.config, network->parameters(), rate);

@@ -27,6 +27,8 @@ namespace {
 
 using catalog::Model;
 
+constexpr std::string_view kTest = "test_";
+constexpr std::string_view kValidation = "validation_";
 constexpr std::int64_t kPredicted = 8;  // test images, in predictions.safetensors
 
 nn::Network trained_network(const run::Part& part, const Model& model) {
@@ -63,9 +65,25 @@ void check_training(const Training& training, const Model& model, std::string_vi
                   training.tests.contains(std::string(criterion)),
               "no test was measured");
   for (const auto& [name, curve] : training.tests) {
-    TORCH_CHECK(name.starts_with("test_"), "'", name, "' is no name of a test");
+    TORCH_CHECK(name.starts_with(kTest) || name.starts_with(kValidation), "'", name,
+                "' is no name of a test");
   }
   TORCH_CHECK(model.steps == 0 || training.updates.contains(kTrainError), "no step was measured");
+}
+
+// As if the validation images were the test images.
+std::vector<std::vector<Training>> validated(std::vector<std::vector<Training>> runs) {
+  for (auto& seeds : runs) {
+    for (auto& training : seeds) {
+      std::map<std::string, metrics::Curve> tests;
+      for (auto& [name, curve] : training.tests) {
+        if (!name.starts_with(kValidation)) continue;
+        tests[std::string(kTest) + name.substr(kValidation.size())] = std::move(curve);
+      }
+      training.tests = std::move(tests);
+    }
+  }
+  return runs;
 }
 
 }  // namespace
@@ -76,7 +94,9 @@ ImageSets load_image_sets(run::Run& run, bool labels) {
   }
   auto sets = catalog::load_image_sets(run.config(), labels);
   for (const auto& [name, images] :
-       {std::pair("training", &sets.train), std::pair("test", &sets.test)}) {
+       {std::pair("training", &sets.train), std::pair("validation", &sets.validation),
+        std::pair("test", &sets.test)}) {
+    if (!images->pixels.defined()) continue;
     run.take(fmt::format("{} images", name), images->pixels);
     if (labels && images->labels.defined()) {
       run.take(fmt::format("{} labels", name), images->labels);
@@ -131,6 +151,9 @@ void ImageSweep::prepare(const Model& model) {
   const auto all = at::arange(sets_.test.size(), at::kLong);
   const auto options = catalog::tensor_options(model.config, run_.device());
   test_batches_.emplace(model.dtype, task_.batch(sets_.test, all, options));
+  if (!validates()) return;
+  const auto held_out = at::arange(sets_.validation.size(), at::kLong);
+  validation_batches_.emplace(model.dtype, task_.batch(sets_.validation, held_out, options));
 }
 
 const data::Batch& ImageSweep::test_batch(const Model& model) const {
@@ -152,8 +175,11 @@ run::Work ImageSweep::work() const {
   work.run = [this](std::size_t job, run::JobContext context) {
     const auto& wanted = jobs_[job];
     const auto& model = models_[wanted.model];
-    return train_on_images(run_, task_, sets_.train, test_batch(model), model, rate_of(wanted),
-                           wanted.seed, context);
+    const auto validation = validation_batches_.find(model.dtype);
+    const Tested tested{&test_batch(model),
+                        validation == validation_batches_.end() ? nullptr : &validation->second};
+    return train_on_images(run_, task_, sets_.train, tested, model, rate_of(wanted), wanted.seed,
+                           context);
   };
   return work;
 }
@@ -167,7 +193,7 @@ std::vector<ImageModel> ImageSweep::train() {
   summary["best_by"] = name_of(catalog::best_by(run_.config()));
   summary["models"] = nlohmann::json::array();
   for (auto& result : results) {
-    result.best = task_.best_rate(result.runs, result.rates, catalog::best_by(run_.config()));
+    result.best = best_rate(result);
     record(result);
     summarise(result);
     if (result.best) keep(parts, result);
@@ -176,6 +202,23 @@ std::vector<ImageModel> ImageSweep::train() {
   compare(results);
   for (const auto& result : results) summary["models"].push_back(result.summary);
   return results;
+}
+
+// Chosen by the validation images, where there are any; its errors are those of the test images.
+std::optional<metrics::BestRate> ImageSweep::best_rate(const ImageModel& result) const {
+  const auto best_by = catalog::best_by(run_.config());
+  if (!validates()) return task_.best_rate(result.runs, result.rates, best_by);
+  auto best = task_.best_rate(validated(result.runs), result.rates, best_by);
+  if (!best) return best;
+  const auto test = task_.best_rate({result.runs[best->index]}, {best->rate}, best_by);
+  if (!test) return std::nullopt;
+  best->final_error = test->final_error;
+  best->area = test->area;
+  return best;
+}
+
+bool ImageSweep::validates() const {
+  return sets_.validation.pixels.defined();
 }
 
 std::vector<ImageModel> ImageSweep::collect(const run::Parts& parts) const {
@@ -233,6 +276,9 @@ void ImageSweep::summarise(ImageModel& result) const {
   auto& json = result.summary;
   json = run_.identity(result.model.config);
   json["metric"] = task_.criterion();
+  auto chosen_by = std::string(task_.criterion());
+  if (validates()) chosen_by = std::string(kValidation) + chosen_by.substr(kTest.size());
+  json["chosen_by"] = chosen_by;
   std::size_t diverged = 0;
   std::size_t unstable = 0;
   for (const auto& seeds : result.runs) {
@@ -261,7 +307,7 @@ void ImageSweep::summarise(ImageModel& result) const {
     return sum / static_cast<double>(runs.size());
   };
   for (const auto& [name, curve] : runs.front().tests) {
-    json["final_" + name.substr(std::string_view("test_").size())] =
+    json["final_" + (name.starts_with(kTest) ? name.substr(kTest.size()) : name)] =
         mean([metric = name](const auto& t) { return t.tests.at(metric).back(); });
   }
   for (const auto* name : {kPasses, kConverged, kDeadUnits}) {
@@ -366,6 +412,7 @@ config::Schema image_schema(const std::vector<std::string>& more) {
                                  "seeds",
                                  "test_every",
                                  "test_at",
+                                 "validation_samples",
                                  catalog::kImages,
                                  catalog::kInference,
                                  catalog::kOptions,

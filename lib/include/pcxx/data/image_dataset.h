@@ -28,6 +28,9 @@ struct Images {
 
   /// The first `count` images, or all when there are no more; shares memory.
   Images first(std::int64_t count) const;
+  /// The last `count` images, and those before them; share memory. 0 < count < size().
+  Images last(std::int64_t count) const;
+  Images without_last(std::int64_t count) const;
   /// Pixels and labels on another device.
   Images to(at::Device device) const;
 
@@ -37,10 +40,12 @@ struct Images {
   at::Tensor values(const at::Tensor& index, at::TensorOptions options) const;
 };
 
-/// Two parts of one data set.
+/// The parts of one data set. Validation images are training images that no network learns from, to
+/// choose by; none where `validation.pixels` is undefined.
 struct ImageSets {
   Images train;
   Images test;
+  Images validation = {};
 };
 
 /// Which part of a data set: 60,000 training or 10,000 test images in MNIST and Fashion-MNIST.

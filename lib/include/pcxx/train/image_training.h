@@ -75,7 +75,8 @@ struct ImageModel {
 ///   ImageSweep sweep(run, task);
 ///   for (const auto& model : sweep.train()) run.print("{}", model.summary.dump());
 ///
-/// Models of the same seed see the same weights and batches. Where `epochs` is not 0 it takes the
+/// Where there are validation images, every test is made on them too, as validation_<name> in place
+/// of test_<name>, and they choose the best rates. Models of the same seed see the same weights and batches. Where `epochs` is not 0 it takes the
 /// place of `steps`: as many steps as visit every image that often.
 class ImageSweep {
  public:
@@ -100,6 +101,8 @@ class ImageSweep {
   };
 
   void prepare(const catalog::Model& model);
+  bool validates() const;
+  std::optional<metrics::BestRate> best_rate(const ImageModel& result) const;
   double rate_of(const Job& job) const;
   run::Work work() const;
   std::vector<ImageModel> collect(const run::Parts& parts) const;
@@ -116,6 +119,7 @@ class ImageSweep {
   std::vector<std::size_t> cells_;  // of every model
   std::vector<Job> jobs_;
   std::map<std::string, data::Batch> test_batches_;  // by dtype
+  std::map<std::string, data::Batch> validation_batches_;
   int saved_ = 0;
 };
 
