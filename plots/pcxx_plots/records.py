@@ -23,7 +23,8 @@ IDENTITY = (
     "dtype",
     "seed",
 )
-MEASURED = ("step", "metric", "value", "choosing")
+MEASURED = ("step", "metric", "value")
+CHOOSING = "choosing"  # a column of rivals.py's own, beside each value
 TEXT = {"rule", "rescaling", "architecture", "init", "targets", "dtype"}
 MODEL = ("rule", "rescaling")
 VARIANTS = {"optimizer": "sgd", "collapsed": "false"}  # part of the model where a run has several
@@ -55,7 +56,7 @@ class Records:
 
     @property
     def identity(self):
-        return [name for name in self.columns if name not in MEASURED]
+        return [name for name in self.columns if name not in (*MEASURED, CHOOSING)]
 
     def rows(self, mask):
         return Records({name: values[mask] for name, values in self.columns.items()})

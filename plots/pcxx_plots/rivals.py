@@ -64,7 +64,7 @@ def read(folder, metric):
 
 
 def with_choice(found, rows):
-    """A column `choosing` beside the values: what rates are chosen by, which is the same metric of the
+    """A column beside the values: what rates are chosen by, which is the same metric of the
     validation images where the run has some."""
     metric = "validation_" + found["metric"][0].removeprefix("test_")
     chosen = found["value"]
@@ -73,7 +73,7 @@ def with_choice(found, rows):
         validation = rows.measured(metric)
         values = dict(zip(_places(validation, names), validation["value"].tolist()))
         chosen = np.array([values.get(place, np.nan) for place in _places(found, names)])
-    return records.Records(found.columns | {"choosing": chosen})
+    return records.Records(found.columns | {records.CHOOSING: chosen})
 
 
 def _places(rows, names):
@@ -207,10 +207,10 @@ def bests_of_model(model, rows, rising):
     for step in rows.distinct("step"):
         at_step = rows.where(step=step)
         by_rate = {rate: at_step.where(learning_rate=rate) for rate in rates_of(at_step)}
-        finite = {rate: r for rate, r in by_rate.items() if np.isfinite([r["value"], r["choosing"]]).all()}
+        finite = {rate: r for rate, r in by_rate.items() if np.isfinite([r["value"], r[records.CHOOSING]]).all()}
         if finite:
             choose = max if rising else min
-            rate = choose(finite, key=lambda rate: np.mean(finite[rate]["choosing"]))
+            rate = choose(finite, key=lambda rate: np.mean(finite[rate][records.CHOOSING]))
             samples = int(step * at_step["batch_size"][0])
             values = by_seed(finite[rate])
             mean, sd = moments(list(values.values()))

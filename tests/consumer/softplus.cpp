@@ -9,10 +9,12 @@ namespace {
 
 using namespace pcxx;
 
-const nn::ActivationFunction kSoftplus{.name = "softplus",
-                                       .doc = "log(1 + exp(z))",
-                                       .value = [](const at::Tensor& z) { return at::softplus(z); },
-                                       .slope = [](const at::Tensor& z) { return at::sigmoid(z); }};
+const nn::ActivationFunction kSoftplus{
+    .name = "softplus",
+    .doc = "log(1 + exp(z))",
+    .value = [](const at::Tensor& z) { return at::softplus(z); },
+    .slope = [](const at::Tensor& z) { return at::sigmoid(z); },
+};
 
 }  // namespace
 

@@ -7,6 +7,7 @@ const ActivationFunction gelu{
     .name = "gelu",
     .doc = "z Phi(z), Phi the normal distribution",
     .value = [](const at::Tensor& z) { return at::gelu(z); },
-    .slope = [](const at::Tensor& z) { return at::gelu_backward(at::ones_like(z), z); }};
+    .slope = [](const at::Tensor& z) { return at::gelu_backward(at::ones_like(z), z); },
+};
 
 }  // namespace pcxx::nn::activations

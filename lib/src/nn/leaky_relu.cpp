@@ -14,6 +14,7 @@ const ActivationFunction leaky_relu{
         },
     .slope_of_output = true,
     .is_piecewise_linear = true,
-    .loops = FusedLoops::kLeakyReLU};
+    .loops = FusedLoops::kLeakyReLU,
+};
 
 }  // namespace pcxx::nn::activations

@@ -12,6 +12,7 @@ const ActivationFunction relu{
     .slope_of_output = true,
     .is_piecewise_linear = true,
     .has_dead_units = true,
-    .loops = FusedLoops::kReLU};
+    .loops = FusedLoops::kReLU,
+};
 
 }  // namespace pcxx::nn::activations

@@ -7,6 +7,7 @@ const ActivationFunction silu{
     .name = "silu",
     .doc = "z / (1 + exp(-z))",
     .value = [](const at::Tensor& z) { return at::silu(z); },
-    .slope = [](const at::Tensor& z) { return at::silu_backward(at::ones_like(z), z); }};
+    .slope = [](const at::Tensor& z) { return at::silu_backward(at::ones_like(z), z); },
+};
 
 }  // namespace pcxx::nn::activations
