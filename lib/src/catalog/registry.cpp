@@ -113,8 +113,8 @@ Registry<ActivationPart>& activations() {
   return registry;
 }
 
-std::vector<std::pair<std::string, nn::Activation>> named_activations() {
-  std::vector<std::pair<std::string, nn::Activation>> named;
+nn::NamedActivations named_activations() {
+  nn::NamedActivations named;
   for (const auto& part : activations().parts()) {
     named.emplace_back(part.name, part.make(config::Config{config::Schema()}));
   }

@@ -12,6 +12,7 @@
 
 #include "inference/parts.h"
 #include "learning/parts.h"
+#include "nn/layer_parts.h"
 #include "nn/loss_parts.h"
 #include "optim/parts.h"
 
@@ -100,7 +101,7 @@ Registry<DatasetPart>& datasets();
 Registry<nn::LossPart>& losses();
 
 /// Every activation with its name.
-std::vector<std::pair<std::string, nn::Activation>> named_activations();
+nn::NamedActivations named_activations();
 
 /// What the program has added to the values of a key; nothing to most keys.
 std::vector<config::Description> added_to(std::string_view key);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "catalog/amounts.h"
 #include "catalog/registry.h"
 #include "core/text.h"
 
@@ -16,6 +17,10 @@ namespace {
 using config::Call;
 using config::Config;
 using config::Key;
+using nn::ImageShape;
+using nn::LayerKind;
+using nn::LayerPlace;
+using nn::StackedLayer;
 
 ImageShape square_of(std::int64_t units) {
   const auto side = std::llround(std::sqrt(static_cast<double>(units)));
@@ -33,7 +38,7 @@ Config with_own(Config model, const Config& own) {
 }
 
 Key own_width() {
-  auto key = width_key();
+  auto key = nn::width_key();
   key.kind = config::Kind::kInteger;
   key.initial = "0";
   return key;
@@ -49,7 +54,7 @@ LayerKind kind_of(const LayerPart& part) {
   std::erase_if(kind.options, [](const Key& key) { return key.name == "width"; });
   kind.options.insert(kind.options.begin(), own_width());
   kind.make = [make = part.make](const Config& own, const LayerPlace& at) -> StackedLayer {
-    const auto width = width_of(own.integer("width"), at);
+    const auto width = nn::width_of(own.integer("width"), at);
     return {.dense = nn::DenseOptions(at.below, width),
             .maker = make(with_own(at.model, own)),
             .weights = static_cast<double>(at.below) * static_cast<double>(width)};
@@ -58,7 +63,7 @@ LayerKind kind_of(const LayerPart& part) {
 }
 
 std::vector<LayerKind> layer_kinds() {
-  auto kinds = built_in_layer_kinds();
+  auto kinds = nn::built_in_layer_kinds(named_activations());
   for (const auto& part : layers().parts()) kinds.push_back(kind_of(part));
   return kinds;
 }
@@ -83,20 +88,6 @@ Config own_config(const LayerKind& kind, const Call& call, const LayerPlace& at)
                           fmt::format("{} ({})", at.place, kind.name));
 }
 
-}  // namespace
-
-Key width_key() {
-  return {.name = "width", .minimum = 1, .maximum = kMostInALayer, .zero_is_off = true};
-}
-
-std::int64_t width_of(std::int64_t width, const LayerPlace& at) {
-  if (width > 0) return width;
-  if (at.outputs == 0) {
-    user_error("{} has no width, which only the last layer may leave to the targets", at.place);
-  }
-  return at.outputs;
-}
-
 std::vector<StackedLayer> make_stack(const std::vector<Call>& calls, const LayerPlace& at) {
   const auto kinds = layer_kinds();
   std::vector<StackedLayer> stack;
@@ -106,6 +97,7 @@ std::vector<StackedLayer> make_stack(const std::vector<Call>& calls, const Layer
     const auto& call = calls[l - 1];
     const LayerPlace place{.model = at.model,
                            .inner = call.inner,
+                           .stack = make_stack,
                            .place = fmt::format("{} layer {}", at.place, l),
                            .below = below,
                            .image = image,
@@ -116,12 +108,15 @@ std::vector<StackedLayer> make_stack(const std::vector<Call>& calls, const Layer
     }
     auto layer = kind.make(own_config(kind, call, place), place);
     below = layer.dense.out_features();
+    check_numbers(static_cast<double>(below), "the units of a layer");
     image = layer.image;
     if (!layer.is_nothing) stack.push_back(std::move(layer));
   }
   if (stack.empty()) user_error("{} there is no layer that does something", at.place);
   return stack;
 }
+
+}  // namespace
 
 bool has_stack(const Config& model) {
   return model.has("layers") && !model.text("layers").empty();
@@ -132,6 +127,7 @@ std::vector<StackedLayer> stack_of(const Config& model, std::int64_t inputs, std
   if (calls.empty()) user_error("layers names none");
   auto stack = make_stack(calls, {.model = model,
                                   .inner = calls,
+                                  .stack = make_stack,
                                   .place = "layers:",
                                   .below = inputs,
                                   .image = square_of(inputs),

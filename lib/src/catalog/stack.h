@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "catalog/layer_kinds.h"
+#include "nn/layer_parts.h"
 
 /// Networks as the key `layers` writes them, layer by layer.
 namespace pcxx::catalog {
@@ -17,10 +17,10 @@ bool has_stack(const config::Config& model);
 
 /// The layers that the model's `layers` stand for, between so many inputs and outputs. Throws
 /// UserError, which names the layer by its number, where they do not fit.
-std::vector<StackedLayer> stack_of(const config::Config& model, std::int64_t inputs,
-                                   std::int64_t outputs);
+std::vector<nn::StackedLayer> stack_of(const config::Config& model, std::int64_t inputs,
+                                       std::int64_t outputs);
 
-nn::NetworkOptions options_of(const std::vector<StackedLayer>& stack);
+nn::NetworkOptions options_of(const std::vector<nn::StackedLayer>& stack);
 
 /// Whether a kind of that name is there.
 bool is_layer_kind(std::string_view name);

@@ -1,3 +1,4 @@
+#include <pcxx/core/error.h>
 #include <pcxx/core/residency.h>
 #include <pcxx/linalg/products.h>
 #include <pcxx/nn/dense.h>
@@ -7,6 +8,7 @@
 
 #include <cmath>
 
+#include "nn/layer_parts.h"
 #include "nn/strict_load.h"
 
 namespace pcxx::nn {
@@ -174,6 +176,45 @@ void DenseImpl::copy_members_(const Layer& from, const at::Tensor& index) {
 void DenseImpl::check_device(c10::Device device, std::size_t l) const {
   check_residency(weight, device, "the weight of layer ", l);
   check_residency(bias, device, "the bias of layer ", l);
+}
+
+namespace {
+
+struct DenseKeys {
+  std::int64_t width = 0;
+  Activation activation = Activation::kIdentity;
+  bool bias = false;
+  bool residual = false;
+};
+
+StackedLayer make_dense(const DenseKeys& keys, const LayerPlace& at) {
+  const auto width = width_of(keys.width, at);
+  if (keys.residual && width != at.below) {
+    user_error("{} is residual, and cannot make {} units of {}", at.place, width, at.below);
+  }
+  return {.dense = DenseOptions(at.below, width)
+                       .activation(keys.activation)
+                       .bias(keys.bias)
+                       .residual(keys.residual),
+          .weights = static_cast<double>(at.below) * static_cast<double>(width)};
+}
+
+}  // namespace
+
+LayerKind dense_kind(const NamedActivations& activations) {
+  const auto keys = config::OptionKeys<DenseKeys>()
+                        .add(&DenseKeys::width, width_key())
+                        .add(&DenseKeys::activation, {.name = "activation"}, activations)
+                        .add(&DenseKeys::bias, {.name = "bias"})
+                        .add(&DenseKeys::residual, {.name = "residual"});
+  LayerKind kind;
+  kind.name = "dense";
+  kind.doc = "f(W x + b), or x + f(W x + b) when residual";
+  kind.options = keys.keys();
+  kind.make = [keys](const config::Config& own, const LayerPlace& at) {
+    return make_dense(keys.read(own), at);
+  };
+  return kind;
 }
 
 }  // namespace pcxx::nn

@@ -1,24 +1,14 @@
 #include <ATen/ATen.h>
+#include <pcxx/core/error.h>
 #include <pcxx/nn/pool2d.h>
 
-#include <array>
 #include <tuple>
+
+#include "nn/image_rows.h"
+#include "nn/layer_parts.h"
 
 namespace pcxx::nn {
 namespace {
-
-using Pair = std::array<std::int64_t, 2>;
-
-Pair both(std::int64_t number) {
-  return {number, number};
-}
-
-// [.., B, C H W] of images [B, C, H, W].
-at::Tensor flat(const at::Tensor& images, const at::Tensor& like) {
-  auto shape = like.sizes().vec();
-  shape.back() = images.size(1) * images.size(2) * images.size(3);
-  return images.reshape(shape);
-}
 
 const Pool2dOptions& checked(const Pool2dOptions& o) {
   TORCH_CHECK(o.channels() > 0 && o.height() > 0 && o.width() > 0,
@@ -102,6 +92,55 @@ at::Tensor Pool2d::push_forward(const at::Tensor& x, const at::Tensor& output,
 at::Tensor Pool2d::moved(const at::Tensor& x, const std::vector<at::Tensor>&, double) const {
   const at::NoGradGuard no_grad;
   return forward(x);
+}
+
+namespace {
+
+struct PoolKeys {
+  std::int64_t kernel = 2;
+  std::int64_t stride = 0;
+  std::string input = {};
+};
+
+StackedLayer make_pool(Pooling pooling, const PoolKeys& keys, const LayerPlace& at) {
+  const auto [channels, height, width] = image_below(keys.input, at);
+  if (keys.kernel > std::min(height, width)) {
+    user_error("{}: a window of {} is larger than the image of {} x {}", at.place, keys.kernel,
+               height, width);
+  }
+  auto options = Pool2dOptions(channels, keys.kernel).size(height, width).pooling(pooling);
+  if (keys.stride > 0) options.stride(keys.stride);
+  return {
+      .dense = DenseOptions(options.in_features(), options.out_features()),
+      .maker = [options](std::int64_t, std::int64_t) { return std::make_shared<Pool2d>(options); },
+      .image = {channels, options.out_height(), options.out_width()}};
+}
+
+LayerKind pool_kind(Pooling pooling, std::string doc) {
+  const auto keys =
+      config::OptionKeys<PoolKeys>()
+          .add(&PoolKeys::kernel, {.name = "kernel", .minimum = 1, .maximum = kMostInALayer})
+          .add(&PoolKeys::stride,
+               {.name = "stride", .minimum = 1, .maximum = kMostInALayer, .zero_is_off = true})
+          .add(&PoolKeys::input, {.name = "input"});
+  LayerKind kind;
+  kind.name = name_of(pooling);
+  kind.doc = std::move(doc);
+  kind.options = keys.keys();
+  kind.make = [keys, pooling](const config::Config& own, const LayerPlace& at) {
+    return make_pool(pooling, keys.read(own), at);
+  };
+  return kind;
+}
+
+}  // namespace
+
+LayerKind max_pool_kind() {
+  return pool_kind(Pooling::kMax, "the largest number of each window of an image");
+}
+
+LayerKind avg_pool_kind() {
+  return pool_kind(Pooling::kAverage, "the mean of each window of an image");
 }
 
 }  // namespace pcxx::nn

@@ -1,12 +1,13 @@
+#include "nn/layer_parts.h"
+
 #include <pcxx/core/error.h>
 
 #include <algorithm>
 #include <charconv>
 
-#include "catalog/layer_kinds.h"
 #include "core/text.h"
 
-namespace pcxx::catalog {
+namespace pcxx::nn {
 namespace {
 
 // Of "3x32x32"; zeros of any other text.
@@ -39,4 +40,16 @@ ImageShape image_below(const std::string& input, const LayerPlace& at) {
   return shape;
 }
 
-}  // namespace pcxx::catalog
+config::Key width_key() {
+  return {.name = "width", .minimum = 1, .maximum = kMostInALayer, .zero_is_off = true};
+}
+
+std::int64_t width_of(std::int64_t width, const LayerPlace& at) {
+  if (width > 0) return width;
+  if (at.outputs == 0) {
+    user_error("{} has no width, which only the last layer may leave to the targets", at.place);
+  }
+  return at.outputs;
+}
+
+}  // namespace pcxx::nn

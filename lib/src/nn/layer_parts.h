@@ -6,14 +6,16 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/calls.h"
 
 /// The kinds of layers that the key `layers` writes. Each is described in its own file; the list is
 /// here.
-namespace pcxx::catalog {
+namespace pcxx::nn {
 
 /// Channels, height and width of activities that are images; zeros where they are none.
 using ImageShape = std::array<std::int64_t, 3>;
@@ -22,13 +24,18 @@ constexpr double kMostInALayer = 1'000'000;  // units, channels, rows of an imag
 
 /// What a layer of a stack is made of, beside its own keys.
 ///   model    the config of the model, for layers of the program's own
-///   inner    the layers written inside it
+///   inner    the layers written inside it, and `stack` makes them, each on those before it
 ///   place    "layers: layer 2", for messages
 ///   below    units that it takes, `image` their shape
 ///   outputs  in the last layer, the units that the targets have; 0 elsewhere
+struct StackedLayer;
+struct LayerPlace;
+using MakeStack = std::function<std::vector<StackedLayer>(const std::vector<config::Call>& calls,
+                                                          const LayerPlace& from)>;
 struct LayerPlace {
   const config::Config& model;
   const std::vector<config::Call>& inner;
+  MakeStack stack;
   std::string place;
   std::int64_t below = 0;
   ImageShape image = {};
@@ -38,8 +45,8 @@ struct LayerPlace {
 /// A layer as it is to be made: Dense, or by `maker` with the same widths. `is_nothing` says that it
 /// only tells how the units below are seen.
 struct StackedLayer {
-  nn::DenseOptions dense;
-  nn::LayerMaker maker = {};
+  DenseOptions dense;
+  LayerMaker maker = {};
   ImageShape image = {};
   double weights = 0;
   bool is_nothing = false;
@@ -52,17 +59,20 @@ struct LayerKind : config::Part<StackedLayer(const config::Config& own, const La
   bool takes_layers = false;
 };
 
-LayerKind dense_kind();
-LayerKind conv2d_kind();
+/// Every activation with its name.
+using NamedActivations = std::vector<std::pair<std::string, Activation>>;
+
+LayerKind dense_kind(const NamedActivations& activations);
+LayerKind conv2d_kind(const NamedActivations& activations);
 LayerKind max_pool_kind();
 LayerKind avg_pool_kind();
 LayerKind flatten_kind();
 LayerKind block_kind();
 LayerKind group_kind();
 
-inline std::vector<LayerKind> built_in_layer_kinds() {
-  return {dense_kind(),   conv2d_kind(), max_pool_kind(), avg_pool_kind(),
-          flatten_kind(), block_kind(),  group_kind()};
+inline std::vector<LayerKind> built_in_layer_kinds(const NamedActivations& activations) {
+  return {dense_kind(activations), conv2d_kind(activations), max_pool_kind(), avg_pool_kind(),
+          flatten_kind(),          block_kind(),             group_kind()};
 }
 
 /// The image below, of which it needs one, as the layer's own `input` ("3x32x32", or empty) or the
@@ -75,7 +85,4 @@ config::Key width_key();
 /// That width. Throws UserError where neither says it.
 std::int64_t width_of(std::int64_t width, const LayerPlace& at);
 
-/// The layers of a row, each on those before it, from `at.below` on.
-std::vector<StackedLayer> make_stack(const std::vector<config::Call>& calls, const LayerPlace& at);
-
-}  // namespace pcxx::catalog
+}  // namespace pcxx::nn

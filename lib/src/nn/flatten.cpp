@@ -1,15 +1,15 @@
-#include "catalog/layer_kinds.h"
+#include "nn/layer_parts.h"
 
-namespace pcxx::catalog {
+namespace pcxx::nn {
 
 LayerKind flatten_kind() {
   LayerKind kind;
   kind.name = "flatten";
   kind.doc = "no layer: activities are flat already";
   kind.make = [](const config::Config&, const LayerPlace& at) -> StackedLayer {
-    return {.dense = nn::DenseOptions(at.below, at.below), .is_nothing = true};
+    return {.dense = DenseOptions(at.below, at.below), .is_nothing = true};
   };
   return kind;
 }
 
-}  // namespace pcxx::catalog
+}  // namespace pcxx::nn
