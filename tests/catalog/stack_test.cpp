@@ -52,6 +52,23 @@ TEST(Stack, IsTheNetworkThatIsWritten) {
   EXPECT_EQ(make_inference(config)->name(), "lbfgs");
 }
 
+// Oracle: LeNet's units counted by hand; flatten is no layer, a group is one.
+TEST(Stack, PoolsScalesAndGroups) {
+  const auto config = stack(
+      "group(conv2d(channels=6, kernel=5, padding=2, activation=silu) max_pool) "
+      "conv2d(channels=16, kernel=5) avg_pool(kernel=3, stride=2) flatten "
+      "block(dense(width=256) scale(factor=0.5)) dense");
+  EXPECT_EQ(widths(config), (Widths{784, 1176, 1600, 256, 256, 10}));
+  const auto network = draw_network(config, 0, at::kCPU);
+  EXPECT_EQ(network->layer(1).description(),
+            "group(conv2d(channels=6, kernel=5, stride=1, padding=2, activation=silu, bias=false, "
+            "input=1x28x28) max_pool(kernel=2, stride=2, input=6x28x28))");
+  EXPECT_EQ(network->layer(3).description(), "avg_pool(kernel=3, stride=2, input=16x10x10)");
+  EXPECT_EQ(network->layer(4).description(),
+            "block(dense(width=256, activation=identity, bias=false, residual=false) "
+            "scale(factor=0.5))");
+}
+
 // Oracle: the named makers of the same networks, to the last bit.
 TEST(Stack, OfDenseLayersIsTheNamedNetwork) {
   for (const auto& [named, written] :
@@ -91,6 +108,9 @@ TEST(Stack, RefusesWhatDoesNotFit) {
           "input = 3x5x5 is not channels x height x width");
   refused("dense(width=30) conv2d(channels=2) dense", "layers: layer 2 needs an image below");
   refused("block dense", "layers: layer 1 has no layers inside it");
+  refused("max_pool(kernel=29) dense", "a window of 29 is larger than the image of 28 x 28");
+  refused("dense(width=30) max_pool dense", "layers: layer 2 needs an image below");
+  refused("flatten", "layers: there is no layer that does something");
   refused("block(dense(width=3)) dense", "layers: layer 1: x + f(x) cannot be made of 784");
   refused("block(dense(width=3) conv2d(channels=1)) dense",
           "layers: layer 1, layer 2 needs an image");

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <pcxx/nn/conditioning.h>
 #include <pcxx/nn/feedforward.h>
+#include <pcxx/nn/scale.h>
 
 #include "support/networks.h"
 #include "support/own_layers.h"
@@ -116,6 +117,19 @@ TEST(OwnLayer, HasNoConditionNumber) {
   set_condition_number_(*network, 7);
   EXPECT_TRUE(network->named_parameters()["layer2.gate"].equal(before));
   EXPECT_NEAR(condition_number(network->dense(1).weight).item<double>(), 7, 1e-10);
+}
+
+// Oracle: c x, whose derivative is c.
+TEST(Scale, IsItsFactor) {
+  const Scale layer(5, -0.3);
+  const auto x = at::randn({2, 5}, at::kDouble);
+  const auto made = layer.run(x);
+  EXPECT_TRUE(made.prediction.equal(-0.3 * x));
+  EXPECT_TRUE(layer.pull_back(x, made.output, x, {}).input.equal(-0.3 * x));
+  EXPECT_TRUE(layer.push_forward(x, made.output, x, {}).equal(-0.3 * x));
+  EXPECT_TRUE(layer.push_forward(x, made.output, {}, {}).equal(at::zeros_like(x)));
+  EXPECT_TRUE(layer.moved(x, {}, 1).equal(-0.3 * x));
+  EXPECT_EQ(layer.description(), "scale(factor=-0.3)");
 }
 
 // Oracle: every way to be wrong throws.

@@ -66,13 +66,20 @@ LayerKind dense_kind(const NamedActivations& activations);
 LayerKind conv2d_kind(const NamedActivations& activations);
 LayerKind max_pool_kind();
 LayerKind avg_pool_kind();
+LayerKind scale_kind();
 LayerKind flatten_kind();
 LayerKind block_kind();
 LayerKind group_kind();
 
 inline std::vector<LayerKind> built_in_layer_kinds(const NamedActivations& activations) {
-  return {dense_kind(activations), conv2d_kind(activations), max_pool_kind(), avg_pool_kind(),
-          flatten_kind(),          block_kind(),             group_kind()};
+  return {dense_kind(activations),
+          conv2d_kind(activations),
+          max_pool_kind(),
+          avg_pool_kind(),
+          scale_kind(),
+          flatten_kind(),
+          block_kind(),
+          group_kind()};
 }
 
 /// The image below, of which it needs one, as the layer's own `input` ("3x32x32", or empty) or the
