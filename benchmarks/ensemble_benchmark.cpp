@@ -12,7 +12,10 @@
 #include <pcxx/linalg/products.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/nn/init.h>
+#include <pcxx/optim/decorrelation.h>
 #include <pcxx/optim/optimizers.h>
+#include <pcxx/optim/projection.h>
+#include <pcxx/optim/recursive_projection.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/sgd.h>
 
@@ -60,10 +63,17 @@ struct Model {
     return std::make_unique<learning::PredictiveCoding>();
   }
   std::unique_ptr<optim::Rescaling> tensor_rescaling() const {
-    optim::RescalingOptions options;
-    options.name = rescaling_name();
-    options.regularisation = kRegularisation;
-    return optim::make_rescaling(options);
+    const std::string name = rescaling_name();
+    if (name == "projection") {
+      return std::make_unique<optim::Projection>(
+          optim::ProjectionOptions{.regularisation = kRegularisation});
+    }
+    if (name == "decorrelation") {
+      return std::make_unique<optim::Decorrelation>(
+          optim::DecorrelationOptions{.regularisation = kRegularisation});
+    }
+    if (name == "recursive_projection") return std::make_unique<optim::RecursiveProjection>();
+    return std::make_unique<optim::Plain>();
   }
 };
 

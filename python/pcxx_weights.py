@@ -162,6 +162,28 @@ class Pool2d(nn.Module):
         return self.kind()
 
 
+class Scale(nn.Module):
+    """Every number times a constant."""
+
+    activation_name = "own"  # none can stand behind it
+
+    def __init__(self, features, factor=1):
+        super().__init__()
+        self.features, self.factor = features, float(factor)
+
+    def forward(self, x):
+        return self.factor * x
+
+    def kind(self):
+        return f"scale(factor={str(self.factor).removesuffix('.0')})"
+
+    def description(self):
+        return _own(self.features, self.features, self.kind())
+
+    def extra_repr(self):
+        return self.kind()
+
+
 class Block(nn.Module):
     """x + f(x), or f(x) where it is not residual. f is a row of layers of this file, or a Network. They
     are called layer1, layer2, ..."""
@@ -210,6 +232,7 @@ CONV2D = re.compile(
     r"activation=(\w+), bias=(true|false), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)"
 )
 POOL2D = re.compile(r"(max_pool|avg_pool)\(kernel=(\d{1,7}), stride=(\d{1,7}), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)")
+SCALE = re.compile(r"scale\(factor=(-?\d[\d.e+-]{0,30})\)")
 BLOCK = re.compile(r"(block|group)\((.*)\)")
 DEEPEST = 16  # of blocks and groups in each other
 
@@ -250,6 +273,15 @@ def _pool2d_options(kind):
     return {"input": tuple(shape), "pooling": found[1], "kernel": kernel, "stride": stride}
 
 
+def _factor(kind):
+    """That of a layer that scales; nothing where the text is of another."""
+    found = SCALE.fullmatch(kind)
+    try:
+        return float(found[1]) if found else None
+    except ValueError:
+        return None
+
+
 def _dense_options(kind, below):
     found = DENSE.fullmatch(kind)
     if found is None or found[2] not in ACTIVATIONS or int(found[1]) < 1 or below * int(found[1]) > LARGEST:
@@ -278,6 +310,8 @@ def _of_kind(kind, below, deepest=DEEPEST):
         return Pool2d(**options) if math.prod(options["input"]) == below else None
     if options := _dense_options(kind, below):
         return Dense(**options) if not options["residual"] or options["out_features"] == below else None
+    if (factor := _factor(kind)) is not None:
+        return Scale(below, factor)
     found = BLOCK.fullmatch(kind)
     if found is None or deepest == 0:
         return None
@@ -516,7 +550,7 @@ def _append(layers, child, image):
     """Adds what a module stands for to the layers. Returns the shape of the images that it gives."""
     if any(isinstance(child, kind) and type(child).forward is kind.forward for kind in OF_IMAGES):
         return _append_of_images(layers, child, image)
-    if isinstance(child, (Dense, Conv2d, Pool2d, Block, nn.Linear)):
+    if isinstance(child, (Dense, Conv2d, Pool2d, Scale, Block, nn.Linear)):
         if image:
             raise WeightsError(f"a Flatten() is missing between images and the layer {_brief(child)}")
         layers.append(_from_linear(child) if isinstance(child, nn.Linear) else copy.deepcopy(child))
@@ -531,7 +565,7 @@ def _activate(layers, child):
     """Puts an activation on the last layer."""
     name = _activation_name(child)
     below = layers[-1] if layers else None
-    if isinstance(below, (Pool2d, Block)):
+    if isinstance(below, (Pool2d, Scale, Block)):
         raise WeightsError(f"pcxx has no {type(child).__name__} behind pooling, groups and blocks: put it before")
     if below is None or below.activation_name != "identity" or getattr(below, "residual", False):
         raise WeightsError(f"no Linear layer stands before the {type(child).__name__}, and no Conv2d")
