@@ -91,8 +91,13 @@ void ErrorEnergy::at_zero(const nn::Feedforward& pass) {
 // The residual of a prediction, by any loss.
 void ErrorEnergy::take_output(const at::Tensor& output, const at::Tensor& prediction) {
   const auto& loss = network_.loss();
-  r_.copy_(loss.residual(prediction, target_));
-  energy_squares_.copy_(loss.value(prediction, target_).mul_(2));
+  if (loss.is_squared_error()) {  // in half the operations
+    at::sub_out(r_, target_, prediction);
+    energy_squares_.copy_(r_.square().sum(-1));
+  } else {
+    r_.copy_(loss.residual(prediction, target_));
+    energy_squares_.copy_(loss.value(prediction, target_).mul_(2));
+  }
   if (slopes_applied_[depth_].defined()) {
     slopes_applied_[depth_].copy_(nn::fused::times_slope(r_, output, view(depth_).activation));
   }

@@ -51,12 +51,11 @@ LayerKind scale_kind() {
   kind.doc = "every number times a constant";
   kind.options = keys.keys();
   kind.make = [keys](const config::Config& own, const LayerPlace& at) -> StackedLayer {
-    return {.dense = DenseOptions(at.below, at.below),
-            .maker =
-                [factor = keys.read(own).factor](std::int64_t n, std::int64_t) {
-                  return std::make_shared<Scale>(n, factor);
-                },
-            .image = at.image};
+    return {
+        .dense = DenseOptions(at.below, at.below),
+        .maker = [factor = keys.read(own).factor](
+                     std::int64_t n, std::int64_t) { return std::make_shared<Scale>(n, factor); },
+        .image = at.image};
   };
   return kind;
 }
