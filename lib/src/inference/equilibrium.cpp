@@ -28,6 +28,21 @@ void add_lower_gram_(at::Tensor& s, const at::Tensor& p) {
   }
 }
 
+// Of an equilibrium that is exact: nothing was iterated.
+Report exact_report(std::string_view method, const at::Tensor& energy) {
+  Report report;
+  report.method = method;
+  report.energy = energy;
+  report.residual = at::zeros_like(energy);
+  report.gap_bound = at::zeros_like(energy);
+  report.curvature = at::zeros_like(energy);
+  report.unstable = at::zeros_like(energy, at::kBool);
+  report.steps = at::zeros_like(energy, at::kLong);
+  report.converged = at::isfinite(energy);
+  report.step_size = at::zeros_like(energy);
+  return report;
+}
+
 }  // namespace
 
 at::Tensor energy_scaling(const nn::NetworkImpl& network, bool lower) {
@@ -95,17 +110,7 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   if (network.dense(depth).options.residual()) top.sub_(result.activities[depth - 1]);
   result.outputs[depth] = top;
 
-  const auto energy = (r * v).sum(-1).mul_(0.5).to(at::kDouble);
-  auto& report = result.report;
-  report.method = name();
-  report.energy = energy;
-  report.residual = at::zeros_like(energy);
-  report.gap_bound = at::zeros_like(energy);
-  report.curvature = at::zeros_like(energy);
-  report.unstable = at::zeros_like(energy, at::kBool);
-  report.steps = at::zeros_like(energy, at::kLong);
-  report.converged = at::isfinite(energy);
-  report.step_size = at::zeros_like(energy);
+  result.report = exact_report(name(), (r * v).sum(-1).mul_(0.5).to(at::kDouble));
   return result;
 }
 

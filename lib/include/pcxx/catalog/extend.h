@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-/// Parts of one's own in the programs: one call each makes a part a value of its key, in configs,
+/// Custom parts in the programs: one call each makes a part a value of its key, in configs,
 /// on the command line, in sweeps, in --help and in metrics.csv.
 ///
 ///   int main(int argc, char** argv) {

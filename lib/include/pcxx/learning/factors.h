@@ -36,9 +36,9 @@ struct LayerFactors {
   std::vector<at::Tensor> sums = {};
 };
 
-/// The update of a layer without such factors: one of one's own (nn/layer.h), whose plain descent
-/// directions these are, averaged over the samples, or any layer, by a rule that takes other steps
-/// (learning/kalman.h). Rescalings leave them as they are.
+/// An update given as finished directions instead of factors: of layers without a weight (nn/layer.h),
+/// where they are plain descent directions averaged over the samples, and by rules such as Kalman PC
+/// (learning/kalman.h). Rescalings leave them unchanged.
 ///
 ///   layer       l = 1..L
 ///   parameters  handles, in the order of the layer's `parameters()`

@@ -41,7 +41,7 @@ class Communicator {
                                                 const std::vector<std::int64_t>& counts) = 0;
   /// Rank 0's numbers for all.
   virtual void broadcast(at::Tensor tensor) = 0;
-  /// For an answer of the others, from now on.
+  /// Sets the timeout of all later messages.
   virtual void wait_at_most(std::chrono::duration<double> limit) = 0;
   /// Ends the processes of all ranks, at once.
   [[noreturn]] virtual void abort(int code) = 0;
@@ -67,7 +67,7 @@ class Alone final : public Communicator {
   [[noreturn]] void abort(int code) override;
 };
 
-/// One for all who have no other.
+/// The communicator of a single process.
 Alone& alone();
 
 /// A text of rank 0 for all.

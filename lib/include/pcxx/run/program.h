@@ -41,8 +41,8 @@ struct Program {
 /// writes. A rank that fails ends all others.
 ///
 /// The jobs of Run::work are kept in `parts/` of the folder until all are done. If the program ends
-/// before that, they stay there, and --resume goes on. What can be said of them is written like the
-/// results of a whole run, unless the folder holds such results already.
+/// before that, they stay there, and --resume goes on. Partial results are written in the
+/// same files as complete ones, but never over a complete run.
 int run_program(const Program& program, int argc, const char* const* argv);
 
 }  // namespace pcxx::run
