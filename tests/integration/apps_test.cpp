@@ -69,6 +69,21 @@ Names names_in(const fs::path& folder) {
   return names;
 }
 
+// The rows of a file of measurements, each by the names of its columns.
+std::vector<std::map<std::string, std::string>> rows_of(const fs::path& path) {
+  std::istringstream lines(read_file(path));
+  std::string line;
+  std::getline(lines, line);
+  const auto header = test::fields(line);
+  std::vector<std::map<std::string, std::string>> rows;
+  while (std::getline(lines, line)) {
+    const auto words = test::fields(line);
+    auto& row = rows.emplace_back();
+    for (std::size_t c = 0; c < header.size(); ++c) row[header[c]] = words.at(c);
+  }
+  return rows;
+}
+
 struct Outcome {
   int code;
   std::string out;
@@ -274,19 +289,10 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
   const auto outcome = run_task("pcxx-classifier", {"--out", "a"});
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
   std::map<std::string, std::map<std::string, double>> accuracies;  // by optimizer and rule, rate
-  std::istringstream rows(read_file("a/metrics.csv"));
-  std::string row;
-  std::getline(rows, row);
-  const auto header = test::fields(row);
-  while (std::getline(rows, row)) {
-    const auto words = test::fields(row);
-    const auto field = [&](const std::string& name) {
-      return words.at(
-          static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin()));
-    };
-    if (field("metric") != "test_accuracy" || field("step") != "4") continue;
-    accuracies[field("rule") + " " + field("optimizer")][field("learning_rate")] +=
-        std::stod(field("value")) / 2;
+  for (const auto& row : rows_of("a/metrics.csv")) {
+    if (row.at("metric") != "test_accuracy" || row.at("step") != "4") continue;
+    accuracies[row.at("rule") + " " + row.at("optimizer")][row.at("learning_rate")] +=
+        std::stod(row.at("value")) / 2;
   }
   const auto models = nlohmann::json::parse(read_file("a/summary.json"))["models"];
   ASSERT_EQ(models.size(), 4U);
@@ -303,28 +309,21 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
   }
 }
 
-// Oracle: the files. The best rate is the one with the best validation accuracy, whose test accuracy
-// is told.
+// Oracle: the files. The best rate is the one with the best validation accuracy, whose test
+// accuracy is told.
 TEST_F(Apps, ValidationImagesChooseTheRate) {
-  const Words held_out{"--set", "validation_samples=10", "--set", "steps=12",
-                       "--set", "rescaling=none",        "--set", "rule=bp",
-                       "--set", "optimizer=sgd",         "--set", "learning_rate=[0.05,0.08,0.12]"};
-  auto words = held_out;
-  words.insert(words.end(), {"--out", "a"});
+  const Words words{"--set", "validation_samples=10",
+                    "--set", "steps=12",
+                    "--set", "rescaling=none",
+                    "--set", "rule=bp",
+                    "--set", "optimizer=sgd",
+                    "--set", "learning_rate=[0.05,0.08,0.12]",
+                    "--out", "a"};
   ASSERT_EQ(run_task("pcxx-classifier", words).code, 0);
   std::map<std::string, std::map<std::string, double>> ends;  // by metric and rate, over the seeds
-  std::istringstream rows(read_file("a/metrics.csv"));
-  std::string row;
-  std::getline(rows, row);
-  const auto header = test::fields(row);
-  const auto place = [&](const std::string& name) {
-    return static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin());
-  };
-  while (std::getline(rows, row)) {
-    const auto words_of_row = test::fields(row);
-    if (words_of_row.at(place("step")) != "12") continue;
-    ends[words_of_row.at(place("metric"))][words_of_row.at(place("learning_rate"))] +=
-        std::stod(words_of_row.at(place("value"))) / 2;
+  for (const auto& row : rows_of("a/metrics.csv")) {
+    if (row.at("step") != "12") continue;
+    ends[row.at("metric")][row.at("learning_rate")] += std::stod(row.at("value")) / 2;
   }
   const auto best_of = [&](const std::string& metric) {
     return std::max_element(
@@ -351,18 +350,10 @@ TEST_F(Apps, ClassifiersLearnByCrossEntropy) {
                                    "--set", "learning_rate=0.003", "--set", "steps=60", "--set",
                                    "seeds=1", "--set", "measure=[target_alignment]", "--out", "a"});
   ASSERT_EQ(outcome.code, 0) << outcome.errors;
-  std::istringstream rows(read_file("a/metrics.csv"));
-  std::string row;
-  std::getline(rows, row);
-  const auto header = test::fields(row);
-  const auto place = [&](const std::string& name) {
-    return static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin());
-  };
   std::map<std::string, double> found;  // by rule, metric and step
-  while (std::getline(rows, row)) {
-    const auto words = test::fields(row);
-    found[words.at(place("rule")) + " " + words.at(place("metric")) + " " +
-          words.at(place("step"))] = std::stod(words.at(place("value")));
+  for (const auto& row : rows_of("a/metrics.csv")) {
+    found[row.at("rule") + " " + row.at("metric") + " " + row.at("step")] =
+        std::stod(row.at("value"));
   }
   for (const std::string rule : {"bp", "pc"}) {
     EXPECT_NEAR(found.at(rule + " test_error 0"), std::log(10), 0.3) << rule;
@@ -537,18 +528,10 @@ TEST_F(Apps, BestRatesAreOfTheEndOrOfTheArea) {
                                                  "--out", best_by});
     ASSERT_EQ(outcome.code, 0) << outcome.errors;
     std::map<double, std::pair<double, double>> sums;  // of a rate: last errors, logarithms
-    std::istringstream rows(read_file(best_by + "/metrics.csv"));
-    std::string row;
-    std::getline(rows, row);
-    const auto names = test::fields(row);
-    const auto place = [&](const std::string& name) {
-      return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
-    };
-    while (std::getline(rows, row)) {
-      const auto words = test::fields(row);
-      const double value = std::stod(words.back());
-      auto& [last, area] = sums[std::stod(words.at(place("learning_rate")))];
-      if (words.at(place("step")) == "300") last += value;
+    for (const auto& row : rows_of(best_by + "/metrics.csv")) {
+      const double value = std::stod(row.at("value"));
+      auto& [last, area] = sums[std::stod(row.at("learning_rate"))];
+      if (row.at("step") == "300") last += value;
       area += std::log10(value);
     }
     ASSERT_EQ(sums.size(), 3U);
