@@ -14,8 +14,8 @@ namespace {
 using test::expect_user_error;
 
 config::Config model(const std::vector<std::string>& assignments) {
-  auto keys = schema({"rule", "rescaling", "optimizer", "architecture", "layers", "widths", "init",
-                      "condition_number", "bias", "dtype", kInference, kOptions});
+  auto keys = schema({"rule", "rescaling", "optimizer", "architecture", "activation", "layers",
+                      "widths", "init", "condition_number", "bias", "dtype", kInference, kOptions});
   keys.initial("widths", "[784, 30, 10]").initial("dtype", "\"float64\"");
   return config::Config::parse(keys, "", "", assignments);
 }
@@ -110,6 +110,9 @@ TEST(Stack, RefusesWhatDoesNotFit) {
   refused("block dense", "layers: layer 1 has no layers inside it");
   refused("max_pool(kernel=29) dense", "a window of 29 is larger than the image of 28 x 28");
   refused("dense(width=30) max_pool dense", "layers: layer 2 needs an image below");
+  refused("dense(width=30) dense",
+          "activation = 'tanh' says nothing beside layers, each of which has its own",
+          {"activation=tanh"});
   refused("flatten", "layers: there is no layer that does something");
   refused("block(dense(width=3)) dense", "layers: layer 1: x + f(x) cannot be made of 784");
   refused("block(dense(width=3) conv2d(channels=1)) dense",

@@ -95,6 +95,14 @@ TEST(OldNames, AreTakenWithANote) {
   const auto error =
       user_error_text([&] { Config::parse(schema, "prior_scale = 2\ndelta = 3\n", "a.toml"); });
   EXPECT_EQ(error, "a.toml:2:1: prior_scale is set twice, as delta too");
+  Schema of_models({{.name = "prior_scale",
+                     .kind = Kind::kReal,
+                     .initial = "1",
+                     .per_model = true,
+                     .old_name = "delta"}});
+  const auto in_a_model = user_error_text(
+      [&] { Config::parse(of_models, "[[models]]\ndelta = 3\nprior_scale = 2\n", "a.toml"); });
+  EXPECT_EQ(in_a_model, "a.toml:2:1: prior_scale is set twice, as delta too");
 }
 
 // Invariant: defaults < file < assignments, and the later assignment wins.

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <pcxx/catalog/experiment.h>
 #include <pcxx/catalog/model.h>
 #include <pcxx/core/error.h>
@@ -85,6 +86,10 @@ std::shared_ptr<const nn::Loss> make_loss(const config::Config& config,
 
 // As `layers` has them, between the ends that the other keys say.
 nn::NetworkOptions stacked_options(const config::Config& config) {
+  if (config.has("activation") && config.text("activation") != "relu") {
+    user_error("activation = '{}' says nothing beside layers, each of which has its own",
+               config.text("activation"));
+  }
   const auto [inputs, outputs] = ends(config);
   const auto stack = stack_of(config, inputs, outputs);
   auto options = options_of(stack);
@@ -111,8 +116,8 @@ nn::Activation hidden_activation(const config::Config& config, const Architectur
                           ? activations().find(config.text("activation"))->make(config)
                           : nn::Activation::kReLU;
   if (part.is_linear && hidden != nn::Activation::kReLU) {
-    user_error("activation = '{}' needs architecture = 'relu' or 'autoencoder', not '{}'",
-               nn::name(hidden), part.name);
+    user_error("activation = '{}' needs architecture = '{}', not '{}'", nn::name(hidden),
+               fmt::join(nonlinear_architectures(), "' or '"), part.name);
   }
   return hidden;
 }

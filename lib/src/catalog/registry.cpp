@@ -113,6 +113,14 @@ Registry<ActivationPart>& activations() {
   return registry;
 }
 
+std::vector<std::string> nonlinear_architectures() {
+  std::vector<std::string> names;
+  for (const auto& part : architectures().parts()) {
+    if (!part.is_linear) names.push_back(part.name);
+  }
+  return names;
+}
+
 nn::NamedActivations named_activations() {
   nn::NamedActivations named;
   for (const auto& part : activations().parts()) {

@@ -100,6 +100,9 @@ Registry<optim::OptimizerPart>& optimizers();
 Registry<DatasetPart>& datasets();
 Registry<nn::LossPart>& losses();
 
+/// The architectures whose hidden layers have an activation.
+std::vector<std::string> nonlinear_architectures();
+
 /// Every activation with its name.
 nn::NamedActivations named_activations();
 

@@ -129,7 +129,7 @@ std::vector<Key> network_keys() {
        .choices = choices_of(activations()),
        .per_model = true,
        .of_key = "architecture",
-       .of_choices = {"relu", "autoencoder"}},
+       .of_choices = nonlinear_architectures()},
       {.name = "layer",
        .kind = Kind::kText,
        .initial = R"("dense")",

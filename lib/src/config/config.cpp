@@ -105,16 +105,27 @@ Config Config::of_words(Schema schema,
   return config;
 }
 
+namespace {
+
+// The key that a name in a table stands for; the table must not have its old name beside it.
+const Key& known_key(const Schema& schema, const toml::table& table, const toml::key& name,
+                     const Source& source) {
+  const auto& key = known_key(schema, name, source, name.source());
+  if (name.str() != key.name && table.contains(key.name)) {
+    user_error("{}{} is set twice, as {} too", source.prefix(name.source()), key.name,
+               key.old_name);
+  }
+  return key;
+}
+
+}  // namespace
+
 void Config::load(const std::string& text, const std::string& from) {
   const Source source{from, true};
   const auto document = config::parse(text, source);
   for (const auto& [name, node] : document) {
     if (name == "models") continue;
-    const auto& key = known_key(schema_, name, source, name.source());
-    if (name.str() != key.name && document.contains(key.name)) {
-      user_error("{}{} is set twice, as {} too", source.prefix(name.source()), key.name,
-                 key.old_name);
-    }
+    const auto& key = known_key(schema_, document, name, source);
     settings_[key.name] = read_setting(key, node, source);
   }
   const auto* models = document.get("models");
@@ -125,7 +136,7 @@ void Config::load(const std::string& text, const std::string& from) {
     if (node.as_table()->empty()) user_error("{}this [[models]] sets no key", places.back());
     auto& model = models_.emplace_back();
     for (const auto& [name, value] : *node.as_table()) {
-      const auto& key = known_key(schema_, name, source, name.source());
+      const auto& key = known_key(schema_, *node.as_table(), name, source);
       if (!key.per_model) {
         user_error("{}{} is the same for all models: set it above the first [[models]]",
                    source.prefix(name.source()), key.name);
