@@ -1,13 +1,13 @@
-// A metric of your own, measured at every update: the cosine between the update that is made and the
-// gradient that backpropagation finds. It is a value of `measure` in a program that has all of
+// A metric of your own, measured at every update: the cosine between the update that is made and
+// the gradient that backpropagation finds. It is a value of `measure` in a program that has all of
 // pcxx-regression: sweeps, configs, resumption, metrics.csv.
 //
 //   ninja -C build/release own_metric && build/release/bin/own_metric
-//   build/release/bin/own_metric --set rule=[bp,pc] --set measure=[gradient_cosine] --out runs/cosine
+//   build/release/bin/own_metric --set rule=[bp,pc] --set measure=[gradient_cosine] --out runs/cos
 //   build/release/bin/own_metric --help
 //
-// Without arguments it runs a small sweep, and ends with 1 unless the cosine of bp is 1, and that of
-// pc is less.
+// Without arguments it runs a small sweep, and ends with 1 unless the cosine of bp is 1, and that
+// of pc is less.
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
 // A learning rule of your own: direct feedback alignment (Nokland 2016). The error of the output
-// reaches each hidden layer through a fixed random matrix, e_l = (B_l r) f_l', and no layer needs the
-// weights of another.
+// reaches each hidden layer through a fixed random matrix, e_l = (B_l r) f_l', and no layer needs
+// the weights of another.
 //
 //   ninja -C build/release own_rule && build/release/bin/own_rule
 //

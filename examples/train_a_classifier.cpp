@@ -1,5 +1,5 @@
-// A classifier of digits that learns by predictive coding: data, network, rule, rescaling, optimizer,
-// accuracy.
+// A classifier of digits that learns by predictive coding: data, network, rule, rescaling,
+// optimizer, accuracy.
 //
 //   ninja -C build/release train_a_classifier       # or as examples/CMakeLists.txt says
 //   build/release/bin/train_a_classifier            # digits that the library draws itself

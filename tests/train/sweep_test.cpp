@@ -256,7 +256,8 @@ TEST(Engine, IsChosenAndNamed) {
   EXPECT_TRUE(lines[1].ends_with("), for pc + projection")) << lines[1];
 }
 
-// Contract: the lane engine runs on the CPU only, and any other device trains all members of a model at once.
+// Contract: the lane engine runs on the CPU only, and any other device trains all members of a
+// model at once.
 TEST(Engine, OtherDevicesTrainAllMembersByTensors) {
   const auto models = all_models(config({"rule=bp", "engine=auto", "seeds=300"}));
   for (const auto device : {at::kCUDA, at::kXPU, at::kMeta}) {

@@ -2,7 +2,8 @@
 
 /// All that networks, rules, data and metrics need, for programs; a library includes what it uses.
 /// The command-line programs (pcxx/train) and the pieces that new parts are built of
-/// (linalg/products.h, nn/fused.h, core/files.h, parallel/exchange.h, ...) have headers of their own.
+/// (linalg/products.h, nn/fused.h, core/files.h, parallel/exchange.h, ...) have headers of their
+/// own.
 
 #include <pcxx/core/error.h>
 #include <pcxx/core/random.h>

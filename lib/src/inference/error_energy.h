@@ -17,8 +17,8 @@ struct LayerView {
   bool residual;
 };
 
-/// That of a network of Dense layers. W_1 x_0 never changes; the element-wise work between two products is one pass over memory,
-/// and every buffer is allocated once.
+/// That of a network of Dense layers. W_1 x_0 never changes; the element-wise work between two
+/// products is one pass over memory, and every buffer is allocated once.
 class ErrorEnergy final : public ErrorsEnergy {
  public:
   /// At eps = 0. `pass` is the feed-forward pass of the batch, target as the network takes it.

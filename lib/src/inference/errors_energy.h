@@ -10,8 +10,8 @@
 
 namespace pcxx::inference {
 
-/// The energy of a network as a function of its hidden errors, ePC: x_l = f_l(x_{l-1}) + eps_l, from
-/// eps = 0.
+/// The energy of a network as a function of its hidden errors, ePC: x_l = f_l(x_{l-1}) + eps_l,
+/// from eps = 0.
 class ErrorsEnergy : public Energy {
  public:
   /// E_b at the errors of the last way forward.

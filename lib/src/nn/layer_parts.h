@@ -22,16 +22,17 @@ using ImageShape = std::array<std::int64_t, 3>;
 
 constexpr double kMostInALayer = 1'000'000;  // units, channels, rows of an image
 
+struct LayerPlace;
+struct StackedLayer;
+using MakeStack = std::function<std::vector<StackedLayer>(const std::vector<config::Call>& calls,
+                                                          const LayerPlace& from)>;
+
 /// What a layer of a stack is made of, beside its own keys.
 ///   model    the config of the model, for layers of the program's own
 ///   inner    the layers written inside it, and `stack` makes them, each on those before it
 ///   place    "layers: layer 2", for messages
 ///   below    units that it takes, `image` their shape
 ///   outputs  in the last layer, the units that the targets have; 0 elsewhere
-struct StackedLayer;
-struct LayerPlace;
-using MakeStack = std::function<std::vector<StackedLayer>(const std::vector<config::Call>& calls,
-                                                          const LayerPlace& from)>;
 struct LayerPlace {
   const config::Config& model;
   const std::vector<config::Call>& inner;
@@ -42,8 +43,8 @@ struct LayerPlace {
   std::int64_t outputs = 0;
 };
 
-/// A layer as it is to be made: Dense, or by `maker` with the same widths. `is_nothing` says that it
-/// only tells how the units below are seen.
+/// A layer as it is to be made: Dense, or by `maker` with the same widths. `is_nothing` says that
+/// it only tells how the units below are seen.
 struct StackedLayer {
   DenseOptions dense;
   LayerMaker maker = {};

@@ -2,7 +2,7 @@
 #include <pcxx/core/error.h>
 #include <pcxx/nn/pool2d.h>
 
-#include <tuple>
+#include <algorithm>
 
 #include "nn/image_rows.h"
 #include "nn/layer_parts.h"

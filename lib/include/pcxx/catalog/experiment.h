@@ -75,8 +75,8 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const config::Config& co
                                                         std::vector<at::Tensor> parameters,
                                                         double learning_rate);
 
-/// Whether the optimizer steps by `theta -= rate * grad` and remembers nothing, so that the lanes of
-/// ensemble/ and optim::MemberSGD, which has a rate for every member, do the same.
+/// Whether the optimizer steps by `theta -= rate * grad` and remembers nothing, so that the lanes
+/// of ensemble/ and optim::MemberSGD, which has a rate for every member, do the same.
 bool is_plain_sgd(const config::Config& config);
 
 /// What theory needs to know to predict the update of a model in a linear network; nothing where it

@@ -16,10 +16,10 @@ const std::string& dataset_name(const config::Config& config);
 /// that was named has none.
 std::string automatic_dataset(const config::Config& config);
 
-/// Training and test images of a dataset other than "auto", and the last `validation_samples` of all
-/// training images, which then are none of the `samples` to learn from. IDX files have labels where these are
-/// wanted or named. Throws UserError where there are none, and where a key names files that the
-/// data set does not come from.
+/// Training and test images of a dataset other than "auto", and the last `validation_samples` of
+/// all training images, which then are none of the `samples` to learn from. IDX files have labels
+/// where these are wanted or named. Throws UserError where there are none, and where a key names
+/// files that the data set does not come from.
 data::ImageSets load_image_sets(const config::Config& config, bool labels);
 
 /// Where they come from, for people: ", from 'data/mnist'"; empty where that is the program's own

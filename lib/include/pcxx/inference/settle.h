@@ -23,8 +23,8 @@ using MakeSolver = std::function<std::unique_ptr<Solver>(const at::Tensor& like)
 ///   }
 ///
 /// Passes, the stop of each sample and the report are the same for all solvers. Of the options
-/// max_steps, tolerance and energy_tolerance count here. The derivatives of Dense layers are written
-/// out; where there are others, those of all layers come from autograd.
+/// max_steps, tolerance and energy_tolerance count here. The derivatives of Dense layers are
+/// written out; where there are others, those of all layers come from autograd.
 Equilibrium settle(const nn::NetworkImpl& network, const data::Batch& batch,
                    const DescentOptions& options, std::string_view method,
                    const MakeSolver& make_solver);

@@ -19,8 +19,8 @@ namespace pcxx::learning {
 ///   presynaptic  u_{l-1} [B, n_{l-1}]: xhat for backpropagation, x* for predictive coding
 ///   feedforward  xhat_{l-1} [B, n_{l-1}]
 ///   samples      the B of 1/B (a compressed batch has fewer rows)
-///   locations    rows of each sample, one behind the other; 1 but in convolutions, where `B` of the
-///                shapes above is B times as many
+///   locations    rows of each sample, one behind the other; 1 but in convolutions, where `B` of
+///                the shapes above is B times as many
 ///   sums         empty, or in place of the three activities what the rescaling has asked for
 ///                (optim/rescaling.h, `sums`), where several processes share the batch
 ///
@@ -36,9 +36,9 @@ struct LayerFactors {
   std::vector<at::Tensor> sums = {};
 };
 
-/// An update given as finished directions instead of factors: of layers without a weight (nn/layer.h),
-/// where they are plain descent directions averaged over the samples, and by rules such as Kalman PC
-/// (learning/kalman.h). Rescalings leave them unchanged.
+/// An update given as finished directions instead of factors: of layers without a weight
+/// (nn/layer.h), where they are plain descent directions averaged over the samples, and by rules
+/// such as Kalman PC (learning/kalman.h). Rescalings leave them unchanged.
 ///
 ///   layer       l = 1..L
 ///   parameters  handles, in the order of the layer's `parameters()`

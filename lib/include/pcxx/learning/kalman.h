@@ -20,8 +20,9 @@ enum class Narrowing { kCertainty, kConstancy };
 /// Of KalmanPredictiveCoding.
 struct KalmanOptions {
   /// The fraction of the mean squared residual that counts as noise of the targets,
-  /// R = noise_fraction mean(r^2); 0: R is found from what the steps achieve. What is less than kLeastRho
-  /// (core/precision.h) counts as that: the covariances could not be told from singular ones.
+  /// R = noise_fraction mean(r^2); 0: R is found from what the steps achieve. What is less than
+  /// kLeastRho (core/precision.h) counts as that: the covariances could not be told from singular
+  /// ones.
   double noise_fraction = 0;
   Narrowing narrowing = Narrowing::kCertainty;
 };
@@ -30,7 +31,8 @@ struct KalmanOptions {
 /// shape [] or [R].
 ///
 ///   leverages    of layer l: mean of s_l = xhat^T Q xhat, the variance of W xhat that is left
-///   certainties  of layer l: mean of c_l s_l, the fraction of that variance which the batch took away
+///   certainties  of layer l: mean of c_l s_l, the fraction of that variance which the batch took
+///                away
 ///   noise        R
 ///   scale        what all steps were shortened by: 1 where the samples' do not overshoot together
 ///   change       predicted linear change d of the predictions, [B, n_L] or [R, B, n_L]; of the

@@ -11,8 +11,8 @@ namespace pcxx::metrics {
 /// biases. A bias is undefined where its layer has none; `biases` may then be empty altogether.
 ///   weights[l - 1]  D_l [n_l, n_{l-1}] or [R, ...], or of its weight's shape, as in convolutions;
 ///   biases[l - 1]  [n_l] or [R, n_l]
-///   own[l - 1]      of all parameters of a layer, in their order, where it has no weight here; each
-///                   may be undefined. Empty where there is no such layer
+///   own[l - 1]      of all parameters of a layer, in their order, where it has no weight here;
+///                   each may be undefined. Empty where there is no such layer
 struct Update {
   std::vector<at::Tensor> weights;
   std::vector<at::Tensor> biases;

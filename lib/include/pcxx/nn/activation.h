@@ -95,8 +95,8 @@ at::Tensor activate(const at::Tensor& z, Activation activation);
 /// z <- f(z), in place.
 void activate_(at::Tensor& z, Activation activation);
 
-/// f'(z), of a = f(z) where `slope_of_output`, otherwise of z; an undefined tensor for the identity,
-/// whose slope is 1. ReLU's slope at 0 is 0, as PyTorch has it.
+/// f'(z), of a = f(z) where `slope_of_output`, otherwise of z; an undefined tensor for the
+/// identity, whose slope is 1. ReLU's slope at 0 is 0, as PyTorch has it.
 at::Tensor slope(const at::Tensor& from, Activation activation);
 
 /// Whether f is linear in pieces.

@@ -47,8 +47,8 @@ struct Conv2dOptions {
 ///
 /// Activities are flat, [B, C H W], as PyTorch flattens images. Derivatives are written out. Its
 /// factors (learning/factors.h) are rows of all P locations of all samples: errors [B P, C_out] and
-/// patches [B P, C_in k^2], so that every rescaling acts on it. Drawn as torch::nn::Conv2d draws its
-/// weights, uniform within 1 / sqrt(C_in k^2), or by `nn::init` as a matrix [C_out, C_in k^2].
+/// patches [B P, C_in k^2], so that every rescaling acts on it. Drawn as torch::nn::Conv2d draws
+/// its weights, uniform within 1 / sqrt(C_in k^2), or by `nn::init` as a matrix [C_out, C_in k^2].
 class Conv2d final : public Layer {
  public:
   /// Throws c10::Error where sizes are not positive, or the kernel is larger than the padded image.

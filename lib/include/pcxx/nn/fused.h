@@ -5,9 +5,9 @@
 
 /// The elementwise work between two matrix products, each in one pass over memory. On the CPU, for
 /// contiguous float32 and float64, these are SIMD loops chosen at run time for the processor; for
-/// other devices, and for activations without such loops, they are the equivalent tensor expressions.
-/// f' is taken from a = f(z), so that activations whose slope is one of z have no place here, but in
-/// times_slope. Rows (all leading dimensions) go to
+/// other devices, and for activations without such loops, they are the equivalent tensor
+/// expressions. f' is taken from a = f(z), so that activations whose slope is one of z have no
+/// place here, but in times_slope. Rows (all leading dimensions) go to
 /// threads; a row's result does not depend on how many there are.
 namespace pcxx::nn::fused {
 

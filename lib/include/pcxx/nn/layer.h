@@ -67,9 +67,9 @@ using DrawWeight = std::function<at::Tensor(std::int64_t n_out, std::int64_t n_i
 ///     at::Tensor scale_;
 ///   };
 ///
-/// Parameters are registered, so that networks move, save and train them. Activities are [B, n], and
-/// [R, B, n] in an ensemble; `forward` of a custom layer gets [B, n] also in an ensemble of one,
-/// and there are no others for it.
+/// Parameters are registered, so that networks move, save and train them. Activities are [B, n],
+/// and [R, B, n] in an ensemble; `forward` of a custom layer gets [B, n] also in an ensemble of
+/// one, and there are no others for it.
 class Layer : public torch::nn::Module {
  public:
   Layer(std::int64_t in_features, std::int64_t out_features)
@@ -116,8 +116,8 @@ class Layer : public torch::nn::Module {
   /// Then: u, the units that the weight multiplies, [.., rows, n_in]; by default x itself.
   virtual at::Tensor units(const at::Tensor& x) const { return x; }
 
-  /// What it is, in a text that files of weights keep and compare: "dense(width=10, ...)". Empty for
-  /// layers without one.
+  /// What it is, in a text that files of weights keep and compare: "dense(width=10, ...)". Empty
+  /// for layers without one.
   virtual std::string description() const { return {}; }
 
   /// Whether the layer is the linear map of its weight (with or without bias), and whether it is

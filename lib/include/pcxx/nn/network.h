@@ -57,8 +57,8 @@ NetworkOptions mlp(const std::vector<std::int64_t>& widths,
 NetworkOptions linear_residual(std::int64_t width, std::int64_t layers);
 
 /// A feed-forward network of Dense layers, optionally an ensemble of R of them (one more leading
-/// dimension everywhere). Holds parameters and nothing of a batch. Layers may also be of other kinds
-/// (nn/layer.h); such a network is at most an ensemble of one.
+/// dimension everywhere). Holds parameters and nothing of a batch. Layers may also be of other
+/// kinds (nn/layer.h); such a network is at most an ensemble of one.
 ///
 ///   auto net = Network(mlp({784, 128, 32, 128, 784}, Activation::kReLU, Activation::kSigmoid));
 ///   auto prediction = net->forward(images);   // [B, 784]

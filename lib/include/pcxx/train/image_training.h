@@ -76,8 +76,9 @@ struct ImageModel {
 ///   for (const auto& model : sweep.train()) run.print("{}", model.summary.dump());
 ///
 /// Where there are validation images, every test is made on them too, as validation_<name> in place
-/// of test_<name>, and they choose the best rates. Models of the same seed see the same weights and batches. Where `epochs` is not 0 it takes the
-/// place of `steps`: as many steps as visit every image that often.
+/// of test_<name>, and they choose the best rates. Models of the same seed see the same weights and
+/// batches. Where `epochs` is not 0 it takes the place of `steps`: as many steps as visit every
+/// image that often.
 class ImageSweep {
  public:
   /// Loads the images. Throws UserError where a model is impossible.
