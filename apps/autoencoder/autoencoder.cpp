@@ -65,7 +65,8 @@ void write_reconstructions(Run& run, const train::ImageSweep& sweep,
   std::vector<at::Tensor> rows{originals(results.front().model)};
   for (const auto& result : results) {
     if (result.networks.empty()) continue;
-    rows.push_back(result.networks.front()->forward(originals(result.model)).detach());
+    const auto& network = *result.networks.front();
+    rows.push_back(network.loss().outcome(network.forward(originals(result.model)).detach()));
     names.push_back(result.summary["model"]);
     show(run, result, picture({rows.front(), rows.back()}, images.rows, images.columns));
   }

@@ -78,6 +78,20 @@ TEST(Losses, CurveLikeTheirGradients) {
   }
 }
 
+// Oracle: the residual, which is the target less what the prediction stands for.
+TEST(Losses, SayWhatAPredictionStandsFor) {
+  const auto [prediction, target] = sample();
+  const SquaredError squared;
+  const CrossEntropy entropy;
+  const BinaryCrossEntropy binary;
+  for (const Loss* loss : std::vector<const Loss*>{&squared, &entropy, &binary}) {
+    EXPECT_LT(
+        relative_difference(target - loss->outcome(prediction), loss->residual(prediction, target)),
+        1e-14)
+        << loss->name();
+  }
+}
+
 // Contract: what programs report of the squared error is its mean over outputs.
 TEST(SquaredError, IsReportedPerOutput) {
   const auto [prediction, target] = sample();

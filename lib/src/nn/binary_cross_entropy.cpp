@@ -27,6 +27,10 @@ at::Tensor BinaryCrossEntropy::errors(const at::Tensor& prediction,
   return at::logaddexp(prediction, at::zeros({}, prediction.options())) - target * prediction;
 }
 
+at::Tensor BinaryCrossEntropy::outcome(const at::Tensor& prediction) const {
+  return at::sigmoid(prediction);
+}
+
 LossPart binary_cross_entropy_part() {
   LossPart part;
   part.name = "binary_cross_entropy";

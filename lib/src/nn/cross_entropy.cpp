@@ -25,6 +25,10 @@ at::Tensor CrossEntropy::errors(const at::Tensor& prediction, const at::Tensor& 
   return value(prediction, target).unsqueeze(-1);
 }
 
+at::Tensor CrossEntropy::outcome(const at::Tensor& prediction) const {
+  return at::softmax(prediction, -1);
+}
+
 LossPart cross_entropy_part() {
   LossPart part;
   part.name = "cross_entropy";

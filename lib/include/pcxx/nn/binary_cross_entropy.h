@@ -20,6 +20,7 @@ class BinaryCrossEntropy final : public Loss {
                    const at::Tensor& tangent) const override;
   at::Tensor errors(const at::Tensor& prediction, const at::Tensor& target) const override;
   std::int64_t error_columns(std::int64_t outputs) const override { return outputs; }
+  at::Tensor outcome(const at::Tensor& prediction) const override;
   bool is_of_logits() const override { return true; }
 };
 

@@ -21,6 +21,7 @@ class CrossEntropy final : public Loss {
                    const at::Tensor& tangent) const override;
   at::Tensor errors(const at::Tensor& prediction, const at::Tensor& target) const override;
   std::int64_t error_columns(std::int64_t) const override { return 1; }
+  at::Tensor outcome(const at::Tensor& prediction) const override;
   bool is_of_logits() const override { return true; }
 };
 

@@ -34,6 +34,9 @@ class Loss {
   /// Their sum over samples and columns, [] or [R], float64.
   virtual at::Tensor sum_of_errors(const at::Tensor& prediction, const at::Tensor& target) const;
 
+  /// What a prediction says in the units of the targets: probabilities, of logits.
+  virtual at::Tensor outcome(const at::Tensor& prediction) const { return prediction; }
+
   /// Whether it is 1/2 ||y - yhat||^2, for which inference has closed forms and fused passes.
   virtual bool is_squared_error() const { return false; }
   /// Whether it is one of the outputs of a linear last layer, such as of log-probabilities.
