@@ -162,6 +162,54 @@ class Pool2d(nn.Module):
         return self.kind()
 
 
+class Upsample2d(nn.Module):
+    """Every pixel of flat images [B, C H W] as factor x factor pixels, as torch.nn.Upsample with mode
+    "nearest". `input` is (C, H, W)."""
+
+    activation_name = "own"  # none can stand in it
+
+    def __init__(self, input, factor=2):
+        super().__init__()
+        self.input, self.factor = tuple(input), factor
+
+    def forward(self, x):
+        images = x.reshape(-1, *self.input)
+        return images.repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3).flatten(1)
+
+    def kind(self):
+        return f"upsample(factor={self.factor}, input={'x'.join(map(str, self.input))})"
+
+    def output(self):
+        """(C, H, W) of what it gives."""
+        return self.input[0], *(n * self.factor for n in self.input[1:])
+
+    def description(self):
+        return _own(math.prod(self.input), math.prod(self.output()), self.kind())
+
+    def extra_repr(self):
+        return self.kind()
+
+
+class Activation(nn.Module):
+    """f(x), number by number: a layer of its own, where no Dense or Conv2d stands before."""
+
+    activation_name = "own"  # none can stand in it
+
+    def __init__(self, features, function="relu"):
+        super().__init__()
+        self.features, self.function_name = features, function
+        self.function = ACTIVATIONS[function]()
+
+    def forward(self, x):
+        return self.function(x)
+
+    def kind(self):
+        return f"activation(function={self.function_name})"
+
+    def description(self):
+        return _own(self.features, self.features, self.kind())
+
+
 class Scale(nn.Module):
     """Every number times a constant."""
 
@@ -232,6 +280,8 @@ CONV2D = re.compile(
     r"activation=(\w+), bias=(true|false), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)"
 )
 POOL2D = re.compile(r"(max_pool|avg_pool)\(kernel=(\d{1,7}), stride=(\d{1,7}), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)")
+UPSAMPLE2D = re.compile(r"upsample\(factor=(\d{1,7}), input=(\d{1,7})x(\d{1,7})x(\d{1,7})\)")
+ACTIVATION = re.compile(r"activation\(function=(\w+)\)")
 SCALE = re.compile(r"scale\(factor=(-?\d[\d.e+-]{0,30})\)")
 BLOCK = re.compile(r"(block|group)\((.*)\)")
 DEEPEST = 16  # of blocks and groups in each other
@@ -273,6 +323,19 @@ def _pool2d_options(kind):
     return {"input": tuple(shape), "pooling": found[1], "kernel": kernel, "stride": stride}
 
 
+def _upsample2d_options(kind):
+    found = UPSAMPLE2D.fullmatch(kind)
+    if found is None or min(int(number) for number in found.groups()) < 1:
+        return None
+    return {"input": tuple(int(found[i]) for i in range(2, 5)), "factor": int(found[1])}
+
+
+def _function(kind):
+    """That of an activation; nothing where the text is of another layer, or of a function that is not known."""
+    found = ACTIVATION.fullmatch(kind)
+    return found[1] if found and found[1] in ACTIVATIONS else None
+
+
 def _factor(kind):
     """That of a layer that scales; nothing where the text is of another."""
     found = SCALE.fullmatch(kind)
@@ -308,6 +371,10 @@ def _of_kind(kind, below, deepest=DEEPEST):
         return Conv2d(**options) if math.prod(options["input"]) == below else None
     if options := _pool2d_options(kind):
         return Pool2d(**options) if math.prod(options["input"]) == below else None
+    if options := _upsample2d_options(kind):
+        return Upsample2d(**options) if math.prod(options["input"]) == below else None
+    if function := _function(kind):
+        return Activation(below, function)
     if options := _dense_options(kind, below):
         return Dense(**options) if not options["residual"] or options["out_features"] == below else None
     if (factor := _factor(kind)) is not None:
@@ -520,9 +587,10 @@ def _is_text(value):
 
 def from_sequential(module, input=None):
     """The Network that does what a Sequential does; its weights are copies. Of PyTorch it takes Linear,
-    Conv2d, MaxPool2d, AvgPool2d and Flatten, and after a Linear or Conv2d one activation: ReLU, Sigmoid,
-    Tanh, LeakyReLU(0.01), GELU, SiLU or Identity. Dropout, which does nothing after training, is left out.
-    Layers of this file stand among them where activities are flat.
+    Conv2d, MaxPool2d, AvgPool2d, Upsample (nearest, by a whole factor) and Flatten, and the activations ReLU,
+    Sigmoid, Tanh, LeakyReLU(0.01), GELU, SiLU and Identity. Dropout, which does nothing after training, is left
+    out. Layers of this file stand among them where activities are flat. An activation right behind a Linear or
+    Conv2d belongs to it. Elsewhere it is a layer of its own.
 
     Convolutions and pooling need the shape of the images below, `input=(1, 28, 28)`. Pooling right behind a
     convolution and its activation makes a group of the two, which is one layer of pcxx. Elsewhere pooling is
@@ -550,30 +618,32 @@ def _append(layers, child, image):
     """Adds what a module stands for to the layers. Returns the shape of the images that it gives."""
     if any(isinstance(child, kind) and type(child).forward is kind.forward for kind in OF_IMAGES):
         return _append_of_images(layers, child, image)
-    if isinstance(child, (Dense, Conv2d, Pool2d, Scale, Block, nn.Linear)):
+    if isinstance(child, (Dense, Conv2d, Pool2d, Upsample2d, Activation, Scale, Block, nn.Linear)):
         if image:
             raise WeightsError(f"a Flatten() is missing between images and the layer {_brief(child)}")
         layers.append(_from_linear(child) if isinstance(child, nn.Linear) else copy.deepcopy(child))
     elif _is_flatten(child):
         return None
     elif type(child) not in (nn.Identity, nn.Dropout):
-        _activate(layers, child)
+        _activate(layers, child, image)
     return image
 
 
-def _activate(layers, child):
-    """Puts an activation on the last layer."""
+def _activate(layers, child, image):
+    """Puts an activation on the last layer, or behind it."""
     name = _activation_name(child)
     below = layers[-1] if layers else None
-    if isinstance(below, (Pool2d, Scale, Block)):
-        raise WeightsError(f"pcxx has no {type(child).__name__} behind pooling, groups and blocks: put it before")
+    if below is None and image is None:
+        raise WeightsError(f"nothing says how many numbers the first layer, {_brief(child)}, takes")
     if below is None or below.activation_name != "identity" or getattr(below, "residual", False):
-        raise WeightsError(f"no Linear layer stands before the {type(child).__name__}, and no Conv2d")
+        features = below.description()["out_features"] if below else math.prod(image)
+        layers.append(Activation(features, name))
+        return
     below.activation_name = name
     below.activation = ACTIVATIONS[name]()
 
 
-OF_IMAGES = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+OF_IMAGES = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample)
 
 
 def _append_of_images(layers, child, image):
@@ -584,6 +654,9 @@ def _append_of_images(layers, child, image):
         )
     if isinstance(child, nn.Conv2d):
         layers.append(_from_conv2d(child, image))
+        return layers[-1].output()
+    if isinstance(child, nn.Upsample):
+        layers.append(_from_upsample(child, image))
         return layers[-1].output()
     pool = _from_pool2d(child, image)
     if layers and isinstance(layers[-1], Conv2d):
@@ -644,6 +717,19 @@ def _from_pool2d(pool, image):
     if min(image[1:]) < kernel:
         raise WeightsError(f"images of {image[1]} x {image[2]} are too small for {_brief(pool)}")
     return Pool2d(image, "max_pool" if of_maximum else "avg_pool", kernel, stride)
+
+
+def _from_upsample(upsample, image):
+    factor = _number(upsample.scale_factor)
+    _refuse(
+        upsample,
+        {
+            "a mode that is not nearest": upsample.mode != "nearest",
+            "a size": upsample.size is not None,
+            "a factor that is no whole number": factor is None or factor < 1 or factor != int(factor),
+        },
+    )
+    return Upsample2d(image, int(factor))
 
 
 def _refuse(module, variants):

@@ -85,6 +85,79 @@ TEST(Stack, OfDenseLayersIsTheNamedNetwork) {
   }
 }
 
+// Oracle: the same layers written out; and units counted by hand.
+TEST(Stack, RepeatsLayers) {
+  const auto repeated = stack(
+      "dense(width=6) block(dense(activation=tanh) scale(factor=0.5), repeat=3) "
+      "activation(function=silu) dense");
+  const auto written = stack(
+      "dense(width=6) block(dense(activation=tanh) scale(factor=0.5)) "
+      "block(dense(width=6, activation=tanh) scale(factor=0.5)) "
+      "block(dense(activation=tanh, repeat=1) scale(factor=0.5)) activation(function=silu) dense");
+  EXPECT_EQ(widths(repeated), (Widths{784, 6, 6, 6, 6, 6, 10}));
+  const auto network = draw_network(repeated, 3, at::kCPU);
+  const auto expected = draw_network(written, 3, at::kCPU);
+  const auto x = at::randn({4, 784}, at::kDouble);
+  EXPECT_TRUE(network->forward(x).equal(expected->forward(x)));
+  EXPECT_FALSE(network->layer(2).affine().weight.equal(network->layer(3).affine().weight));
+  EXPECT_EQ(network->parameters().size(), 5U);
+  EXPECT_EQ(widths(stack("group(dense(width=7, repeat=2), repeat=2) max_pool(input=7x1x1, "
+                         "kernel=1) dense(repeat=1)")),
+            (Widths{784, 7, 7, 7, 10}));
+  EXPECT_EQ(widths(stack("conv2d(channels=2, repeat=3) dense")),
+            (Widths{784, 1352, 1152, 968, 10}));
+  EXPECT_EQ(widths(stack("dense(width=3, repeat=9999) dense")).size(), 10'001U);
+}
+
+// Invariant: what is written back is the same network, as text and as tables.
+TEST(Stack, OfRepeatedLayersReadsBack) {
+  auto keys =
+      schema({"layers", "widths", "architecture", "bias", "init", "condition_number", "dtype"});
+  keys.initial("widths", "[784, 30, 10]");
+  const std::string tables = R"(
+[[layers]]
+kind = "dense"
+width = 5
+[[layers]]
+kind = "block"
+repeat = 4
+layers = [{ kind = "activation", function = "tanh" }, { kind = "dense" }]
+[[layers]]
+kind = "dense"
+)";
+  const auto config = config::Config::parse(keys, tables, "tables.toml");
+  EXPECT_EQ(widths(config), (Widths{784, 5, 5, 5, 5, 5, 10}));
+  const auto again = config::Config::parse(keys, config.toml(), "again.toml");
+  EXPECT_TRUE(again == config);
+  EXPECT_EQ(widths(again), widths(config));
+}
+
+// Oracle: PyTorch's upsampling; units counted by hand. Images stay images behind an activation.
+TEST(Stack, ActivatesAndUpsamples) {
+  const auto config = stack(
+      "avg_pool(kernel=4) activation upsample(factor=2) conv2d(channels=1, padding=1) "
+      "upsample(factor=3, input=1x14x14) dense");
+  EXPECT_EQ(widths(config), (Widths{784, 49, 49, 196, 196, 1764, 10}));
+  const auto network = draw_network(config, 0, at::kCPU);
+  EXPECT_EQ(network->layer(2).description(), "activation(function=relu)");
+  EXPECT_EQ(network->layer(5).description(), "upsample(factor=3, input=1x14x14)");
+  const auto x = at::randn({3, 784}, at::kDouble);
+  const auto pooled = at::avg_pool2d(x.view({3, 1, 28, 28}), 4).relu();
+  const auto maps = at::conv2d(at::upsample_nearest2d(pooled, {14, 14}),
+                               network->layer(4).affine().weight, {}, 1, 1);
+  const auto expected =
+      at::matmul(at::upsample_nearest2d(maps, {42, 42}).flatten(1), network->dense(6).weight.t());
+  EXPECT_LT(test::relative_difference(network->forward(x), expected), 1e-13);
+}
+
+// Contract: what keeps its width may stand behind the layer that leaves its own to the targets.
+TEST(Stack, LeavesTheLastWidthThatIsOpen) {
+  EXPECT_EQ(widths(stack("dense(width=4) dense activation(function=sigmoid) scale(factor=2)")),
+            (Widths{784, 4, 10, 10, 10}));
+  EXPECT_EQ(widths(stack("dense(width=4) block(dense(width=3) dense activation flatten) dense")),
+            (Widths{784, 4, 4, 10}));
+}
+
 // Contract: one sentence that names the layer.
 TEST(Stack, RefusesWhatDoesNotFit) {
   const auto refused = [](const std::string& layers, const std::string& text,
@@ -113,6 +186,23 @@ TEST(Stack, RefusesWhatDoesNotFit) {
   refused("dense(width=30) dense",
           "activation = 'tanh' says nothing beside layers, each of which has its own",
           {"activation=tanh"});
+  refused("dense(width=3, repeat=0) dense", "layers: layer 1 (dense): repeat = 0 is out of range");
+  refused("dense(width=3, repeat=-2) dense", "layer 1 (dense): repeat = -2 is out of range");
+  refused("block(dense(repeat=20000)) dense",
+          "layers: layer 1, layer 1 (dense): repeat = 20000 is out of range");
+  refused("block(dense(width=3, repeat=200), repeat=200) dense",
+          "layers: repeat makes 40001 layers, more than the 10000 that are possible");
+  refused("dense(repeat=2)", "layers: layer 1 has no width");
+  refused("dense(width=30) dense(width=10, repeat=2) dense(width=9, repeat=2)",
+          "layers: layer 3 gives 9 units");
+  refused("conv2d(channels=1, kernel=9, repeat=4) dense",
+          "layers: layer 1 (copy 4): a kernel of 9 is larger than the image of 4 x 4");
+  refused("dense(width=1000000, repeat=3) dense", "the weights of a network of these widths");
+  refused("dense(width=30) activation(function=soft) dense",
+          "layer 2 (activation): function = \"soft\" is not one of");
+  refused("upsample(factor=500) dense",
+          "layers: layer 1: factor = 500 makes more than 1e+06 units");
+  refused("dense(width=30) upsample dense", "layers: layer 2 needs an image below");
   refused("flatten", "layers: there is no layer that does something");
   refused("block(dense(width=3)) dense", "layers: layer 1: x + f(x) cannot be made of 784");
   refused("block(dense(width=3) conv2d(channels=1)) dense",

@@ -149,7 +149,7 @@ TEST_F(PyTorch, RefusesModulesThatPcxxHasNot) {
       "from torch import nn\n"
       "L = nn.Linear\n"
       "for net in (nn.Sequential(L(2, 2), nn.Softmax(-1)), nn.Sequential(L(2, 2), "
-      "nn.LeakyReLU(0.2)), nn.Sequential(L(2, 2), nn.ReLU(), nn.ReLU()), nn.Sequential(nn.ReLU()), "
+      "nn.LeakyReLU(0.2)), nn.Sequential(L(2, 2), nn.ReLU(), nn.ELU()), nn.Sequential(nn.ReLU()), "
       "nn.Sequential(), nn.Sequential(L(2, 2).half()), nn.Sequential(L(2, 2), L(2, 2).double()), "
       "nn.Sequential(L(2, 2), nn.ReLU(), nn.BatchNorm1d(2), L(2, 2))):\n"
       "    try:\n"

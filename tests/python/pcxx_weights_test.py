@@ -193,8 +193,6 @@ class Files(unittest.TestCase):
         self.assertIn("layer1.layer2.layer1.weight", network.state_dict())
         self.assertEqual(self.call("w", "--export", "w.pt2"), (0, ""))
         self.assertTrue(torch.allclose(torch.export.load("w.pt2").module()(x), network(x), atol=1e-6))
-        with self.assertRaises(pcxx_weights.WeightsError):
-            pcxx_weights.save(nn.Sequential(block, nn.ReLU()), "v")
         one = entry((1, 1), 0, 4)
         ends = {"in_features": 1, "out_features": 1, "activation": "own", "bias": False, "residual": False}
         dense = "dense(width=1, activation=relu, bias=false, residual=false)"
@@ -272,6 +270,46 @@ class Files(unittest.TestCase):
         self.assert_same(taken(x), nn.functional.max_pool2d(y.reshape(5, 1, 4, 4), 3, 1).flatten(1))
         self.assertIn("layer1.layer1.layer1.weight", taken.state_dict())
 
+    # Oracle: PyTorch's own network, in float64.
+    def test_activations_of_their_own_and_upsampling_are_taken(self):
+        network = nn.Sequential(
+            nn.Sigmoid(), nn.Conv2d(1, 3, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.Upsample(scale_factor=2),
+            nn.Tanh(), nn.Conv2d(3, 2, 3), nn.SiLU(), nn.Upsample(scale_factor=(3, 3)), nn.Flatten(), nn.GELU(),
+            nn.Linear(216, 5), nn.ReLU(), nn.LeakyReLU(), nn.Linear(5, 3),
+        ).double().eval()  # fmt: skip
+        pcxx_weights.save(network, "w", input=(1, 8, 4))
+        taken, x = pcxx_weights.load("w"), torch.randn(7, 1, 8, 4, dtype=torch.float64)
+        self.assert_same(taken(x.flatten(1)), network(x))
+        kinds = [layer.kind() for layer in taken]
+        self.assertEqual([kind.partition("(")[0] for kind in kinds], [
+            "activation", "group", "activation", "upsample", "activation", "conv2d", "upsample", "activation", "dense",
+            "activation", "dense"])  # fmt: skip
+        self.assertEqual(kinds[2:4], ["activation(function=relu)", "upsample(factor=2, input=3x4x2)"])
+        self.assertEqual(kinds[9], "activation(function=leaky_relu)")
+        self.assertEqual(self.call("w", "--export", "w.pt2"), (0, ""))
+        self.assert_same(torch.export.load("w.pt2").module()(x.flatten(1)), network(x))
+        pcxx_weights.save(taken[2:], "part")
+        self.assert_same(pcxx_weights.load("part")(taken[:2](x.flatten(1))), network(x))
+        block = pcxx_weights.Block([pcxx_weights.Activation(5, "tanh"), pcxx_weights.Dense(5, 5)]).double()
+        pcxx_weights.save(nn.Sequential(block, nn.ReLU()), "w")
+        y = torch.randn(4, 5, dtype=torch.float64)
+        self.assert_same(pcxx_weights.load("w")(y), torch.relu(y + torch.tanh(y) @ block.layer2.weight.mT))
+
+    # Contract: texts of no layer are refused; an activation cannot come before anything says its width.
+    def test_bad_texts_of_activations_and_upsampling_are_refused(self):
+        ends = {"in_features": 4, "out_features": 4, "activation": "own", "bias": False, "residual": False}
+        for kind in (
+            "activation(function=soft)", "activation(function=)", "activation()", "activation(function=relu)\n",
+            "upsample(factor=1)", "upsample(factor=0, input=1x2x2)", "upsample(factor=1, input=1x2x3)",
+            "upsample(factor=2, input=1x2x2)", "upsample(factor=-1, input=1x2x2)", "upsample(factor=1, input=1x2x2) ",
+            "upsample(factor=99999999, input=1x2x2)", "upsample(factor=9999999, input=1x2x2)",
+        ):  # fmt: skip
+            self.write({"__metadata__": texts([ends | {"kind": kind}])}, b"")
+            self.assert_refused("not known here", "w")
+        with self.assertRaises(pcxx_weights.WeightsError) as caught:
+            pcxx_weights.from_sequential(nn.Sequential(nn.ReLU(), nn.Linear(2, 1)))
+        self.assertIn("nothing says how many numbers", str(caught.exception))
+
     # Contract: one sentence for each, and nothing is written.
     def test_layers_of_images_that_pcxx_has_not_are_refused(self):
         conv, flat = nn.Conv2d(4, 4, 3), nn.Flatten()
@@ -286,7 +324,8 @@ class Files(unittest.TestCase):
             ("ceil_mode", nn.MaxPool2d(2, ceil_mode=True)), ("divisor", conv, nn.AvgPool2d(2, divisor_override=3)),
             ("indices", nn.MaxPool2d(2, return_indices=True)), ("no square", nn.MaxPool2d((2, 3))),
             ("strides", nn.AvgPool2d(2, (1, 2))), ("too small", conv, nn.MaxPool2d(5)), ("0", nn.MaxPool2d(2, 0)),
-            ("behind pooling", conv, nn.MaxPool2d(2), nn.ReLU()), ("behind pooling", nn.AvgPool2d(2), nn.Tanh()),
+            ("not nearest", nn.Upsample(scale_factor=2, mode="bilinear")), ("a size", nn.Upsample(8)),
+            ("whole number", nn.Upsample(scale_factor=1.5)), ("whole number", nn.Upsample(scale_factor=(1, 2))),
             ("Flatten() is missing", conv, nn.Linear(4, 2)), ("Flatten() is missing", pcxx_weights.Pool2d((4, 6, 6))),
             ("no Flatten() stands before", flat, conv), ("no Flatten() stands before", flat, nn.MaxPool2d(2)),
             ("AdaptiveAvgPool2d", nn.AdaptiveAvgPool2d(1)), ("BatchNorm2d", conv, nn.BatchNorm2d(4)),

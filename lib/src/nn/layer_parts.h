@@ -54,10 +54,12 @@ struct StackedLayer {
 };
 
 /// A kind of layer: its own keys, and how it is made of them. Where they are keys of the model too,
-/// `of_model`, that says what the layer does not. Only some kinds take layers inside them.
+/// `of_model`, that says what the layer does not. Only some kinds take layers inside them. Behind
+/// those that keep their width a layer may leave its own to the targets.
 struct LayerKind : config::Part<StackedLayer(const config::Config& own, const LayerPlace&)> {
   bool of_model = false;
   bool takes_layers = false;
+  bool keeps_width = false;
 };
 
 /// Every activation with its name.
@@ -67,6 +69,8 @@ LayerKind dense_kind(const NamedActivations& activations);
 LayerKind conv2d_kind(const NamedActivations& activations);
 LayerKind max_pool_kind();
 LayerKind avg_pool_kind();
+LayerKind upsample_kind();
+LayerKind activation_kind(const NamedActivations& activations);
 LayerKind scale_kind();
 LayerKind flatten_kind();
 LayerKind block_kind();
@@ -77,6 +81,8 @@ inline std::vector<LayerKind> built_in_layer_kinds(const NamedActivations& activ
           conv2d_kind(activations),
           max_pool_kind(),
           avg_pool_kind(),
+          upsample_kind(),
+          activation_kind(activations),
           scale_kind(),
           flatten_kind(),
           block_kind(),

@@ -49,6 +49,7 @@ LayerKind scale_kind() {
   LayerKind kind;
   kind.name = "scale";
   kind.doc = "every number times a constant";
+  kind.keeps_width = true;
   kind.options = keys.keys();
   kind.make = [keys](const config::Config& own, const LayerPlace& at) -> StackedLayer {
     return {
