@@ -309,6 +309,19 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
   }
 }
 
+// Oracle: the file. The network that layers write is of no architecture by name.
+TEST_F(Apps, MeasurementsSayLayers) {
+  ASSERT_EQ(run("pcxx-classifier",
+                {"--set", "dataset=digits", "--set", "samples=64", "--set", "test_samples=20",
+                 "--set", "steps=1", "--set", "seeds=1", "--set", "learning_rate=0.01", "--quiet",
+                 "--out", "a", "--set", "layers=dense(width=8, repeat=2) activation dense"})
+                .code,
+            0);
+  for (const auto& row : rows_of("a/metrics.csv")) EXPECT_EQ(row.at("architecture"), "layers");
+  const auto models = nlohmann::json::parse(read_file("a/summary.json"))["models"];
+  for (const auto& model : models) EXPECT_EQ(model["architecture"], "layers");
+}
+
 // Oracle: the files. The best rate is the one with the best validation accuracy, whose test
 // accuracy is told.
 TEST_F(Apps, ValidationImagesChooseTheRate) {

@@ -116,6 +116,16 @@ TEST(Records, ListedWidthsReplaceTheOthers) {
   EXPECT_EQ(cell("[3,4]").field("hidden_layers"), "");
 }
 
+// By hand: the key that writes the network replaces the name of an architecture.
+TEST(Records, SayLayersOfANetworkThatTheyWrite) {
+  const auto schema = catalog::schema({"architecture", "layers"});
+  for (const auto& [layers, expected] : {std::pair("", "relu"), std::pair("dense", "layers")}) {
+    const auto config = config::Config::read(
+        schema, std::nullopt, {"architecture=relu", std::string("layers=") + layers});
+    EXPECT_EQ(Cell(config, columns(config)).field("architecture"), expected);
+  }
+}
+
 // By hand: measurements that belong to no step are not told of.
 TEST(Records, TellOfEveryStep) {
   std::ostringstream stream;

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <iterator>
 
+#include "catalog/stack.h"
+
 namespace pcxx::run {
 namespace {
 
@@ -33,12 +35,17 @@ bool applies(const config::Config& config, std::string_view column) {
          !catalog::lists_widths(config);
 }
 
+config::Value column_value(const config::Config& config, std::string_view column) {
+  if (column == "architecture" && catalog::has_stack(config)) return std::string("layers");
+  return config.values(column).front();
+}
+
 Cell::Cell(const config::Config& config, const Columns& columns)
     : columns_(std::make_shared<const Columns>(columns)), fields_(columns.size()) {
   for (std::size_t c = 0; c < columns.size(); ++c) {
     if (!applies(config, columns[c])) continue;
-    const auto& values = config.values(columns[c]);
-    if (values.size() == 1) fields_[c] = config::to_string(values.front());
+    if (config.values(columns[c]).size() != 1) continue;
+    fields_[c] = config::to_string(column_value(config, columns[c]));
   }
   render();
 }

@@ -53,7 +53,7 @@ nlohmann::json Run::identity(const config::Config& model) const {
   nlohmann::json json{{"model", catalog::model_name(model)}};
   for (const auto& column : columns(config_)) {
     if (column == "learning_rate" || !applies(model, column)) continue;
-    std::visit([&](const auto& value) { json[column] = value; }, model.values(column).front());
+    std::visit([&](const auto& value) { json[column] = value; }, column_value(model, column));
   }
   return json;
 }

@@ -42,6 +42,10 @@ Columns columns(const config::Config& config);
 /// layers, `widths` does not list them all.
 bool applies(const config::Config& config, std::string_view column);
 
+/// What stands in a column for a config that holds one value of it; `architecture` is "layers" where
+/// the key `layers` writes the network.
+config::Value column_value(const config::Config& config, std::string_view column);
+
 /// One cell of a sweep: the values of the identity columns, rendered once for all of its rows.
 class Cell {
  public:
