@@ -4,11 +4,14 @@
 #include <pcxx/learning/backpropagation.h>
 #include <pcxx/metrics/prediction_change.h>
 #include <pcxx/metrics/target_alignment.h>
+#include <pcxx/nn/block.h>
+#include <pcxx/nn/scale.h>
 #include <pcxx/optim/projection.h>
 #include <pcxx/optim/rescaled.h>
 #include <torch/optim/sgd.h>
 
 #include "support/networks.h"
+#include "support/updates.h"
 
 namespace pcxx::metrics {
 namespace {
@@ -60,6 +63,36 @@ TEST(OwnLayers, ChangeThePredictionInFirstOrderLikeSmallSteps) {
     EXPECT_TRUE(network->named_parameters()["layer2.gate"].equal(before));
     EXPECT_EQ(target_alignment(*network, batch, update).per_sample.numel(), 7);
   }
+}
+
+// Oracle: the Dense network with W / 2 in place of a group that halves what W gives, whose
+// directions are doubled; beside it stands a layer with a bias.
+TEST(Groups, WithoutABiasChangeThePredictionLikeTheirMap) {
+  const at::NoGradGuard no_grad;
+  auto options = nn::mlp({5, 4, 3});
+  options.layers()[1].bias(true);
+  const auto dense = random_network(options);
+  const auto group = [](auto in, auto out) {
+    return std::make_shared<nn::Block>(
+        std::vector<std::shared_ptr<nn::Layer>>{
+            std::make_shared<nn::DenseImpl>(nn::DenseOptions(in, out)),
+            std::make_shared<nn::Scale>(out, 0.5)},
+        /*residual=*/false);
+  };
+  nn::Network network(options.with_layer(1, group));
+  network->to(at::kDouble);
+  network->layer(1).affine().weight.copy_(2 * dense->dense(1).weight);
+  network->dense(2).weight.copy_(dense->dense(2).weight);
+  network->dense(2).bias.copy_(dense->dense(2).bias);
+  const auto batch = random_batch(*dense, 7);
+  auto update = test::random_update(*dense);
+  const auto pass = nn::feedforward(*dense, batch.input);
+  const auto linear = first_order_change(*dense, pass, update);
+  const auto finite = finite_change(*dense, pass, update, 0.1);
+  update.weights[0] = 2 * update.weights[0];
+  const auto grouped = nn::feedforward(*network, batch.input);
+  EXPECT_LT(relative_difference(first_order_change(*network, grouped, update), linear), 1e-12);
+  EXPECT_LT(relative_difference(finite_change(*network, grouped, update, 0.1), finite), 1e-12);
 }
 
 // Oracle: the update written to the gradients is the update, frozen parameters left out; a step of

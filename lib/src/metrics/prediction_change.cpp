@@ -25,7 +25,8 @@ std::vector<at::Tensor> directions_of(const nn::NetworkImpl& network, const Upda
   if (update.weights[l - 1].defined()) {
     const auto [weight, bias] = network.layer(l).affine();
     std::vector<at::Tensor> directions{as_weight(update.weights[l - 1], weight)};
-    if (!update.biases.empty()) directions.push_back(as_bias(update.biases[l - 1], bias));
+    const auto moved = update.biases.empty() ? at::Tensor() : update.biases[l - 1];
+    if (bias.defined() || moved.defined()) directions.push_back(as_bias(moved, bias));
     return directions;
   }
   TORCH_CHECK(update.own.size() == update.weights.size(), "the update of layer ", l,
