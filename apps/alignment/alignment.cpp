@@ -246,7 +246,7 @@ config::Schema schema() {
   auto keys = catalog::schema({"rule", "rescaling", catalog::kNetwork, "batch_size",
                                catalog::kTeacher, "dtype", "seeds", catalog::kInference,
                                catalog::kOptions, "change", "finite_rate", "run_threads"});
-  keys.choices("architecture", {"dln", "residual", "relu"});
+  keys.choices("architecture", {"dln", "residual", "relu", "mupc"});
   keys.add({.name = "held_out",
             .kind = config::Kind::kInteger,
             .initial = "0",

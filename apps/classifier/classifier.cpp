@@ -26,6 +26,25 @@ metrics::Curve wrong_answers(const train::Training& training) {
   return curve;
 }
 
+// Which key says how many inputs, and outputs, there are.
+std::string_view first_of(const catalog::Model& model) {
+  return catalog::lists_widths(model.config) ? "widths starts with" : "inputs is";
+}
+std::string_view last_of(const catalog::Model& model) {
+  return catalog::lists_widths(model.config) ? "widths ends with" : "outputs is";
+}
+
+// Throws UserError where the network's shape is said twice.
+void check_shape(const config::Config& config) {
+  if (!catalog::lists_widths(config)) return;
+  const config::Config defaults(config.schema());
+  for (const char* key : {"hidden_layers", "width", "inputs", "outputs"}) {
+    if (config.values(key) == defaults.values(key)) continue;
+    user_error("{} = {} says nothing beside widths = {}: widths = [] leaves the shape to it", key,
+               config.toml_of(key), config.toml_of("widths"));
+  }
+}
+
 // The target of an image is 1 at its label and 0 elsewhere.
 class Classification final : public train::ImageTask {
  public:
@@ -38,12 +57,12 @@ class Classification final : public train::ImageTask {
     const auto inputs = model.widths.front();
     for (const auto* images : {&sets.train, &sets.test}) {
       if (images->features() != inputs) {
-        user_error("widths starts with {}, but the images have {} pixels", inputs,
+        user_error("{} {}, but the images have {} pixels", first_of(model), inputs,
                    images->features());
       }
       const auto highest = images->labels.max().item<std::int64_t>();
       if (highest >= classes_) {
-        user_error("widths ends with {}, which is too few outputs for labels up to {}", classes_,
+        user_error("{} {}, which is too few outputs for labels up to {}", last_of(model), classes_,
                    highest);
       }
     }
@@ -77,7 +96,8 @@ class Classification final : public train::ImageTask {
 };
 
 void run_classifiers(Run& run) {
-  const Classification task(catalog::ends(run.config()).second);
+  check_shape(run.config());
+  const Classification task(catalog::ends(run.config().cells().front()).second);
   train::ImageSweep sweep(run, task);
   const auto results = sweep.train();
   if (results.empty()) return;
@@ -87,9 +107,12 @@ void run_classifiers(Run& run) {
 }
 
 config::Schema schema() {
-  auto keys = train::image_schema({"train_labels", "test_labels"});
+  auto keys = train::image_schema(
+      {"train_labels", "test_labels", "hidden_layers", "width", "inputs", "outputs"});
   keys.initial("architecture", "\"relu\"");
   keys.initial("widths", "[784, 256, 256, 10]");
+  keys.initial("hidden_layers", "2").initial("width", "256");
+  keys.initial("inputs", "784").initial("outputs", "10").one({"inputs", "outputs"});
   keys.initial("bias", "true");
   keys.initial("batch_size", "128");
   keys.initial("steps", "469");

@@ -197,7 +197,7 @@ class InferenceRun {
  private:
   Subject subject(std::int64_t seed) const {
     const auto options = catalog::tensor_options(config_, run_.device());
-    auto network = catalog::draw_network(config_, seed, run_.device());
+    auto network = catalog::draw_network(solvers_.front(), seed, run_.device());
     run_.load(network);
     auto batch = this->batch(seed, options);
     if (batch.input.size(-1) != network->in_features() ||

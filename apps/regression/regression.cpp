@@ -212,7 +212,7 @@ config::Schema schema() {
                                "learning_rate", catalog::kTeacher, "steps", "best_by", "dtype",
                                "seeds", catalog::kInference, catalog::kOptions, "optimizer",
                                "engine", catalog::kTraining});
-  keys.choices("architecture", {"dln", "residual", "relu"});
+  keys.choices("architecture", {"dln", "residual", "relu", "mupc"});
   keys.initial("width", "20");
   keys.initial("batch_size", "64");
   keys.initial("regularisation", "1e-5");

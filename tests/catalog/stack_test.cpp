@@ -150,6 +150,45 @@ TEST(Stack, ActivatesAndUpsamples) {
   EXPECT_LT(test::relative_difference(network->forward(x), expected), 1e-13);
 }
 
+// Oracle: the paper's formula, with the weights of the network.
+TEST(Architectures, MupcIsItsFormula) {
+  for (const auto& [name, f] :
+       {std::pair("relu", nn::Activation::kReLU), std::pair("identity", nn::Activation::kIdentity),
+        std::pair("tanh", nn::Activation::kTanh)}) {
+    const auto config = model({"architecture=mupc", "widths=[784, 30, 30, 30, 10]", "init=normal",
+                               std::string("activation=") + name});
+    const auto network = draw_network(config, 2, at::kCPU);
+    ASSERT_EQ(network->size(), 4U);
+    const auto w = [&](std::size_t l) { return network->layer(l).affine().weight.t(); };
+    const auto x = at::randn({5, 784}, at::kDouble);
+    auto z = at::matmul(x, w(1)) / std::sqrt(784.0);
+    for (const std::size_t l : {2, 3}) {
+      z = z + at::matmul(nn::activate(z, f), w(l)) / std::sqrt(30.0 * 4);
+    }
+    const auto y = at::matmul(nn::activate(z, f), w(4)) / 30;
+    EXPECT_LT(test::relative_difference(network->forward(x), y), 1e-12) << name;
+    EXPECT_FALSE(is_linear(config));
+  }
+}
+
+// Contract: standard normal weights without biases, whatever else is said; what cannot be is
+// refused.
+TEST(Architectures, MupcHasItsOwnWeights) {
+  const auto given = model({"architecture=mupc", "widths=[784, 300, 10]", "bias=true"});
+  const auto config = given.models().front();
+  EXPECT_EQ(config.text("init"), "normal");
+  const auto network = draw_network(config, 0, at::kCPU);
+  EXPECT_EQ(network->parameters().size(), 2U);
+  EXPECT_NEAR(network->layer(1).affine().weight.square().mean().item<double>(), 1, 0.02);
+  const auto refused = [](const std::vector<std::string>& keys, const std::string& text) {
+    expect_user_error([&] { network_options(model(keys)); }, text);
+  };
+  refused({"architecture=mupc", "widths=[784, 10]"}, "needs at least one hidden layer");
+  refused({"architecture=mupc", "widths=[784, 30, 31, 10]"},
+          "architecture = 'mupc' needs hidden layers of one width, not 30 and 31");
+  refused({"architecture=mupc", "widths=[784, 30, 10]", "bias=true"}, "has no biases");
+}
+
 // Contract: what keeps its width may stand behind the layer that leaves its own to the targets.
 TEST(Stack, LeavesTheLastWidthThatIsOpen) {
   EXPECT_EQ(widths(stack("dense(width=4) dense activation(function=sigmoid) scale(factor=2)")),

@@ -309,6 +309,48 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
   }
 }
 
+// Contract: a network whose shape is said twice is refused; one of hidden layers and a width trains.
+TEST_F(Apps, ClassifiersTakeAWidthAndHiddenLayers) {
+  const Words mupc{"--set",
+                   "dataset=digits",
+                   "--set",
+                   "samples=128",
+                   "--set",
+                   "test_samples=50",
+                   "--set",
+                   "steps=2",
+                   "--set",
+                   "seeds=1",
+                   "--set",
+                   "learning_rate=0.01",
+                   "--quiet",
+                   "--set",
+                   "architecture=mupc",
+                   "--set",
+                   "width=16",
+                   "--out",
+                   "a"};
+  auto words = mupc;
+  const auto refused = run("pcxx-classifier", words);
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.errors.find("width = 16 says nothing beside widths = [784, 256, 256, 10]"),
+            std::string::npos)
+      << refused.errors;
+  words.insert(words.end(), {"--set", "widths=[]", "--set", "hidden_layers=[3,6]"});
+  const auto outcome = run("pcxx-classifier", words);
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  std::set<std::string> shapes;
+  for (const auto& row : rows_of("a/metrics.csv")) {
+    EXPECT_EQ(row.at("init"), "normal");
+    shapes.insert(row.at("architecture") + " " + row.at("hidden_layers") + " " + row.at("width"));
+  }
+  EXPECT_EQ(shapes, (std::set<std::string>{"mupc 3 16", "mupc 6 16"}));
+  words = mupc;
+  words.insert(words.end(), {"--set", "widths=[]", "--set", "inputs=100"});
+  EXPECT_NE(run("pcxx-classifier", words).errors.find("inputs is 100, but the images have 784"),
+            std::string::npos);
+}
+
 // Oracle: the file. The network that layers write is of no architecture by name.
 TEST_F(Apps, MeasurementsSayLayers) {
   ASSERT_EQ(run("pcxx-classifier",

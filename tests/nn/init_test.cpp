@@ -20,6 +20,7 @@ constexpr std::array kSchemes{
     Scheme{"kaiming", kaiming, kaiming_},
     Scheme{"norm_preserving", norm_preserving, norm_preserving_},
     Scheme{"lecun", lecun, lecun_},
+    Scheme{"normal", normal, normal_},
     Scheme{"orthogonal", orthogonal, orthogonal_},
     Scheme{"unit_orthogonal", unit_orthogonal, unit_orthogonal_},
 };
@@ -90,6 +91,11 @@ TEST(Init, NormPreservingIsNormalByOutputs) {
 // Oracle: moments of N(0, 1/n_in).
 TEST(Init, LecunIsNormalByInputs) {
   expect_normal(drawn_weight(400, 300, lecun), 1.0 / 300);
+}
+
+// Oracle: moments of N(0, 1).
+TEST(Init, NormalIsStandardNormal) {
+  expect_normal(drawn_weight(400, 300, normal), 1);
 }
 
 // Oracle: statistics. ||W x||^2 / ||x||^2 with entries N(0, 1/n_out) is chi^2(n_out) / n_out: mean

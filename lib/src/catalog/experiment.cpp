@@ -52,9 +52,10 @@ std::vector<std::int64_t> widths_of(const nn::NetworkOptions& options) {
 // Every hidden layer of the kind that `layer` names.
 nn::NetworkOptions with_custom_layers(nn::NetworkOptions options, const config::Config& config) {
   const auto& name = config.text("layer");
-  if (config.text("architecture") == "residual") {
-    user_error("layer = '{}' does not go with architecture = 'residual', whose layers are Dense",
-               name);
+  const auto& architecture = config.text("architecture");
+  if (architecture == "residual" || architecture == "mupc") {
+    user_error("layer = '{}' does not go with architecture = '{}', which has layers of its own",
+               name, architecture);
   }
   if (options.layers().size() < 2) {
     user_error("layer = '{}' is of hidden layers, and the network has none", name);
@@ -126,7 +127,10 @@ nn::Activation hidden_activation(const config::Config& config, const Architectur
 nn::NetworkOptions named_options(const config::Config& config) {
   const auto& part = *architectures().find(config.text("architecture"));
   auto options = part.make(checked_widths(config), hidden_activation(config, part));
-  if (config.boolean("bias")) options = options.with_bias();
+  if (config.boolean("bias")) {
+    if (part.name == "mupc") user_error("architecture = 'mupc' has no biases: bias = true");
+    options = options.with_bias();
+  }
   return is_added(config, "layer") ? with_custom_layers(std::move(options), config) : options;
 }
 

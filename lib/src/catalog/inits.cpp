@@ -24,6 +24,7 @@ std::vector<InitPart> init_parts() {
       part("orthogonal", "kaiming with all singular values made equal", nn::init::orthogonal),
       part("unit_orthogonal", "all singular values 1", nn::init::unit_orthogonal),
       part("lecun", "N(0, 1/n_in)", nn::init::lecun),
+      part("normal", "N(0, 1)", nn::init::normal),
   };
 }
 

@@ -124,7 +124,8 @@ std::vector<Key> network_keys() {
       {.name = "activation",
        .kind = Kind::kText,
        .initial = R"("relu")",
-       .doc = "f of the hidden layers of a ReLU network or autoencoder, in place of ReLU",
+       .doc = "f of the hidden layers of a ReLU network, autoencoder or muPC network, in place of "
+              "ReLU",
        .shape = Shape::kSweep,
        .choices = choices_of(activations()),
        .per_model = true,

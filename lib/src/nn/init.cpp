@@ -35,12 +35,16 @@ at::Tensor lecun(std::int64_t n_out, std::int64_t n_in, const at::Generator& gen
   return unset(n_out, n_in).normal_(0, one_over_root(n_in), generator);
 }
 
+at::Tensor normal(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator) {
+  return unset(n_out, n_in).normal_(0, 1, generator);
+}
+
 at::Tensor orthogonal(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator) {
   return with_condition_number(kaiming(n_out, n_in, generator), 1);
 }
 
 at::Tensor unit_orthogonal(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator) {
-  const auto parts = at::linalg_svd(unset(n_out, n_in).normal_(0, 1, generator), false);
+  const auto parts = at::linalg_svd(normal(n_out, n_in, generator), false);
   return at::matmul(std::get<0>(parts), std::get<2>(parts));
 }
 
@@ -75,6 +79,10 @@ void norm_preserving_(NetworkImpl& network, const at::Generator& generator) {
 
 void lecun_(NetworkImpl& network, const at::Generator& generator) {
   draw_(network, lecun, generator);
+}
+
+void normal_(NetworkImpl& network, const at::Generator& generator) {
+  draw_(network, normal, generator);
 }
 
 void orthogonal_(NetworkImpl& network, const at::Generator& generator) {

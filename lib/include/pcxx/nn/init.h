@@ -18,6 +18,8 @@ at::Tensor kaiming(std::int64_t n_out, std::int64_t n_in, const at::Generator& g
 at::Tensor norm_preserving(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator);
 /// N(0, 1/n_in).
 at::Tensor lecun(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator);
+/// N(0, 1), for networks whose layers scale what their weights give (muPC).
+at::Tensor normal(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator);
 /// The paper's orthogonal: Kaiming uniform with all singular values made equal at the same
 /// Frobenius norm (sigma = 1/sqrt(3) in expectation for square layers).
 at::Tensor orthogonal(std::int64_t n_out, std::int64_t n_in, const at::Generator& generator);
@@ -35,6 +37,7 @@ void draw_member_(NetworkImpl& network, std::int64_t member, const DrawWeight& d
 void kaiming_(NetworkImpl& network, const at::Generator& generator);
 void norm_preserving_(NetworkImpl& network, const at::Generator& generator);
 void lecun_(NetworkImpl& network, const at::Generator& generator);
+void normal_(NetworkImpl& network, const at::Generator& generator);
 void orthogonal_(NetworkImpl& network, const at::Generator& generator);
 void unit_orthogonal_(NetworkImpl& network, const at::Generator& generator);
 
