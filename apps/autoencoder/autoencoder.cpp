@@ -4,6 +4,7 @@
 #include <pcxx/programs.h>
 #include <pcxx/run/program.h>
 #include <pcxx/run/table.h>
+#include <pcxx/train/filters.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/report.h>
 
@@ -81,6 +82,7 @@ void run_autoencoders(Run& run) {
   const auto results = sweep.train();
   if (results.empty()) return;
   write_reconstructions(run, sweep, results);
+  train::write_filters(run, sweep.sets(), results);
   const auto table = train::image_table(run, results, {{"test error", "final_error"}});
   train::print_results(run, table, run.summary());
 }

@@ -1,9 +1,11 @@
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 #include <pcxx/catalog/experiment.h>
 #include <pcxx/core/error.h>
 #include <pcxx/metrics/accuracy.h>
 #include <pcxx/programs.h>
 #include <pcxx/run/program.h>
+#include <pcxx/train/filters.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/report.h>
 
@@ -95,12 +97,54 @@ class Classification final : public train::ImageTask {
   std::int64_t classes_;
 };
 
+// The columns of confusion.csv that say of which model a row is.
+std::vector<std::string> columns_of_models(const Run& run) {
+  std::vector<std::string> columns{"rule", "rescaling"};
+  for (const auto& key : run.varied_keys()) columns.push_back(key);
+  return columns;
+}
+
+// A row for each pair of classes.
+void write_matrix(std::ostream& stream, const std::string& whose, const at::Tensor& counts) {
+  const auto table = counts.accessor<std::int64_t, 2>();
+  for (std::int64_t label = 0; label < counts.size(0); ++label) {
+    for (std::int64_t taken = 0; taken < counts.size(1); ++taken) {
+      stream << fmt::format("{},{},{},{}\n", whose, label, taken, table[label][taken]);
+    }
+  }
+}
+
+// What the networks at the best rates take the test images for, counted for every seed.
+void write_confusions(Run& run, const train::ImageSweep& sweep,
+                      const std::vector<train::ImageModel>& results) {
+  const auto columns = columns_of_models(run);
+  auto& stream = run.folder().file("confusion.csv").stream();
+  stream << fmt::format("model,{},seed,target,predicted,count\n", fmt::join(columns, ","));
+  for (const auto& result : results) {
+    const auto cell = run.records().cell(result.model.config);
+    auto whose = run::csv_field(result.summary["model"].get<std::string>());
+    for (const auto& column : columns) {
+      whose += ',';
+      whose += run::csv_field(cell.field(column));
+    }
+    const auto& batch = sweep.test_batch(result.model);
+    const auto input = batch.input.cpu();
+    const auto labels = batch.target.argmax(-1).cpu();
+    for (std::size_t i = 0; i < result.networks.size(); ++i) {
+      write_matrix(stream, fmt::format("{},{}", whose, result.seeds[i]),
+                   metrics::confusion_matrix(*result.networks[i], input, labels));
+    }
+  }
+}
+
 void run_classifiers(Run& run) {
   check_shape(run.config());
   const Classification task(catalog::ends(run.config().cells().front()).second);
   train::ImageSweep sweep(run, task);
   const auto results = sweep.train();
   if (results.empty()) return;
+  write_confusions(run, sweep, results);
+  train::write_filters(run, sweep.sets(), results);
   const auto table = train::image_table(
       run, results, {{"test accuracy", "final_accuracy"}, {"test error", "final_error"}});
   train::print_results(run, table, run.summary());

@@ -1,11 +1,11 @@
-"""Training of classifiers: test accuracy and squared test error at each model's best learning rate, and
-the final accuracy at every rate."""
+"""Training of classifiers: test accuracy and squared test error at each model's best learning rate, the
+final accuracy at every rate, and confusion matrices, which confusion.py draws alone."""
 
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from . import records, style, training
+from . import confusion, records, style, training
 
 ERROR = "test_error"
 ACCURACY = "test_accuracy"
@@ -50,11 +50,13 @@ def draw(folders):
     summaries = [records.read_summary(folder) for folder in folders]
     tasks = training.cells(everything, WRONG)
     errors = training.cells(everything, ERROR)
-    fig = style.figure(0.9 + 2.6 * len(tasks))
-    grid = fig.add_gridspec(len(tasks), 3)
+    confusions = confusion.read(folders)
+    heights = [2.6] * len(tasks) + [confusion.HEIGHT] * confusion.rows(confusions)
+    fig = style.figure(0.9 + sum(heights))
+    grid = fig.add_gridspec(len(heights), 6, height_ratios=heights)
     drawn = []
     for row, ((values, cell), (_, error_cell)) in enumerate(zip(tasks, errors)):
-        accuracy, error, sweep = (fig.add_subplot(grid[row, column]) for column in range(3))
+        accuracy, error, sweep = (fig.add_subplot(grid[row, 2 * k : 2 * k + 2]) for k in range(3))
         by_error = training.trained_models(error_cell, summaries)
         models = training.trained_models(cell, summaries)
         for model, same in zip(models, by_error):
@@ -67,6 +69,9 @@ def draw(folders):
         accuracy.set_title(style.describe(values))
     seeds = style.seeds_text(everything)
     note = training.note(seeds, drawn, summaries, swept=True, measure="fraction of wrong answers")
+    if confusions:
+        confusion.draw_panels(fig, grid, len(tasks), confusions)
+        note += "\n" + confusion.note(confusions)
     style.legend(fig, everything.models(), note, keys=training.keys(drawn))
     return fig
 

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/files.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -306,6 +308,125 @@ TEST_F(Apps, TheMostAccurateRateIsChosen) {
     EXPECT_NEAR(by_rate.at(fmt::format("{}", model["best_rate"].get<double>())), best, 1e-12);
     EXPECT_NEAR(model["final_accuracy"].get<double>(), best, 1e-12);
     EXPECT_NE(outcome.out.find(fmt::format("{:.3g}", best)), std::string::npos) << outcome.out;
+  }
+}
+
+// Oracle: metrics.csv, and the labels of the test images. Rows sum to the images of their class, and
+// the diagonal to the accuracy, of every model and seed at its best rate.
+TEST_F(Apps, ClassifiersCountWhatTheyConfuse) {
+  ASSERT_EQ(run_task("pcxx-classifier", {"--out", "a", "--quiet"}).code, 0);
+  std::map<std::string, std::map<std::string, int>> rows;  // by network, and class
+  std::map<std::string, int> right;
+  for (const auto& row : rows_of("a/confusion.csv")) {
+    const auto whose = row.at("rule") + " " + row.at("optimizer") + " " + row.at("seed");
+    rows[whose][row.at("target")] += std::stoi(row.at("count"));
+    if (row.at("target") == row.at("predicted")) right[whose] += std::stoi(row.at("count"));
+    EXPECT_TRUE(row.at("model").starts_with(row.at("rule")));
+  }
+  ASSERT_EQ(rows.size(), 8U);
+  int total = 0;
+  for (const auto& [label, count] : rows.begin()->second) total += count;
+  EXPECT_EQ(total, 100);
+  std::map<std::string, double> best;  // rate
+  const auto models = nlohmann::json::parse(read_file("a/summary.json"))["models"];
+  for (const auto& model : models) {
+    best[model["rule"].get<std::string>() + " " + model["optimizer"].get<std::string>()] =
+        model["best_rate"];
+  }
+  for (const auto& row : rows_of("a/metrics.csv")) {
+    const auto model = row.at("rule") + " " + row.at("optimizer");
+    const bool last = row.at("metric") == "test_accuracy" && row.at("step") == "4";
+    if (!last || std::stod(row.at("learning_rate")) != best.at(model)) continue;
+    const auto whose = model + " " + row.at("seed");
+    EXPECT_NEAR(right.at(whose), 100 * std::stod(row.at("value")), 1e-9) << whose;
+    EXPECT_TRUE(rows.at(whose) == rows.begin()->second) << whose;
+    EXPECT_EQ(rows.at(whose).size(), 10U);
+  }
+}
+
+// A grey PNG of rows without filters, as [rows][columns].
+std::vector<std::vector<int>> pixels_of(const fs::path& path) {
+  const auto file = read_file(path);
+  const auto number = [&](std::size_t at) {
+    std::size_t value = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      value = value << 8U | static_cast<std::uint8_t>(file[at + i]);
+    }
+    return value;
+  };
+  const auto columns = number(16);
+  const auto rows = number(20);
+  const auto data = file.find("IDAT");
+  std::string unpacked(rows * (columns + 1), '\0');
+  auto size = static_cast<uLongf>(unpacked.size());
+  EXPECT_EQ(::uncompress(reinterpret_cast<Bytef*>(unpacked.data()), &size,
+                         reinterpret_cast<const Bytef*>(file.data() + data + 4), number(data - 4)),
+            Z_OK);
+  EXPECT_EQ(size, unpacked.size());
+  std::vector<std::vector<int>> pixels(rows);
+  for (std::size_t i = 0; i < rows; ++i) {
+    const auto* row = unpacked.data() + i * (columns + 1) + 1;
+    for (std::size_t j = 0; j < columns; ++j)
+      pixels[i].push_back(static_cast<std::uint8_t>(row[j]));
+  }
+  return pixels;
+}
+
+// Those of float64 of a file of weights.
+std::vector<double> weights_of(const fs::path& path, const std::string& name, std::size_t count) {
+  const auto file = read_file(path);
+  std::uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof(length));
+  const auto header = nlohmann::json::parse(file.substr(8, length));
+  const auto begin = header[name]["data_offsets"][0].get<std::size_t>();
+  std::vector<double> weights(count);
+  std::memcpy(weights.data(), file.data() + 8 + length + begin, count * sizeof(double));
+  return weights;
+}
+
+// Oracle: the saved weights. Each unit's row is an image scaled by its largest weight.
+TEST_F(Apps, FiltersAreTheFirstWeights) {
+  for (const std::string program : {"pcxx-autoencoder", "pcxx-classifier"}) {
+    SCOPED_TRACE(program);
+    const std::string widths = program == "pcxx-classifier" ? "[784,5,10]" : "[784,5,784]";
+    ASSERT_EQ(run_task(program, {"--out", "a", "--quiet", "--set", "seeds=1", "--set", "rule=pc",
+                                 "--set", "widths=" + widths})
+                  .code,
+              0);
+    const auto summary = nlohmann::json::parse(read_file("a/summary.json"));
+    ASSERT_EQ(summary["filter_models"].size(), summary["models"].size());
+    const auto pixels = pixels_of("a/filters.png");
+    ASSERT_EQ(pixels.front().size(), 3U * 56 + 8);
+    ASSERT_EQ(pixels.size(), 2U * (2 * 56 + 4) + 16);
+    for (std::size_t m = 0; m < 2; ++m) {
+      const auto file = summary["models"][m]["weights"][0].get<std::string>();
+      const auto weights = weights_of(fs::path("a") / file, "layer1.weight", 5 * 784);
+      for (std::size_t unit = 0; unit < 5; ++unit) {
+        const auto* row = weights.data() + unit * 784;
+        double most = 0;
+        for (std::size_t i = 0; i < 784; ++i) most = std::max(most, std::abs(row[i]));
+        for (std::size_t i = 0; i < 784; ++i) {
+          const int found = pixels[m * (2 * 56 + 4 + 16) + unit / 3 * 60 + i / 28 * 2]
+                                  [unit % 3 * 60 + i % 28 * 2];
+          ASSERT_NEAR(found, 128 + 127 * row[i] / most, 0.51) << m << " " << unit << " " << i;
+        }
+      }
+    }
+    fs::remove_all("a");
+  }
+}
+
+// Oracle: the run at once. Parts of it that are merged, or gone on with, leave the same files.
+TEST_F(Apps, FiguresWithoutPythonSurviveShards) {
+  ASSERT_EQ(run_task("pcxx-classifier", {"--out", "whole", "--quiet"}).code, 0);
+  for (const std::string shard : {"1/2", "0/2"}) {
+    ASSERT_EQ(run_task("pcxx-classifier", {"--out", "parts", "--quiet", "--shard", shard}).code, 0);
+    EXPECT_FALSE(fs::exists("parts/confusion.csv"));
+    EXPECT_FALSE(fs::exists("parts/filters.png"));
+  }
+  ASSERT_EQ(run("pcxx-classifier", {"--merge", "parts", "--quiet"}).code, 0);
+  for (const std::string name : {"confusion.csv", "filters.png"}) {
+    EXPECT_TRUE(read_file("parts/" + name) == read_file("whole/" + name)) << name;
   }
 }
 

@@ -242,5 +242,57 @@ for rule in ("final", "area", None):
       "Curves: mean and one standard deviation over 2 seeds, each model at its best rate.\n");
 }
 
+// By hand: counts of two seeds are summed; rows are fractions of their class; a title has what
+// tells the models apart, and the accuracy. Without counts there is no matrix, and the curves stay.
+TEST_F(Figures, OfClassifiersHaveConfusionMatrices) {
+  EXPECT_EQ(printed(R"(
+from pcxx_plots import confusion, classifier, style
+write("run", text([("bp", "none", "relu", seed, step, metric, 0.5) for seed in (0, 1) for step in (0, 1)
+                   for metric in ("test_error", "test_accuracy")]))
+def count(*rows):
+    open("run/confusion.csv", "w").write("model,rule,rescaling,width,seed,target,predicted,count\n" +
+        "".join(",".join(map(str, row)) + "\n" for row in rows))
+count(*[("m", "bp", "none", width, seed, i, j, 1 + 2 * (i == j) + seed) for width in (4, 8) for seed in (0, 1)
+        for i in (0, 1) for j in (0, 1)])
+found = confusion.read(["run"])
+print([one.counts.tolist() for one in found], found[0].seeds)
+with style.using():
+    print(confusion.titles(found), confusion.titles(found[:1]))
+    fig = classifier.draw(["run"])
+    image = fig.axes[3].images[0].get_array()
+    print(len(fig.axes), image.tolist(), [word.get_text() for word in fig.axes[3].texts])
+    print(len(confusion.draw(["run"]).axes))
+print(main("confusion", "run", "--out", "a.png"), os.path.getsize("a.png") > 5000)
+count()
+with style.using(): print(len(classifier.draw(["run"]).axes))
+print(main("confusion", "run", "--out", "a.png"))
+os.remove("run/confusion.csv")
+with style.using(): print(len(classifier.draw(["run"]).axes))
+)"),
+            "[[[7, 3], [3, 7]], [[7, 3], [3, 7]]] 2\n"
+            "['BP, width 4: 70 %', 'BP, width 8: 70 %'] ['BP: 70 %']\n"
+            "5 [[0.7, 0.3], [0.3, 0.7]] ['7', '3', '3', '7']\n"
+            "2\n(0, '') True\n3\n"
+            "(2, 'script.py: run has no confusion.csv with the counts of a model\\n')\n3\n");
+}
+
+// Contract: exit code 2 and one sentence that names the file.
+TEST_F(Figures, RefuseMalformedCounts) {
+  EXPECT_EQ(printed(R"(
+header = "model,rule,rescaling,seed,target,predicted,count\n"
+write("run", text([("bp", "none", "relu", 0, step, metric, 0.5) for step in (0, 1)
+                   for metric in ("test_error", "test_accuracy")]))
+for content in ("a,b\n1,2\n", header + "m,bp,none,0,0,0\n", header + "m,bp,none,0,0,0,1,2\n",
+                header + "m,bp,none,0,0,0,-1\n", header + "m,bp,none,0,0,0,x\n", header + "m,bp,none,0,1e3,0,1\n",
+                header + "m,bp,none,0,99999999,0,1\n", header + "m,bp,none,0,0,0," + "9" * 30 + "\n",
+                header + "m,,none,0,0,0,1\n", header + 'm,bp,"none'):
+    open("run/confusion.csv", "w").write(content)
+    for module in ("classifier", "confusion"):
+        code, said = main(module, "run", "--out", "a.png")
+        if (code, said.count("\n")) != (2, 1) or "run/confusion.csv" not in said: print(repr(content), code, said)
+)"),
+            "");
+}
+
 }  // namespace
 }  // namespace pcxx

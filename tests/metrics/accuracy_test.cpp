@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "support/networks.h"
 
@@ -157,6 +158,40 @@ TEST(Accuracy, RefusesWhatDoesNotFit) {
   EXPECT_THROW(accuracy(*network, x.slice(0, 0, 0), labels.slice(0, 0, 0)), c10::Error);
   EXPECT_THROW(accuracy(*network, x, labels, 0), c10::Error);
   EXPECT_THROW(accuracy(*network, x, labels, -5), c10::Error);
+}
+
+// Oracle: the outputs of a network that is a table, counted by hand; NaN is in no column.
+TEST(ConfusionMatrix, CountsByHand) {
+  const auto network = linear(at::eye(3, at::kDouble));
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto x = at::tensor({2.0, 1.0, 0.0,   // class 0
+                             0.0, 5.0, 1.0,   // class 1
+                             0.0, 0.0, 1.0,   // class 2
+                             3.0, 3.0, 0.0,   // of equal ones the first: 0
+                             nan, 0.0, 9.0},  // none
+                            at::kDouble)
+                     .view({5, 3});
+  const auto labels = at::tensor({0, 1, 1, 1, 2}, at::kLong);
+  const auto expected = at::tensor({1, 0, 0, 1, 1, 1, 0, 0, 0}, at::kLong).view({3, 3});
+  for (const std::int64_t chunk : {1, 2, 1000}) {
+    EXPECT_TRUE(confusion_matrix(*network, x, labels, chunk).equal(expected)) << chunk;
+  }
+}
+
+// Invariant: rows sum to the samples of their labels, and the diagonal to the accuracy.
+TEST(ConfusionMatrix, HasTheAccuracyOnItsDiagonal) {
+  for (const bool ensemble : {false, true}) {
+    const auto options = nn::mlp({5, 7, 6}, Activation::kTanh);
+    const auto network = random_network(ensemble ? options.ensemble(1) : options);
+    const auto x = random_inputs(211, 5, 1);
+    const auto labels = some_labels(211, 6);
+    const auto counts = confusion_matrix(*network, x, labels, 50);
+    EXPECT_TRUE(counts.sum(1).equal(at::bincount(labels, {}, 6)));
+    EXPECT_EQ(counts.trace().item<double>() / 211,
+              accuracy(*network, x, labels).reshape({}).item<double>());
+  }
+  const auto several = random_network(nn::mlp({5, 6}).ensemble(2));
+  EXPECT_THROW(confusion_matrix(*several, random_inputs(3, 5, 1), some_labels(3, 6)), c10::Error);
 }
 
 }  // namespace

@@ -19,28 +19,51 @@ void check(const nn::NetworkImpl& network, const at::Tensor& inputs, const at::T
               highest, " for ", network.out_features(), " outputs");
 }
 
+// The largest output of every sample, in chunks of samples: of which class, and whether no output
+// is NaN, which LibTorch takes for the largest of all.
+template <typename Take>
+void for_each_chunk(const nn::NetworkImpl& network, const at::Tensor& inputs,
+                    const at::Tensor& labels, std::int64_t chunk, const Take& take) {
+  check(network, inputs, labels);
+  TORCH_CHECK(chunk > 0, "a chunk holds at least one sample, not ", chunk);
+  const at::NoGradGuard no_grad;
+  const auto options = network.tensor_options().requires_grad(false);
+  const auto samples = inputs.size(0);
+  for (std::int64_t begin = 0; begin < samples; begin += chunk) {
+    const auto end = std::min(samples, begin + chunk);
+    const auto prediction = network.forward(inputs.slice(0, begin, end).to(options));
+    take(prediction.argmax(-1), prediction.isnan().any(-1).logical_not_(),
+         labels.slice(0, begin, end).to(prediction.device()));
+  }
+}
+
 }  // namespace
 
 at::Tensor accuracy(const nn::NetworkImpl& network, const at::Tensor& inputs,
                     const at::Tensor& labels, std::int64_t chunk) {
-  check(network, inputs, labels);
-  TORCH_CHECK(chunk > 0, "a chunk holds at least one sample, not ", chunk);
-  const at::NoGradGuard no_grad;
-
-  const auto options = network.tensor_options().requires_grad(false);
-  const auto samples = inputs.size(0);
   at::Tensor right;
-  for (std::int64_t begin = 0; begin < samples; begin += chunk) {
-    const auto end = std::min(samples, begin + chunk);
-    const auto prediction = network.forward(inputs.slice(0, begin, end).to(options));
-    // LibTorch takes a NaN for the largest of all.
-    const auto hit = prediction.argmax(-1)
-                         .eq(labels.slice(0, begin, end).to(prediction.device()))
-                         .logical_and_(prediction.isnan().any(-1).logical_not_())
-                         .sum(-1, false, at::kDouble);
-    right = right.defined() ? right.add_(hit) : hit;
-  }
-  return right.div_(static_cast<double>(samples));
+  for_each_chunk(network, inputs, labels, chunk,
+                 [&](const at::Tensor& found, const at::Tensor& known, const at::Tensor& wanted) {
+                   const auto hit =
+                       found.eq(wanted).logical_and_(known).sum(-1, false, at::kDouble);
+                   right = right.defined() ? right.add_(hit) : hit;
+                 });
+  return right.div_(static_cast<double>(inputs.size(0)));
+}
+
+at::Tensor confusion_matrix(const nn::NetworkImpl& network, const at::Tensor& inputs,
+                            const at::Tensor& labels, std::int64_t chunk) {
+  TORCH_CHECK(network.members().value_or(1) == 1, "a confusion matrix is of one network, not of ",
+              network.members().value_or(1));
+  const auto classes = network.out_features();
+  auto counts = at::zeros({classes * classes}, at::kLong);
+  for_each_chunk(network, inputs, labels, chunk,
+                 [&](const at::Tensor& found, const at::Tensor& known, const at::Tensor& wanted) {
+                   const auto place = wanted * classes + found.reshape(-1);
+                   counts += at::bincount(place.masked_select(known.reshape(-1)).cpu(), {},
+                                          classes * classes);
+                 });
+  return counts.view({classes, classes});
 }
 
 }  // namespace pcxx::metrics

@@ -14,4 +14,10 @@ namespace pcxx::metrics {
 at::Tensor accuracy(const nn::NetworkImpl& network, const at::Tensor& inputs,
                     const at::Tensor& labels, std::int64_t chunk = 1000);
 
+/// How often samples of each label (a row) were taken for each class (a column), as `accuracy`
+/// counts: [n_L, n_L], int64 on the CPU. A sample with a NaN among its outputs stands in no column.
+/// The network is single, or an ensemble of one. Throws c10::Error as `accuracy` does.
+at::Tensor confusion_matrix(const nn::NetworkImpl& network, const at::Tensor& inputs,
+                            const at::Tensor& labels, std::int64_t chunk = 1000);
+
 }  // namespace pcxx::metrics
