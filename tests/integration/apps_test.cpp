@@ -170,6 +170,7 @@ TEST_F(Apps, RefuseBadInput) {
       {"pcxx-regression", {"--set", "learning_rat=1"}, "learning_rate"},
       {"pcxx-regression", {"--set", "rule=hebb"}, "rule"},
       {"pcxx-regression", {"--set", "rule=kpc", "--set", "optimizer=adam"}, "optimizer"},
+      {"pcxx-alignment", {"--set", "rule=pc", "--set", "nudging=[1,0]"}, "nudging = 0"},
       {"pcxx-regression", {"--set", "run_threads=[1,2]"}, "run_threads"},
       {"pcxx-regression", {"--quiet", "False"}, "'False'"},
       {"pcxx-regression",

@@ -38,7 +38,12 @@ std::vector<std::shared_ptr<learning::LearningRule>> rules(bool linear) {
       std::make_shared<learning::Backpropagation>(),
       pc(std::make_shared<inference::ErrorDescent>(inference::DescentOptions{
           .max_steps = 5, .step_size = 0.1, .tolerance = 0, .energy_tolerance = 0}))};
-  if (linear) all.push_back(pc(std::make_shared<inference::ClosedForm>()));
+  if (linear) {
+    all.push_back(pc(std::make_shared<inference::ClosedForm>()));
+    all.push_back(std::make_shared<learning::PredictiveCoding>(
+        std::make_shared<inference::ClosedForm>(),
+        learning::PredictiveCodingOptions{.nudging = 0.5, .centred = true}));
+  }
   return all;
 }
 

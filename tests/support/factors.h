@@ -38,12 +38,12 @@ inline learning::LayerFactors random_factors(const FactorShape& shape, std::uint
   return layer;
 }
 
-/// [u 1] and [xhat 1] where the layer has a bias.
+/// [u 1] and [xhat 1] where the layer has a bias, with its bias unit in place of 1.
 inline at::Tensor with_ones(const at::Tensor& x, const learning::LayerFactors& layer) {
   if (!layer.bias.defined()) return x;
   auto shape = x.sizes().vec();
   shape.back() = 1;
-  return at::cat({x, at::ones(shape, x.options())}, -1);
+  return at::cat({x, at::full(shape, layer.bias_unit, x.options())}, -1);
 }
 
 /// Weight and bias direction side by side, [n_l, n_{l-1} (+ 1)].

@@ -5,11 +5,14 @@
 #include <pcxx/catalog/model.h>
 #include <pcxx/catalog/vocabulary.h>
 #include <pcxx/learning/kalman.h>
+#include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/map_error.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/metrics/target_alignment.h>
+#include <pcxx/optim/rescaled.h>
 #include <pcxx/run/records.h>
 #include <pcxx/train/sweep.h>
+#include <torch/optim/sgd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -281,6 +284,8 @@ TEST(Engine, LanesAreRefusedWithTheReason) {
   refuses({"inference=state_descent", "inference_step_size=0.05"}, "inference is by state_descent");
   refuses({"rescaling=projection", "regularisation=0"}, "pseudo-inverse");
   refuses({"rescaling=decorrelation", "spectrum=singular"}, "singular");
+  refuses({"nudging=0.5"}, "engine = 'lanes' cannot train pc: outputs are nudged");
+  refuses({"centred=true"}, "nudging is centred");
   test::expect_user_error(
       [] { SweepPlan({config({"engine=lanes", "rule=pc"})}, {"held_out_alignment"}, at::kCPU); },
       "held_out_alignment is measured");
@@ -430,6 +435,37 @@ TEST(KalmanSweep, RefusesWhatChangesItsSteps) {
   }
   test::expect_user_error([&] { SweepPlan({config({"rule=kpc", "engine=lanes"})}, {}, at::kCPU); },
                           "kpc");
+}
+
+// Contract: beta is not 0, and says so before anything is trained.
+TEST(NudgedSweep, NeedsANudge) {
+  test::expect_user_error([] { SweepPlan({config({"rule=pc", "nudging=0"})}, {}, at::kCPU); },
+                          "nudging = 0 ");
+}
+
+// Oracle: the rule itself, step by step, also where the engine compresses the batch, which is
+// thicker than the network is wide; beta = 1 trains in lanes.
+TEST(NudgedSweep, TrainsAsByHand) {
+  const auto models = all_models(
+      config({"rule=pc", "nudging=[0.5,1]", "centred=[false,true]", "hidden_layers=2",
+              "learning_rate=0.1", "seeds=[5]", "rescaling=decorrelation", "engine=auto"}));
+  ASSERT_EQ(models.size(), 4U);
+  for (const auto& model : models) {
+    const learning::PredictiveCodingOptions options{.nudging = model.real("nudging"),
+                                                    .centred = model.boolean("centred")};
+    SCOPED_TRACE(fmt::format("{} {}", options.nudging, options.centred));
+    const auto curve = run_sweep(model, {}, at::kCPU).curves.at("map_error");
+    const auto network = catalog::draw_network(model, 5, at::kCPU);
+    auto teacher = catalog::make_teacher(model, 5, at::kCPU);
+    learning::PredictiveCoding rule(nullptr, options);
+    optim::Rescaled optimizer(torch::optim::SGD(network->parameters(), 0.1),
+                              catalog::make_rescaling(model));
+    for (std::int64_t t = 0; t < 12; ++t) {
+      optimizer.step(rule.factors(*network, teacher.next(model.integer("batch_size"))));
+    }
+    const auto error = metrics::map_error(*network, teacher.map()).item<double>();
+    EXPECT_NEAR(curve[12][0][0].item<double>() / error, 1, 1e-8);
+  }
 }
 
 // Contract: only a linear network without bias is one matrix.

@@ -303,6 +303,7 @@ std::optional<metrics::PredictionOptions> prediction_options(const config::Confi
   const auto& rule = *rules().find(config.text("rule"));
   const auto& rescaling = *rescalings().find(config.text("rescaling"));
   if (!rule.lanes || !rescaling.predicts || !is_squared_error(config)) return std::nullopt;
+  if (rule.tensors_for && !rule.tensors_for(config).empty()) return std::nullopt;
   metrics::PredictionOptions options;
   options.rule = *rule.lanes == ensemble::Rule::kBackpropagation
                      ? metrics::PredictedRule::kBackpropagation

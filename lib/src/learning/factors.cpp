@@ -13,7 +13,7 @@ at::Tensor weight_direction(const LayerFactors& layer) {
 at::Tensor bias_direction(const LayerFactors& layer) {
   TORCH_CHECK(layer.bias.defined(), "the layer has no bias");
   const at::NoGradGuard no_grad;
-  return layer.error.sum(-2).mul_(1.0 / static_cast<double>(layer.samples));
+  return layer.error.sum(-2).mul_(layer.bias_unit / static_cast<double>(layer.samples));
 }
 
 }  // namespace pcxx::learning

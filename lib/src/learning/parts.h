@@ -5,6 +5,7 @@
 #include <pcxx/inference/inference.h>
 #include <pcxx/learning/rule.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ using MakeRule = std::unique_ptr<LearningRule>(const config::Config&,
 ///   squared_error_only  for networks with that loss
 ///   lanes        the same rule in the lanes of ensemble/; nothing where only tensors do it
 ///   no_lanes     why not: the end of a sentence
+///   tensors_for  the same of a config whose options only tensors have; empty where lanes do
 struct RulePart : config::Part<MakeRule> {
   bool infers = false;
   bool whole_steps = false;
@@ -31,6 +33,7 @@ struct RulePart : config::Part<MakeRule> {
   bool squared_error_only = false;
   std::optional<ensemble::Rule> lanes = {};
   std::string no_lanes = {};
+  std::function<std::string(const config::Config&)> tensors_for = {};
 };
 
 RulePart backpropagation_part();

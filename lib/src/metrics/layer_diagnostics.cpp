@@ -33,7 +33,9 @@ LayerDiagnostics diagnose_layer(const learning::LayerFactors& layer) {
   const auto u = of_samples(layer.presynaptic, layer.locations).to(at::kDouble);
   const auto xhat = of_samples(layer.feedforward, layer.locations).to(at::kDouble);
   auto gram = at::matmul(u, xhat.mT());
-  if (layer.bias.defined()) gram.add_(layer.locations);
+  if (layer.bias.defined()) {
+    gram.add_(static_cast<double>(layer.locations) * layer.bias_unit * layer.bias_unit);
+  }
   const auto diagonal = gram.diagonal(0, -2, -1);
 
   LayerDiagnostics result;

@@ -12,10 +12,13 @@ at::Tensor products(const learning::LayerFactors& layer, AlphaDenominator kind) 
   return (layer.presynaptic * post).sum({-2, -1});
 }
 
-// c_l; the bias unit adds 1 to the product of every sample, and of each of its locations.
+// c_l; the bias unit adds its square to the product of every sample, and of each of its locations.
 at::Tensor denominator(const learning::LayerFactors& layer, AlphaDenominator kind) {
   auto sum = layer.sums.empty() ? products(layer, kind) : layer.sums.at(1).clone();
-  if (layer.bias.defined()) sum = sum + static_cast<double>(layer.samples * layer.locations);
+  if (layer.bias.defined()) {
+    const auto rows = static_cast<double>(layer.samples * layer.locations);
+    sum = sum + rows * layer.bias_unit * layer.bias_unit;
+  }
   return sum.div_(static_cast<double>(layer.samples));
 }
 

@@ -53,13 +53,13 @@ void Plain::write_gradients(const std::vector<learning::LayerFactors>& layers) {
     }
     if (auto grad = gradient_of(layer.bias); grad.defined()) {
       auto row = grad.dim() + 1 == layer.error.dim() ? grad : grad.unsqueeze(0);
-      at::sum_out(row, layer.error, {-2}).mul_(scale);
+      at::sum_out(row, layer.error, {-2}).mul_(scale * layer.bias_unit);
     }
   }
 }
 
 at::Tensor with_bias_unit(const at::Tensor& activity, const learning::LayerFactors& layer) {
-  return nn::with_bias_unit(activity, layer.bias);
+  return nn::with_bias_unit(activity, layer.bias, layer.bias_unit);
 }
 
 Direction split_bias_unit(const at::Tensor& direction, const learning::LayerFactors& layer) {
@@ -86,7 +86,8 @@ std::vector<Direction> Plain::directions(const std::vector<learning::LayerFactor
 std::vector<at::Tensor> Plain::sums(const learning::LayerFactors& layer) const {
   const auto product = linalg::product(layer.error.mT(), layer.presynaptic);
   if (!layer.bias.defined()) return {product};
-  return {at::cat({product, layer.error.sum(-2).unsqueeze(-1)}, -1)};
+  const auto of_bias = layer.error.sum(-2).mul_(layer.bias_unit);
+  return {at::cat({product, of_bias.unsqueeze(-1)}, -1)};
 }
 
 RescalingPart plain_part() {

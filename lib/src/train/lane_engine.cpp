@@ -180,6 +180,9 @@ std::string no_lanes(const Model& model, const std::vector<std::string>& measure
   }
   const auto& rule = *model.rule_part;
   if (!rule.lanes) return rule.no_lanes;
+  if (rule.tensors_for) {
+    if (const auto reason = rule.tensors_for(model.config); !reason.empty()) return reason;
+  }
   if (!model.rescaling_part->lanes) return fmt::format("{} is not done there", model.rescaling);
   if (model.targets == data::Targets::kReluTeacher) return "the teacher is not linear";
   if (!model.squared_error) return fmt::format("the loss is {}", model.loss);

@@ -19,12 +19,15 @@ namespace pcxx::learning {
 ///   presynaptic  u_{l-1} [B, n_{l-1}]: xhat for backpropagation, x* for predictive coding
 ///   feedforward  xhat_{l-1} [B, n_{l-1}]
 ///   samples      the B of 1/B (a compressed batch has fewer rows)
-///   locations    rows of each sample, one behind the other; 1 but in convolutions, where `B` of
-///                the shapes above is B times as many
+///   locations    rows of each sample, one behind the other; 1 but in convolutions and where a rule
+///                averages several inferences, where `B` of the shapes above is B times as many
+///   bias_unit    what a bias multiplies in each row
 ///   sums         empty, or in place of the three activities what the rescaling has asked for
 ///                (optim/rescaling.h, `sums`), where several processes share the batch
 ///
-/// A bias counts as a presynaptic unit fixed at 1: append 1 to both u and xhat.
+/// A bias counts as a presynaptic unit fixed at 1: append `bias_unit` to both u and xhat. It is
+/// less than 1 only where all rows are scaled, as those of two inferences by sqrt(1/2): their sums
+/// are then means.
 struct LayerFactors {
   at::Tensor weight;
   at::Tensor bias;
@@ -33,6 +36,7 @@ struct LayerFactors {
   at::Tensor feedforward;
   std::int64_t samples = 0;
   std::int64_t locations = 1;
+  double bias_unit = 1;
   std::vector<at::Tensor> sums = {};
 };
 

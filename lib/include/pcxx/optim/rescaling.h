@@ -66,7 +66,7 @@ class Plain final : public Rescaling {
   std::string_view name() const override { return "none"; }
 };
 
-/// u_{l-1} and xhat_{l-1} with a column of ones appended where the layer has a bias.
+/// u_{l-1} and xhat_{l-1} with a column of the bias unit appended where the layer has a bias.
 at::Tensor with_bias_unit(const at::Tensor& activity, const learning::LayerFactors& layer);
 
 /// Splits [W b]-shaped direction [n_l, n_{l-1} + 1] into weight and bias where the layer has a
