@@ -48,12 +48,43 @@ void add_diagnostics(Measurements& found, const learning::Step& step) {
   }
 }
 
+// What a rule makes of a batch.
+struct Made {
+  learning::Step step;  // the last one
+  metrics::Update update;
+};
+
+void add(std::vector<at::Tensor>& sum, const std::vector<at::Tensor>& more) {
+  for (std::size_t i = 0; i < sum.size(); ++i) {
+    if (sum[i].defined()) sum[i] = sum[i] + more[i];
+  }
+}
+
+// In first order of the rate: the weights stand still where a rule takes several steps, whose
+// directions add up.
+Made make(learning::LearningRule& rule, optim::Rescaling& rescaling, const nn::NetworkImpl& network,
+          const data::Batch& batch) {
+  Made made;
+  for (std::int64_t i = 0; i < rule.steps_per_batch(); ++i) {
+    made.step = rule.factors(network, batch);
+    const auto next =
+        metrics::make_update(network, made.step, rescaling.directions(made.step.layers));
+    if (i == 0) {
+      made.update = next;
+      continue;
+    }
+    add(made.update.weights, next.weights);
+    add(made.update.biases, next.biases);
+    for (std::size_t l = 0; l < next.own.size(); ++l) add(made.update.own[l], next.own[l]);
+  }
+  return made;
+}
+
 // What one update of one model does, before it is made.
 Measurements measure(const Config& model, const nn::NetworkImpl& network, const data::Batch& batch,
                      const std::optional<data::Batch>& held_out) {
-  const auto step = catalog::make_rule(model)->factors(network, batch);
   const auto rescaling = catalog::make_rescaling(model);
-  const auto update = metrics::make_update(network, step, rescaling->directions(step.layers));
+  const auto [step, update] = make(*catalog::make_rule(model), *rescaling, network, batch);
   const auto rate =
       model.text("change") == "finite" ? std::optional(model.real("finite_rate")) : std::nullopt;
   const auto trained = metrics::target_alignment(network, batch, update, rate);

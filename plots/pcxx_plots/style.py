@@ -66,6 +66,7 @@ COLOURS = {  # plain, rescaled as in the paper, rescaled by projection
     "bp": ("#E69F00", "#D55E00", "#CC79A7"),
     "pc": ("#0072B2", "#56B4E9", "#00543D"),
     "kpc": ("#6A3D9A", "#6A3D9A", "#6A3D9A"),
+    "ipc": ("#3A5FCD", "#3A5FCD", "#3A5FCD"),
 }
 DASHES = {
     "none": "-",
@@ -81,7 +82,7 @@ MARKERS = {
     "projection": "D",
     "recursive_projection": "v",
 }
-RULES = {"bp": "BP", "pc": "PC", "kpc": "Kalman PC"}
+RULES = {"bp": "BP", "pc": "PC", "kpc": "Kalman PC", "ipc": "incremental PC"}
 CUSTOM_COLOURS = ("#117733", "#AA3377", "#882255", "#999933", "#4B4B8F", "#B15928", "#44AA99", "#555555")
 CUSTOM_DASHES = (":", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1)))
 CUSTOM_MARKERS = ("P", "X", "p", "h", "<", ">", "d", "8")

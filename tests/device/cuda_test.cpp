@@ -10,6 +10,7 @@
 #include <pcxx/inference/own_layers.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/incremental.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/accuracy.h>
@@ -86,7 +87,10 @@ std::vector<at::Tensor> train(const nn::NetworkOptions& options, learning::Learn
   optim::Rescaled optimizer(optim::make_optimizer("adam", network->parameters(), 1e-2),
                             test::make_rescaling(rescaling));
   for (std::uint64_t t = 0; t < 3; ++t) {
-    optimizer.step(rule.factors(*network, random_batch(*network, 6, t)));
+    const auto batch = random_batch(*network, 6, t);
+    for (std::int64_t i = 0; i < rule.steps_per_batch(); ++i) {
+      optimizer.step(rule.factors(*network, batch));
+    }
   }
   std::vector<at::Tensor> result;
   for (const auto& parameter : network->parameters()) result.push_back(parameter.detach().cpu());
@@ -97,11 +101,15 @@ std::vector<at::Tensor> train(const nn::NetworkOptions& options, learning::Learn
 TEST_F(Device_CUDA, TrainsToTheSameWeights) {
   learning::Backpropagation bp;
   learning::PredictiveCoding pc;
-  learning::PredictiveCoding by_states(std::make_shared<inference::StateDescent>(
-      inference::DescentOptions{.max_steps = 100, .step_size = 0.05}));
+  const auto states = std::make_shared<inference::StateDescent>(
+      inference::DescentOptions{.max_steps = 100, .step_size = 0.05});
+  learning::PredictiveCoding by_states(states);
+  learning::PredictiveCoding nudged(states, {.nudging = 0.5, .centred = true});
+  learning::IncrementalPredictiveCoding incremental;
   for (const auto& options : networks()) {
     for (const auto& rescaling : rescalings()) {
-      for (auto* rule : std::initializer_list<learning::LearningRule*>{&bp, &pc, &by_states}) {
+      for (auto* rule : std::initializer_list<learning::LearningRule*>{&bp, &pc, &by_states,
+                                                                       &nudged, &incremental}) {
         SCOPED_TRACE(c10::str(rescaling.name, ", ", rule->name()));
         const auto there = train(options, *rule, rescaling, device_);
         const auto here = train(options, *rule, rescaling, at::kCPU);

@@ -286,6 +286,34 @@ TEST_F(Apps, SavedWeightsGiveTheirTestErrorAgain) {
   }
 }
 
+// Oracle: the first update of a training at next to no rate, whose passes do follow one another;
+// alignment is measured with weights that stand still.
+TEST_F(Apps, AlignmentOfSeveralStepsIsThatOfTheirSum) {
+  const Words model{"--set", "rule=ipc",         "--set", "rescaling=recursive_projection",
+                    "--set", "width=8",          "--set", "hidden_layers=2",
+                    "--set", "batch_size=4",     "--set", "seeds=2",
+                    "--set", "ipc_passes=5",     "--set", "ipc_step_size=0.2",
+                    "--set", "bias=true",        "--set", "init=kaiming",
+                    "--set", "architecture=relu"};
+  const auto alignments = [&](const std::string& program, const Words& more) {
+    auto words = model;
+    words.insert(words.end(), more.begin(), more.end());
+    EXPECT_EQ(run(program, words).code, 0);
+    std::map<std::string, double> of_seeds;
+    for (const auto& row : rows_of(more.back() + "/metrics.csv")) {
+      const bool first = row.at("metric") == "target_alignment" && row.at("step") == "0";
+      if (first) of_seeds[row.at("seed")] = std::stod(row.at("value"));
+    }
+    return of_seeds;
+  };
+  const auto measured = alignments("pcxx-alignment", {"--out", "a"});
+  const auto trained =
+      alignments("pcxx-regression", {"--set", "steps=1", "--set", "learning_rate=1e-9", "--set",
+                                     "measure=[\"target_alignment\"]", "--out", "b"});
+  ASSERT_EQ(measured.size(), 2U);
+  for (const auto& [seed, value] : measured) EXPECT_NEAR(trained.at(seed), value, 1e-6);
+}
+
 // Oracle: metrics.csv. The rate that ends most accurate is chosen, in the mean over the seeds, and
 // its accuracy is that of the summary and of the table.
 TEST_F(Apps, TheMostAccurateRateIsChosen) {

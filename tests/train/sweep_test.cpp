@@ -4,9 +4,11 @@
 #include <pcxx/catalog/experiment.h>
 #include <pcxx/catalog/model.h>
 #include <pcxx/catalog/vocabulary.h>
+#include <pcxx/learning/incremental.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/map_error.h>
+#include <pcxx/metrics/reconstruction.h>
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/optim/rescaled.h>
@@ -286,6 +288,8 @@ TEST(Engine, LanesAreRefusedWithTheReason) {
   refuses({"rescaling=decorrelation", "spectrum=singular"}, "singular");
   refuses({"nudging=0.5"}, "engine = 'lanes' cannot train pc: outputs are nudged");
   refuses({"centred=true"}, "nudging is centred");
+  test::expect_user_error([] { SweepPlan({config({"engine=lanes", "rule=ipc"})}, {}, at::kCPU); },
+                          "ipc moves activities and weights together");
   test::expect_user_error(
       [] { SweepPlan({config({"engine=lanes", "rule=pc"})}, {"held_out_alignment"}, at::kCPU); },
       "held_out_alignment is measured");
@@ -468,6 +472,53 @@ TEST(NudgedSweep, TrainsAsByHand) {
   }
 }
 
+// Oracle: the rule itself, all passes of a batch one after the other. A step is a batch: its
+// measurements compare the parameters before the first pass with those after the last.
+TEST(IncrementalSweep, CountsABatchAsOneStep) {
+  for (const auto* rescaling : {"rescaling=none", "rescaling=recursive_projection"}) {
+    const auto model =
+        config({"rule=ipc", "ipc_passes=4", "ipc_step_size=0.3", "hidden_layers=2", rescaling,
+                "learning_rate=0.1", "seeds=[5]", "noise=0.2", "architecture=relu"});
+    const auto sweep = run_sweep(model, {"target_alignment", "update_size", "inference"}, at::kCPU);
+    const auto network = catalog::draw_network(model, 5, at::kCPU);
+    auto teacher = catalog::make_teacher(model, 5, at::kCPU);
+    const auto held_out = teacher.held_out(1000);
+    learning::IncrementalPredictiveCoding rule({.passes = 4, .step_size = 0.3});
+    optim::Rescaled optimizer(torch::optim::SGD(network->parameters(), 0.1),
+                              catalog::make_rescaling(model));
+    const auto at_step = [&](const std::string& metric, std::int64_t t) {
+      return sweep.curves.at(metric)[t][0][0].item<double>();
+    };
+    for (std::int64_t t = 0; t < 12; ++t) {
+      EXPECT_NEAR(
+          at_step("test_error", t) /
+              metrics::mean_squared_error(*network, held_out.input, held_out.target).item<double>(),
+          1, 1e-9);
+      const auto batch = teacher.next(model.integer("batch_size"));
+      const nn::Network before(std::dynamic_pointer_cast<nn::NetworkImpl>(network->clone()));
+      learning::Step step;
+      for (int pass = 0; pass < 4; ++pass) {
+        step = rule.factors(*network, batch);
+        optimizer.step(step);
+      }
+      metrics::Update whole;
+      double moved = 0;
+      double size = 0;
+      for (std::size_t l = 1; l <= network->size(); ++l) {
+        const auto& weight = before->dense(l).weight;
+        whole.weights.push_back((network->dense(l).weight - weight).detach());
+        moved += whole.weights.back().square().sum().item<double>();
+        size += weight.square().sum().item<double>();
+      }
+      EXPECT_NEAR(at_step("update_size", t), std::sqrt(moved / size), 1e-9);
+      EXPECT_NEAR(at_step("target_alignment", t),
+                  metrics::target_alignment(*before, batch, whole).mean.item<double>(), 1e-9);
+      EXPECT_NEAR(at_step("inference_residual", t), step.report->max_residual(), 1e-9);
+      EXPECT_EQ(at_step("inference_passes", t), 4);
+    }
+  }
+}
+
 // Contract: only a linear network without bias is one matrix.
 TEST(Collapsed, NeedsALinearNetwork) {
   const auto refuses = [](const std::string& assignment, const std::string& part) {
@@ -553,10 +604,13 @@ TEST(Engines, ReportTheSameDiagnostics) {
 // Oracle: the uninterrupted job, bit by bit, from a checkpoint after any update.
 TEST(SweepPlan, ATensorJobGoesOnFromACheckpoint) {
   for (const auto* optimizer : {"sgd", "adam"}) {
-    for (const auto* rescaling : {"none", "recursive_projection"}) {
-      const auto relu = config({"rule=pc", fmt::format("rescaling={}", rescaling),
-                                fmt::format("optimizer={}", optimizer), "architecture=relu",
-                                "noise=0.1", "learning_rate=[0.01,0.1]", "steps=5"});
+    for (const auto& [rule, rescaling] :
+         {std::pair("pc", "none"), std::pair("pc", "recursive_projection"),
+          std::pair("ipc", "recursive_projection")}) {
+      const auto relu =
+          config({fmt::format("rule={}", rule), fmt::format("rescaling={}", rescaling),
+                  fmt::format("optimizer={}", optimizer), "architecture=relu", "noise=0.1",
+                  "learning_rate=[0.01,0.1]", "steps=5"});
       const SweepPlan plan({relu}, {"inference", "target_alignment", "held_out_alignment"},
                            at::kCPU);
       const auto work = plan.work("");

@@ -3,6 +3,7 @@
 #include <pcxx/data/drawn_digits.h>
 #include <pcxx/data/minibatches.h>
 #include <pcxx/inference/error_descent.h>
+#include <pcxx/learning/incremental.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/optim/optimizers.h>
@@ -28,6 +29,7 @@ struct Case {
 
 std::unique_ptr<learning::LearningRule> make_rule(const std::string& name) {
   if (name == "kpc") return std::make_unique<learning::KalmanPredictiveCoding>();
+  if (name == "ipc") return std::make_unique<learning::IncrementalPredictiveCoding>();
   return std::make_unique<learning::PredictiveCoding>(std::make_shared<inference::ErrorDescent>());
 }
 
@@ -48,7 +50,9 @@ struct Training {
   void step(int count) {
     for (int i = 0; i < count; ++i) {
       const auto batch = data::autoencoding_batch(digits(), minibatches.next(16), at::kDouble);
-      optimizer.step(rule->factors(*network, batch));
+      for (std::int64_t k = 0; k < rule->steps_per_batch(); ++k) {
+        optimizer.step(rule->factors(*network, batch));
+      }
     }
   }
 
@@ -71,7 +75,8 @@ TEST(TrainingState, GoesOnBitByBit) {
   for (const Case& c : {Case{"sgd", "none", false}, Case{"sgd", "recursive_projection", true},
                         Case{"adam", "none", true}, Case{"adam", "recursive_projection", false},
                         Case{"adamw", "projection", false}, Case{"rmsprop", "alpha", false},
-                        Case{"rmsprop", "decorrelation", true}, Case{"sgd", "none", true, "kpc"}}) {
+                        Case{"rmsprop", "decorrelation", true}, Case{"sgd", "none", true, "kpc"},
+                        Case{"adam", "none", true, "ipc"}}) {
     SCOPED_TRACE(c.rule + " " + c.optimizer + " " + c.rescaling);
     Training whole(c);
     whole.step(11);

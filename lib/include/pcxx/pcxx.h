@@ -22,6 +22,7 @@
 #include <pcxx/inference/own_layers.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
+#include <pcxx/learning/incremental.h>
 #include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/accuracy.h>

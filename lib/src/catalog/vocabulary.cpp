@@ -81,7 +81,8 @@ std::vector<Key> model_keys() {
       {.name = "rule",
        .kind = Kind::kText,
        .initial = R"(["bp", "pc"])",
-       .doc = "learning rule: backpropagation, predictive coding or Kalman predictive coding",
+       .doc = "learning rule: backpropagation, predictive coding, Kalman or incremental predictive "
+              "coding",
        .shape = Shape::kSweep,
        .choices = choices_of(rules()),
        .per_model = true},

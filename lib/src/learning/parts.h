@@ -39,9 +39,10 @@ struct RulePart : config::Part<MakeRule> {
 RulePart backpropagation_part();
 RulePart predictive_coding_part();
 RulePart kalman_part();
+RulePart incremental_part();
 
 inline std::vector<RulePart> rule_parts() {
-  return {backpropagation_part(), predictive_coding_part(), kalman_part()};
+  return {backpropagation_part(), predictive_coding_part(), kalman_part(), incremental_part()};
 }
 
 }  // namespace pcxx::learning

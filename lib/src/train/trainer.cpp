@@ -12,6 +12,7 @@
 
 #include "core/lists.h"
 #include "train/training_record.h"
+#include "train/whole_update.h"
 
 namespace pcxx::train {
 namespace {
@@ -66,13 +67,9 @@ void Trainer::test() {
 
 void Trainer::update(run::JobContext& job) {
   const auto batch = task_.next();
-  const auto step = parallel::shared_step(*rule_, *network_, batch, optimizer_.rescaling(), ranks_);
-  const MadeUpdate made{.index = step_,
-                        .network = *network_,
-                        .rule = *rule_,
-                        .step = step,
-                        .batch = batch,
-                        .ranks = ranks_};
+  if (rule_->steps_per_batch() > 1) return update_in_steps(batch, job);
+  const auto step = step_of(batch);
+  const auto made = made_of(step, batch);
   tell(&Observer::learnt, made);
   if (step.report) take(*step.report, job);
   if (all_ended()) return;
@@ -80,6 +77,38 @@ void Trainer::update(run::JobContext& job) {
   tell(&Observer::before_step, made);
   optimizer_.inner().step();
   tell(&Observer::after_step, made);
+}
+
+// Observers see all steps as one update, once they have been taken.
+void Trainer::update_in_steps(const data::Batch& batch, run::JobContext& job) {
+  WholeUpdate whole(*network_);
+  learning::Step step;
+  for (std::int64_t i = 0; i < rule_->steps_per_batch(); ++i) {
+    step = step_of(batch);
+    optimizer_.write_gradients(step);
+    whole.add_gradients();
+    optimizer_.inner().step();
+  }
+  whole.rewind();
+  const auto made = made_of(step, batch);
+  tell(&Observer::learnt, made);
+  if (step.report) take(*step.report, job);
+  if (!all_ended()) tell(&Observer::before_step, made);
+  whole.finish();
+  if (!all_ended()) tell(&Observer::after_step, made);
+}
+
+learning::Step Trainer::step_of(const data::Batch& batch) {
+  return parallel::shared_step(*rule_, *network_, batch, optimizer_.rescaling(), ranks_);
+}
+
+MadeUpdate Trainer::made_of(const learning::Step& step, const data::Batch& batch) const {
+  return {.index = step_,
+          .network = *network_,
+          .rule = *rule_,
+          .step = step,
+          .batch = batch,
+          .ranks = ranks_};
 }
 
 void Trainer::tell(Event event, const MadeUpdate& made) {

@@ -41,6 +41,9 @@ class Trainer {
   bool all_ended() const;
   void test();
   void update(run::JobContext& job);
+  void update_in_steps(const data::Batch& batch, run::JobContext& job);
+  learning::Step step_of(const data::Batch& batch);
+  MadeUpdate made_of(const learning::Step& step, const data::Batch& batch) const;
   void tell(Event event, const MadeUpdate& made);
   void record(const std::string& metric, const at::Tensor& values);
   void append(std::vector<double>& rows, const at::Tensor& values) const;

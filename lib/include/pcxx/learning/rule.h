@@ -29,6 +29,15 @@ class LearningRule {
   /// for each update that is made.
   virtual Step factors(const nn::NetworkImpl& network, const data::Batch& batch) = 0;
 
+  /// Updates that the rule makes of each batch. Who trains calls `factors` so many times with the
+  /// same batch, and takes the step of each before the next:
+  ///
+  ///   for (int i = 0; i < rule.steps_per_batch(); ++i) optimizer.step(rule.factors(*net, batch));
+  ///
+  /// Together they are one step of a training: its errors, measurements and checkpoints see the
+  /// batch as a whole. What the rule keeps from one call to the next ends with the last.
+  virtual std::int64_t steps_per_batch() const { return 1; }
+
   virtual std::string_view name() const = 0;
 
   virtual Sharing sharing() const { return Sharing::kSlices; }

@@ -18,8 +18,10 @@
 /// same observers serve single networks and ensembles.
 namespace pcxx::train {
 
-/// An update that a rule has made of a batch.
+/// An update that a rule has made of a batch. Where the rule takes several steps of each batch
+/// (learning/rule.h, `steps_per_batch`), it is all of them together.
 ///   index  its number in the run, from 0
+///   step   the last one of the batch
 ///   batch  all samples of it; each of several ranks has made the update of its slice
 struct MadeUpdate {
   std::int64_t index;
@@ -34,6 +36,10 @@ struct MadeUpdate {
 using Record = std::function<void(const std::string& metric, const at::Tensor& values)>;
 
 /// Measures every update of a training. On several ranks all call it, in the same order.
+///
+/// Of several steps a batch it is told when all of them have been taken: up to `before_step` the
+/// network has the parameters again that it had before the first, and `.grad` is the sum of all
+/// their gradients; in `after_step` it has those that the last one left.
 class Observer {
  public:
   virtual ~Observer() = default;
