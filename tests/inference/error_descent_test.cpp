@@ -515,7 +515,8 @@ TEST(Lbfgs, ASampleDoesNotDependOnTheOthersThatLeave) {
         EXPECT_LT(relative_difference(alone.errors[l], whole.errors[l].slice(0, b, b + 1)), 1e-8);
         EXPECT_LT(relative_difference(alone.activities[l], whole.activities[l].slice(0, b, b + 1)),
                   1e-8);
-        EXPECT_LT(relative_difference(alone.outputs[l], whole.outputs[l].slice(0, b, b + 1)), 1e-8);
+        EXPECT_LT(relative_difference(alone.outputs[l], whole.outputs[l].output.slice(0, b, b + 1)),
+                  1e-8);
       }
     }
     EXPECT_GT(passes.size(), 2U);

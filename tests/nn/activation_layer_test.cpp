@@ -39,15 +39,15 @@ TEST(ActivationLayer, IsItsFunction) {
     const auto signal = at::randn_like(expected);
     layer.forward(x).backward(signal);
     EXPECT_LT(
-        relative_difference(layer.pull_back(x.detach(), made.output, signal, {}).input, x.grad()),
+        relative_difference(layer.pull_back(x.detach(), made.kept, signal, {}).input, x.grad()),
         1e-14);
     const auto tangent = at::randn_like(expected);
     constexpr double kStep = 1e-6;
     const auto moved = [&](double step) { return layer.moved(x.detach() + step * tangent, {}, 1); };
-    EXPECT_LT(relative_difference(layer.push_forward(x.detach(), made.output, tangent, {}),
+    EXPECT_LT(relative_difference(layer.push_forward(x.detach(), made.kept, tangent, {}),
                                   (moved(kStep) - moved(-kStep)) / (2 * kStep)),
               1e-7);
-    EXPECT_TRUE(layer.push_forward(x.detach(), made.output, {}, {}).eq(0).all().item<bool>());
+    EXPECT_TRUE(layer.push_forward(x.detach(), made.kept, {}, {}).eq(0).all().item<bool>());
   }
 }
 
@@ -57,7 +57,7 @@ TEST(ActivationLayer, TakesFunctionsWithoutASlope) {
   const auto x = at::tensor({1.0, -2.0}, at::kDouble).view({1, 2});
   const auto made = layer.run(x);
   const auto ones = at::ones_like(x);
-  EXPECT_TRUE(layer.pull_back(x, made.output, ones, {}).input.equal(3 * x.square()));
+  EXPECT_TRUE(layer.pull_back(x, made.kept, ones, {}).input.equal(3 * x.square()));
   EXPECT_EQ(layer.description(), "activation(function=cube)");
 }
 
@@ -67,8 +67,8 @@ TEST(ActivationLayer, GivesTensorsOfItsOwn) {
     const ActivationLayer layer(2, activation);
     const auto x = at::ones({1, 2}, at::kDouble);
     const auto made = layer.run(x);
-    layer.pull_back(x, made.output, x, {}).input.zero_();
-    layer.push_forward(x, made.output, x, {}).zero_();
+    layer.pull_back(x, made.kept, x, {}).input.zero_();
+    layer.push_forward(x, made.kept, x, {}).zero_();
     made.prediction.zero_();
     EXPECT_TRUE(x.equal(at::ones_like(x))) << name(activation);
   }
@@ -98,8 +98,8 @@ TEST(ActivationLayer, BehindAWeightIsTheDenseLayer) {
     const auto x = at::randn({3, 5}, at::kDouble);
     const auto signal = at::randn({3, 4}, at::kDouble);
     const auto made = whole->run(x);
-    const auto expected = whole->pull_back(x, made.output, signal, {});
-    const auto found = both.pull_back(x, both.run(x).output, signal, {});
+    const auto expected = whole->pull_back(x, made.kept, signal, {});
+    const auto found = both.pull_back(x, both.run(x).kept, signal, {});
     EXPECT_TRUE(both.run(x).prediction.equal(made.prediction));
     EXPECT_LT(relative_difference(found.error, expected.error), 1e-14);
     EXPECT_LT(relative_difference(found.input, expected.input), 1e-14);

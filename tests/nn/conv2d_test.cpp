@@ -59,7 +59,7 @@ TEST(Conv2d, IsPyTorchsConvolution) {
 
     const auto signal = at::randn_like(expected);
     expected.backward(signal);
-    const auto pulled = layer->pull_back(x.detach(), made.output, signal, {});
+    const auto pulled = layer->pull_back(x.detach(), made.kept, signal, {});
     EXPECT_LT(relative_difference(pulled.input, x.grad()), 1e-13);
     const auto d = at::matmul(pulled.error.mT(), layer->units(x.detach()));
     EXPECT_LT(relative_difference(d.view(layer->weight.sizes()), layer->weight.grad()), 1e-13);
@@ -77,13 +77,13 @@ TEST(Conv2d, PushesTangentsForwardLikeDifferences) {
     std::vector<at::Tensor> directions;
     for (const auto& parameter : layer->parameters())
       directions.push_back(at::randn_like(parameter).detach());
-    const auto pushed = layer->push_forward(x, layer->run(x).output, tangent, directions);
+    const auto pushed = layer->push_forward(x, layer->run(x).kept, tangent, directions);
     constexpr double kStep = 1e-5;
     const auto moved = [&](double step) {
       return layer->moved(x + step * tangent, directions, step);
     };
     EXPECT_LT(relative_difference(pushed, (moved(kStep) - moved(-kStep)) / (2 * kStep)), 1e-7);
-    EXPECT_TRUE(layer->push_forward(x, layer->run(x).output, {}, {}).eq(0).all().item<bool>());
+    EXPECT_TRUE(layer->push_forward(x, layer->run(x).kept, {}, {}).eq(0).all().item<bool>());
   }
 }
 
@@ -112,7 +112,7 @@ TEST(Conv2d, ServesAnEnsembleOfOneAndIsCloned) {
   const auto& layer = ensemble->layer(1);
   const auto one = x.unsqueeze(0);
   const auto made = layer.run(one);
-  const auto pulled = layer.pull_back(one, made.output, made.prediction, {});
+  const auto pulled = layer.pull_back(one, made.kept, made.prediction, {});
   EXPECT_EQ(pulled.input.sizes(), one.sizes());
   EXPECT_EQ(pulled.error.sizes(), (std::vector<std::int64_t>{1, 24, 3}));
   EXPECT_FALSE(single->is_linear());
@@ -174,7 +174,7 @@ TEST(Pool2d, IsPyTorchsPooling) {
       EXPECT_TRUE(layer.forward(x.detach()).equal(expected.detach()));
       const auto signal = at::randn_like(expected);
       expected.backward(signal);
-      const auto pulled = layer.pull_back(x.detach(), made.output, signal, {});
+      const auto pulled = layer.pull_back(x.detach(), made.kept, signal, {});
       EXPECT_LT(relative_difference(pulled.input, x.grad()), 1e-14);
       EXPECT_FALSE(pulled.error.defined());
       const auto tangent = at::randn_like(x).detach();
@@ -182,10 +182,10 @@ TEST(Pool2d, IsPyTorchsPooling) {
       const auto moved = [&](double step) {
         return layer.moved(x.detach() + step * tangent, {}, step);
       };
-      EXPECT_LT(relative_difference(layer.push_forward(x.detach(), made.output, tangent, {}),
+      EXPECT_LT(relative_difference(layer.push_forward(x.detach(), made.kept, tangent, {}),
                                     (moved(kStep) - moved(-kStep)) / (2 * kStep)),
                 1e-7);
-      EXPECT_TRUE(layer.push_forward(x.detach(), made.output, {}, {}).eq(0).all().item<bool>());
+      EXPECT_TRUE(layer.push_forward(x.detach(), made.kept, {}, {}).eq(0).all().item<bool>());
     }
   }
 }
@@ -221,7 +221,7 @@ TEST(Block, PullsSignalsBackLikeAutograd) {
     const auto lead = [&](const at::Tensor& t) {
       return ensemble ? t.detach().unsqueeze(0) : t.detach();
     };
-    const auto pulled = block->pull_back(lead(x), {}, lead(signal), {});
+    const auto pulled = block->pull_back(lead(x), block->run(lead(x)).kept, lead(signal), {});
     EXPECT_LT(relative_difference(pulled.input, lead(x.grad())), 1e-13);
     const auto parameters = block->parameters();
     ASSERT_EQ(pulled.parameters.size(), 4U);
@@ -239,7 +239,7 @@ TEST(Block, PushesTangentsForwardLikeDifferences) {
   std::vector<at::Tensor> directions;
   for (const auto& parameter : block->parameters())
     directions.push_back(at::randn_like(parameter).detach());
-  const auto pushed = block->push_forward(x, {}, tangent, directions);
+  const auto pushed = block->push_forward(x, block->run(x).kept, tangent, directions);
   constexpr double kStep = 1e-5;
   const auto moved = [&](double step) {
     return block->moved(x + step * tangent, directions, step);
@@ -271,7 +271,7 @@ TEST(Block, OfOneWeightHasItsFactors) {
     const auto lead = [&](const at::Tensor& t) {
       return ensemble ? t.detach().unsqueeze(0) : t.detach();
     };
-    const auto pulled = group->pull_back(lead(x), group->run(lead(x)).output, lead(signal), {});
+    const auto pulled = group->pull_back(lead(x), group->run(lead(x)).kept, lead(signal), {});
     EXPECT_LT(relative_difference(pulled.input, lead(x.grad())), 1e-13);
     EXPECT_TRUE(pulled.parameters.empty());
     const auto [weight, bias] = group->affine();
@@ -290,7 +290,7 @@ TEST(Block, WithoutItsInputPushesTangentsForwardLikeDifferences) {
   std::vector<at::Tensor> directions;
   for (const auto& parameter : group->parameters())
     directions.push_back(at::randn_like(parameter).detach());
-  const auto pushed = group->push_forward(x, {}, tangent, directions);
+  const auto pushed = group->push_forward(x, group->run(x).kept, tangent, directions);
   constexpr double kStep = 1e-5;
   const auto moved = [&](double step) {
     return group->moved(x + step * tangent, directions, step);

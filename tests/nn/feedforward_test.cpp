@@ -24,7 +24,7 @@ TEST(Feedforward, IsTheRecursion) {
     ASSERT_EQ(pass.activities.size(), network->size() + 1);
     ASSERT_EQ(pass.outputs.size(), network->size() + 1);
     EXPECT_TRUE(at::equal(pass.activities[0], input));
-    EXPECT_FALSE(pass.outputs[0].defined());
+    EXPECT_FALSE(pass.outputs[0].output.defined());
     for (std::size_t l = 1; l <= network->size(); ++l) {
       EXPECT_EQ(pass.activities[l].sizes(), expected[l - 1].sizes());
       EXPECT_LT(relative_difference(pass.activities[l], expected[l - 1]), 1e-14);
@@ -48,7 +48,7 @@ TEST(Feedforward, KeepsTheOutputsOfTheNonlinearities) {
         EXPECT_TRUE(at::equal(preactivation(layer, pass.activities[l - 1]), pass.outputs[l]));
         continue;
       }
-      EXPECT_EQ(pass.outputs[l].is_same(pass.activities[l]), !residual);
+      EXPECT_EQ(pass.outputs[l].output.is_same(pass.activities[l]), !residual);
       const auto below = residual ? pass.activities[l - 1] : at::zeros({}, at::kDouble);
       EXPECT_LT(relative_difference(pass.outputs[l] + below, pass.activities[l]), 1e-14);
       const auto z = preactivation(layer, pass.activities[l - 1]);

@@ -125,9 +125,9 @@ TEST(Scale, IsItsFactor) {
   const auto x = at::randn({2, 5}, at::kDouble);
   const auto made = layer.run(x);
   EXPECT_TRUE(made.prediction.equal(-0.3 * x));
-  EXPECT_TRUE(layer.pull_back(x, made.output, x, {}).input.equal(-0.3 * x));
-  EXPECT_TRUE(layer.push_forward(x, made.output, x, {}).equal(-0.3 * x));
-  EXPECT_TRUE(layer.push_forward(x, made.output, {}, {}).equal(at::zeros_like(x)));
+  EXPECT_TRUE(layer.pull_back(x, made.kept, x, {}).input.equal(-0.3 * x));
+  EXPECT_TRUE(layer.push_forward(x, made.kept, x, {}).equal(-0.3 * x));
+  EXPECT_TRUE(layer.push_forward(x, made.kept, {}, {}).equal(at::zeros_like(x)));
   EXPECT_TRUE(layer.moved(x, {}, 1).equal(-0.3 * x));
   EXPECT_EQ(layer.description(), "scale(factor=-0.3)");
 }

@@ -80,7 +80,7 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
 
   Equilibrium result{.feedforward = nn::feedforward(network, batch.input),
                      .activities = std::vector<at::Tensor>(depth + 1),
-                     .outputs = std::vector<at::Tensor>(depth + 1),
+                     .outputs = std::vector<nn::Kept>(depth + 1),
                      .errors = std::vector<at::Tensor>(depth + 1),
                      .report = {}};
   const auto& xhat = result.feedforward.activities;
@@ -97,7 +97,7 @@ Equilibrium ClosedForm::infer(const nn::NetworkImpl& network, const data::Batch&
   for (std::size_t l = 1; l <= depth; ++l) {
     const auto& layer = network.dense(l);
     // Layer 1 sees the clamped input: its output is the feed-forward pass's.
-    result.outputs[l] = l == 1      ? result.feedforward.outputs[1]
+    result.outputs[l] = l == 1      ? result.feedforward.outputs[1].output
                         : l < depth ? nn::preactivation(layer, result.activities[l - 1])
                                     : at::Tensor();
     if (l == depth) break;

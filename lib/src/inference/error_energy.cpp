@@ -108,7 +108,7 @@ std::vector<at::Tensor> ErrorEnergy::variables() {
 }
 
 const at::Tensor& ErrorEnergy::output(std::size_t l) const {
-  return zero_outputs_.empty() ? outputs_[l] : zero_outputs_[l];
+  return zero_outputs_.empty() ? outputs_[l] : zero_outputs_[l].output;
 }
 
 void ErrorEnergy::forward(bool last) {
@@ -179,7 +179,9 @@ void ErrorEnergy::pull_back(std::size_t l) {
 }
 
 at::Tensor ErrorEnergy::curvature(const at::Tensor& rows, int iterations) const {
-  const auto& outputs = zero_outputs_.empty() ? outputs_ : zero_outputs_;
+  const auto outputs = zero_outputs_.empty()
+                           ? std::vector<nn::Kept>(outputs_.begin(), outputs_.end())
+                           : zero_outputs_;
   if (r_.dim() > 2) {  // weights differ from member to member
     return power_iteration({network_, activities_, outputs, target_, r_}, iterations)
         .flatten()
@@ -188,7 +190,7 @@ at::Tensor ErrorEnergy::curvature(const at::Tensor& rows, int iterations) const 
   CurvaturePoint point{network_, activities_, outputs, target_.index_select(0, rows),
                        r_.index_select(0, rows)};
   for (std::size_t l = 1; l <= depth_; ++l) {
-    point.outputs[l] = point.outputs[l].index_select(0, rows);
+    point.outputs[l] = point.outputs[l].select(rows);
   }
   return power_iteration(point, iterations);
 }
@@ -210,10 +212,10 @@ at::Tensor ErrorEnergy::energy() const {
 Equilibrium ErrorEnergy::finish(nn::Feedforward pass, Report report) {
   errors_[depth_] = r_;
   activities_[depth_] = target_;
-  if (depth_ == 1) outputs_[1] = pass.outputs[1].clone();
+  if (depth_ == 1) outputs_[1] = pass.outputs[1].output.clone();
   return {.feedforward = std::move(pass),
           .activities = std::move(activities_),
-          .outputs = std::move(outputs_),
+          .outputs = {outputs_.begin(), outputs_.end()},
           .errors = std::move(errors_),
           .report = std::move(report)};
 }

@@ -64,8 +64,8 @@ class ErrorEnergy final : public ErrorsEnergy {
   at::Tensor r_;
   at::Tensor energy_squares_;  // ||r||^2 after the way forward, 2 E_b after the way back
   at::Tensor gradient_squares_;
-  std::vector<at::Tensor> zero_outputs_;  // a_l at eps = 0, before the first way forward
-  bool top_delta_known_ = false;          // delta_{L-1} came with the last way forward
+  std::vector<nn::Kept> zero_outputs_;  // a_l at eps = 0, before the first way forward
+  bool top_delta_known_ = false;        // delta_{L-1} came with the last way forward
 };
 
 }  // namespace pcxx::inference

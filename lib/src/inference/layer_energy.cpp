@@ -1,6 +1,7 @@
 #include "inference/layer_energy.h"
 
 #include <ATen/ATen.h>
+#include <pcxx/nn/fused.h>
 
 #include "inference/power_iteration.h"
 
@@ -27,7 +28,7 @@ LayerEnergy::LayerEnergy(const nn::NetworkImpl& network, const nn::Feedforward& 
 LayerEnergy::LayerEnergy(const LayerEnergy& whole, const at::Tensor& rows)
     : network_(whole.network_),
       ensemble_(whole.ensemble_),
-      first_output_(whole.first_output_.index_select(-2, rows)),
+      first_output_(whole.first_output_.select(rows)),
       first_prediction_(whole.first_prediction_.index_select(-2, rows)),
       target_(whole.target_.index_select(-2, rows)),
       activities_(whole.activities_.size()),
@@ -48,7 +49,7 @@ void LayerEnergy::forward(bool) {
   nn::LayerOutput made{first_output_, first_prediction_};
   for (std::size_t l = 1; l <= network_.size(); ++l) {
     if (l > 1) made = network_.layer(l).run(activities_[l - 1]);
-    outputs_[l] = made.output;
+    outputs_[l] = std::move(made.kept);
     if (l < network_.size()) activities_[l] = made.prediction + of_layers(errors_[l - 1]);
   }
   residual_ = network_.residual(made.prediction, target_);
@@ -65,9 +66,10 @@ std::vector<at::Tensor> LayerEnergy::gradients() {
                  .pull_back(activities_[l - 1], outputs_[l], signal, {.parameters = false})
                  .input;
     const auto& eps = errors_[l - 2];
-    gradients[l - 2] = (eps - of_samples(signal)).contiguous();
-    gradient_squares_.add_(gradients[l - 2].square().sum(-1));
-    energy_squares_.add_(eps.square().sum(-1));
+    gradients[l - 2] = at::empty_like(eps);
+    at::Tensor none;
+    nn::fused::gradient(eps, of_samples(signal).contiguous(), eps, nn::Activation::kIdentity,
+                        gradients[l - 2], gradient_squares_, energy_squares_, none);
   }
   return gradients;
 }
@@ -78,8 +80,10 @@ at::Tensor LayerEnergy::curvature(const at::Tensor& rows, int iterations) const 
     for (const auto& t : whole) part.push_back(t.defined() ? t.index_select(-2, rows) : t);
     return part;
   };
+  std::vector<nn::Kept> kept;
+  for (const auto& output : outputs_) kept.push_back(output.select(rows));
   const auto found =
-      power_iteration({network_, of_rows(activities_), of_rows(outputs_),
+      power_iteration({network_, of_rows(activities_), std::move(kept),
                        target_.index_select(-2, rows), residual_.index_select(-2, rows)},
                       iterations);
   return ensemble_ ? found.squeeze(0) : found;

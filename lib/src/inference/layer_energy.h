@@ -34,12 +34,12 @@ class LayerEnergy final : public ErrorsEnergy {
 
   const nn::NetworkImpl& network_;
   bool ensemble_;
-  at::Tensor first_output_;  // a_1 and the prediction of x_1, which no error changes
+  nn::Kept first_output_;  // of layer 1, and the prediction of x_1, which no error changes
   at::Tensor first_prediction_;
   at::Tensor target_;
   std::vector<at::Tensor> errors_;      // eps_1..eps_{L-1} (element l - 1), [B, n_l]
   std::vector<at::Tensor> activities_;  // x_l, l = 0..L, as layers see them
-  std::vector<at::Tensor> outputs_;     // a_l, l = 1..L
+  std::vector<nn::Kept> outputs_;       // of layers l = 1..L
   at::Tensor residual_;
   at::Tensor output_squares_;  // twice the output's energy after the last way forward
   at::Tensor energy_squares_;  // and 2 E_b after the way back

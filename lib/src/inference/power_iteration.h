@@ -14,7 +14,7 @@ namespace pcxx::inference {
 struct CurvaturePoint {
   const nn::NetworkImpl& network;
   std::vector<at::Tensor> activities;
-  std::vector<at::Tensor> outputs;
+  std::vector<nn::Kept> outputs;
   at::Tensor target;
   at::Tensor residual;
 };

@@ -73,7 +73,8 @@ class StateEnergy final : public Energy {
 
   std::unique_ptr<Energy> select(const at::Tensor& rows) const override {
     auto part = std::make_unique<StateEnergy>(*this);
-    for (auto* tensors : {&part->activities_, &part->errors_, &part->outputs_}) {
+    for (auto& kept : part->outputs_) kept = kept.select(rows);
+    for (auto* tensors : {&part->activities_, &part->errors_}) {
       for (auto& t : *tensors) {
         if (t.defined()) t = t.index_select(0, rows);
       }
@@ -101,7 +102,7 @@ class StateEnergy final : public Energy {
     for (std::size_t l = 1; l <= network_.size(); ++l) {
       if (l > 1) {
         auto made = network_.layer(l).run(activities_[l - 1]);
-        outputs_[l] = std::move(made.output);
+        outputs_[l] = std::move(made.kept);
         prediction = std::move(made.prediction);
       }
       if (l == network_.size()) break;
@@ -130,7 +131,7 @@ class StateEnergy final : public Energy {
   const nn::NetworkImpl& network_;
   at::Tensor first_prediction_;
   std::vector<at::Tensor> activities_;
-  std::vector<at::Tensor> outputs_;
+  std::vector<nn::Kept> outputs_;
   std::vector<at::Tensor> errors_;
   at::Tensor squares_;
   at::Tensor energy_squares_;

@@ -16,13 +16,13 @@ using Tensors = std::vector<at::Tensor>;
 // What the weights make of the activities: outputs and errors of layers 1..L, and the energy of
 // each sample, [.., B].
 struct Present {
-  Tensors outputs;
+  std::vector<nn::Kept> outputs;
   Tensors errors;
   at::Tensor energy;
 };
 
 Present present(const nn::NetworkImpl& network, const Tensors& activities) {
-  Present found{.outputs = {at::Tensor()}, .errors = {at::Tensor()}, .energy = {}};
+  Present found{.outputs = {nn::Kept()}, .errors = {at::Tensor()}, .energy = {}};
   const auto& target = activities.back();
   for (std::size_t l = 1; l <= network.size(); ++l) {
     auto made = network.layer(l).run(activities[l - 1]);
@@ -32,7 +32,7 @@ Present present(const nn::NetworkImpl& network, const Tensors& activities) {
     auto energy = last ? network.loss().value(made.prediction, target)
                        : found.errors.back().square().sum(-1).div_(2);
     found.energy = found.energy.defined() ? found.energy + energy : std::move(energy);
-    found.outputs.push_back(std::move(made.output));
+    found.outputs.push_back(std::move(made.kept));
   }
   return found;
 }

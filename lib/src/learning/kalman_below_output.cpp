@@ -99,7 +99,7 @@ class BelowOutput {
     if (l == last_) {
       j = linalg::rows(layer.weight, units_);
     } else {
-      auto shape = input_.pass.outputs[l].sizes().vec();
+      auto shape = input_.pass.outputs[l].output.sizes().vec();
       shape.push_back(layer.weight.size(-1));
       j = layer.weight.unsqueeze(-3).expand(shape);
     }
@@ -112,7 +112,7 @@ class BelowOutput {
   at::Tensor own_variance(std::size_t l) const {
     const auto s = input_.leverages[l - 1].unsqueeze(-1);
     if (slope(l).defined()) return s * slope(l).square();
-    return s.expand_as(l == last_ ? units_ : input_.pass.outputs[l]);
+    return s.expand_as(l == last_ ? units_ : input_.pass.outputs[l].output);
   }
 
   // Gamma: covariance of the last hidden activity that comes from the weights of layers 1..last.
@@ -170,7 +170,7 @@ at::Tensor samples_of(const at::Tensor& x, const at::Tensor& which) {
 KalmanEquilibrium settle_samples(const KalmanInput& input, const at::Tensor& transposed,
                                  const at::Tensor& which) {
   nn::Feedforward pass;
-  for (const auto& a : input.pass.outputs) {
+  for (const at::Tensor& a : input.pass.outputs) {
     pass.outputs.push_back(a.defined() ? samples_of(a, which) : a);
   }
   KalmanInput part{input.network, pass, samples_of(input.residual, which), {}, input.noise};

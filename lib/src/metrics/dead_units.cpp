@@ -13,8 +13,9 @@ at::Tensor dead_units(const nn::NetworkImpl& network, const nn::Feedforward& pas
   std::int64_t units = 0;
   for (std::size_t l = 1; l < network.size(); ++l) {
     if (!network.layer(l).has_dead_units()) continue;
-    dead.add_(pass.outputs[l].ne(0).any(-2).logical_not().sum(-1));
-    units += pass.outputs[l].size(-1);
+    const at::Tensor& output = pass.outputs[l];
+    dead.add_(output.ne(0).any(-2).logical_not().sum(-1));
+    units += output.size(-1);
   }
   return units > 0 ? dead.div_(static_cast<double>(units))
                    : dead.fill_(std::numeric_limits<double>::quiet_NaN());

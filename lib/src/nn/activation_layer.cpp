@@ -27,21 +27,21 @@ LayerOutput ActivationLayer::run(const at::Tensor& x) const {
   return {activation_.function().slope_of_output ? a : x, a};
 }
 
-Pulled ActivationLayer::pull_back(const at::Tensor&, const at::Tensor& output,
-                                  const at::Tensor& signal, Wanted wanted) const {
+Pulled ActivationLayer::pull_back(const at::Tensor&, const Kept& kept, const at::Tensor& signal,
+                                  Wanted wanted) const {
   const at::NoGradGuard no_grad;
   if (!wanted.input) return {};
   if (activation_ == Activation::kIdentity) return {.input = signal.clone()};
-  return {.input = fused::times_slope(signal, output, activation_)};
+  return {.input = fused::times_slope(signal, kept, activation_)};
 }
 
-at::Tensor ActivationLayer::push_forward(const at::Tensor&, const at::Tensor& output,
+at::Tensor ActivationLayer::push_forward(const at::Tensor&, const Kept& kept,
                                          const at::Tensor& tangent,
                                          const std::vector<at::Tensor>&) const {
   const at::NoGradGuard no_grad;
-  if (!tangent.defined()) return at::zeros_like(output);
+  if (!tangent.defined()) return at::zeros_like(kept.output);
   auto change = tangent.clone();
-  multiply_slope_(change, output, activation_);
+  multiply_slope_(change, kept, activation_);
   return change;
 }
 

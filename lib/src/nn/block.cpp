@@ -19,21 +19,9 @@ at::Tensor like(const at::Tensor& made, const at::Tensor& x) {
   return x.dim() == 3 && made.defined() ? made.unsqueeze(0) : made;
 }
 
-// What goes in, and what each layer makes of it.
-struct Pass {
-  std::vector<at::Tensor> inputs;
-  std::vector<at::Tensor> outputs;
-};
-
-Pass pass_through(const std::vector<std::shared_ptr<Layer>>& layers, at::Tensor x) {
-  Pass pass;
-  for (const auto& layer : layers) {
-    auto made = layer->run(x);
-    pass.inputs.push_back(std::move(x));
-    pass.outputs.push_back(std::move(made.output));
-    x = std::move(made.prediction);
-  }
-  return pass;
+// What goes into layer i of a block at x.
+at::Tensor input_of(std::size_t i, const at::Tensor& x, const Kept& kept) {
+  return i == 0 ? single(x) : kept.inputs[i - 1];
 }
 
 // Of all parameters, in their order.
@@ -82,6 +70,22 @@ at::Tensor Block::forward(const at::Tensor& x) const {
   return residual_ ? x + y : y;
 }
 
+LayerOutput Block::run(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  Kept kept;
+  auto y = single(x);
+  for (const auto& layer : layers_) {
+    if (&layer != &layers_.front()) kept.inputs.push_back(y);
+    auto made = layer->run(y);
+    kept.inner.push_back(std::move(made.kept));
+    y = std::move(made.prediction);
+  }
+  y = like(y, x);
+  kept.output = residual_ ? x + y : y;
+  const auto prediction = kept.output;
+  return {std::move(kept), prediction};
+}
+
 Affine Block::affine() const {
   return weighted_ ? layers_[*weighted_]->affine() : Affine{};
 }
@@ -102,20 +106,20 @@ void Block::draw_member_(std::int64_t member, const DrawWeight& draw, at::Genera
   for (const auto& layer : layers_) layer->draw_member_(member, draw, generator);
 }
 
-Pulled Block::pull_back(const at::Tensor& x, const at::Tensor&, const at::Tensor& signal,
+Pulled Block::pull_back(const at::Tensor& x, const Kept& kept, const at::Tensor& signal,
                         Wanted wanted) const {
   const at::NoGradGuard no_grad;
-  const auto pass = pass_through(layers_, single(x));
   auto passed_on = single(signal);
   Pulled whole;
   std::vector<std::vector<at::Tensor>> found(layers_.size());
   for (std::size_t i = layers_.size(); i-- > 0;) {
-    auto pulled = layers_[i]->pull_back(pass.inputs[i], pass.outputs[i], passed_on,
+    const auto below = input_of(i, x, kept);
+    auto pulled = layers_[i]->pull_back(below, kept.inner[i], passed_on,
                                         {wanted.parameters, wanted.input || i > 0});
     passed_on = std::move(pulled.input);
     if (weighted_ && *weighted_ == i) whole.error = like(pulled.error, x);
     if (wanted.parameters && !weighted_) {
-      found[i] = directions_of(*layers_[i], std::move(pulled), pass.inputs[i]);
+      found[i] = directions_of(*layers_[i], std::move(pulled), below);
     }
   }
   for (const auto& of_layer : found) {
@@ -142,14 +146,13 @@ std::vector<std::vector<at::Tensor>> Block::of_layers(
   return split;
 }
 
-at::Tensor Block::push_forward(const at::Tensor& x, const at::Tensor&, const at::Tensor& tangent,
+at::Tensor Block::push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
                                const std::vector<at::Tensor>& directions) const {
   const at::NoGradGuard no_grad;
-  const auto pass = pass_through(layers_, single(x));
   const auto split = of_layers(directions);
   auto change = single(tangent);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    change = layers_[i]->push_forward(pass.inputs[i], pass.outputs[i], change, split[i]);
+    change = layers_[i]->push_forward(input_of(i, x, kept), kept.inner[i], change, split[i]);
   }
   change = like(change, x);
   return residual_ && tangent.defined() ? change + tangent : change;

@@ -7,6 +7,7 @@
 
 #include "nn/image_rows.h"
 #include "nn/layer_parts.h"
+#include "nn/windows.h"
 
 namespace pcxx::nn {
 namespace {
@@ -17,6 +18,10 @@ at::Tensor rows(const at::Tensor& maps, const at::Tensor& like) {
   shape[shape.size() - 2] *= maps.size(2);
   shape.back() = maps.size(1);
   return maps.transpose(1, 2).reshape(shape);
+}
+
+windows::Geometry geometry_of(const Conv2dOptions& o) {
+  return {o.in_channels(), o.height(), o.width(), o.kernel(), o.stride(), o.padding()};
 }
 
 const Conv2dOptions& checked(const Conv2dOptions& o) {
@@ -97,16 +102,17 @@ void Conv2d::draw_member_(std::int64_t, const DrawWeight& draw, at::Generator ge
 
 at::Tensor Conv2d::units(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
+  if (windows::apply_to(x)) return windows::patches(x, geometry_of(options));
   return rows(at::im2col(images(x), both(options.kernel()), both(1), both(options.padding()),
                          both(options.stride())),
               x);
 }
 
-Pulled Conv2d::pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+Pulled Conv2d::pull_back(const at::Tensor& x, const Kept& kept, const at::Tensor& signal,
                          Wanted wanted) const {
   const at::NoGradGuard no_grad;
   const auto error =
-      fused::times_slope(signal, output, options.activation())
+      fused::times_slope(signal, kept, options.activation())
           .reshape({-1, options.out_channels(), options.out_height(), options.out_width()});
   Pulled pulled;
   if (wanted.parameters) pulled.error = rows(error.flatten(2), signal);
@@ -118,19 +124,18 @@ Pulled Conv2d::pull_back(const at::Tensor& x, const at::Tensor& output, const at
   return pulled;
 }
 
-at::Tensor Conv2d::push_forward(const at::Tensor& x, const at::Tensor& output,
-                                const at::Tensor& tangent,
+at::Tensor Conv2d::push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
                                 const std::vector<at::Tensor>& directions) const {
   const at::NoGradGuard no_grad;
   const auto direction = [&](std::size_t i) {
     return i < directions.size() ? directions[i] : at::Tensor();
   };
-  at::Tensor change = at::zeros_like(output);
+  at::Tensor change = at::zeros_like(kept.output);
   if (const auto d = direction(0), db = direction(1); d.defined() || db.defined()) {
     change.add_(convolved(x, d.defined() ? d : at::zeros_like(weight), db));
   }
   if (tangent.defined()) change.add_(convolved(tangent, weight, {}));
-  multiply_slope_(change, output, options.activation());
+  multiply_slope_(change, kept, options.activation());
   return change;
 }
 

@@ -114,18 +114,17 @@ LayerOutput DenseImpl::run(const at::Tensor& x) const {
   return {z, options.residual() ? x + z : z};
 }
 
-Pulled DenseImpl::pull_back(const at::Tensor&, const at::Tensor& output, const at::Tensor& signal,
+Pulled DenseImpl::pull_back(const at::Tensor&, const Kept& kept, const at::Tensor& signal,
                             Wanted wanted) const {
   const at::NoGradGuard no_grad;
-  Pulled pulled{.error = fused::times_slope(signal, output, options.activation())};
+  Pulled pulled{.error = fused::times_slope(signal, kept, options.activation())};
   if (!wanted.input) return pulled;
   pulled.input = linalg::backward_product(pulled.error, weight);
   if (options.residual()) pulled.input.add_(signal);
   return pulled;
 }
 
-at::Tensor DenseImpl::push_forward(const at::Tensor& x, const at::Tensor& output,
-                                   const at::Tensor& tangent,
+at::Tensor DenseImpl::push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
                                    const std::vector<at::Tensor>& directions) const {
   const at::NoGradGuard no_grad;
   at::Tensor change;
@@ -135,11 +134,11 @@ at::Tensor DenseImpl::push_forward(const at::Tensor& x, const at::Tensor& output
   if (!directions.empty() && directions[0].defined()) add(at::matmul(x, directions[0].mT()));
   if (directions.size() > 1 && directions[1].defined()) {
     change = change.defined() ? change.add_(directions[1].unsqueeze(-2))
-                              : directions[1].unsqueeze(-2).expand_as(output).clone();
+                              : directions[1].unsqueeze(-2).expand_as(kept.output).clone();
   }
   if (tangent.defined()) add(at::matmul(tangent, weight.mT()));
-  if (!change.defined()) return at::zeros_like(output);
-  multiply_slope_(change, output, options.activation());
+  if (!change.defined()) return at::zeros_like(kept.output);
+  multiply_slope_(change, kept, options.activation());
   if (options.residual() && tangent.defined()) change.add_(tangent);
   return change;
 }

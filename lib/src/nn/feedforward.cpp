@@ -21,8 +21,8 @@ Feedforward feedforward(const NetworkImpl& network, const at::Tensor& input) {
   pass.activities.push_back(network.enter(input, network.in_features()));
   pass.outputs.emplace_back();
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    auto [a, prediction] = network.layer(l).run(pass.activities.back());
-    pass.outputs.push_back(std::move(a));
+    auto [kept, prediction] = network.layer(l).run(pass.activities.back());
+    pass.outputs.push_back(std::move(kept));
     pass.activities.push_back(std::move(prediction));
   }
   return pass;

@@ -28,6 +28,16 @@ void copy_numbers(torch::OrderedDict<std::string, at::Tensor> to,
 
 }  // namespace
 
+Kept Kept::select(const at::Tensor& rows) const {
+  const auto selected = [&](const at::Tensor& t) {
+    return t.defined() ? t.index_select(-2, rows) : t;
+  };
+  Kept part(selected(output));
+  for (const auto& input : inputs) part.inputs.push_back(selected(input));
+  for (const auto& kept : inner) part.inner.push_back(kept.select(rows));
+  return part;
+}
+
 void Layer::copy_numbers_(const Layer& from, const std::optional<torch::Device>& device) {
   const at::NoGradGuard no_grad;
   copy_numbers(named_parameters(), from.named_parameters(), device);
@@ -58,7 +68,7 @@ LayerOutput Layer::run(const at::Tensor& x) const {
   return {y, y};
 }
 
-Pulled Layer::pull_back(const at::Tensor& x, const at::Tensor&, const at::Tensor& signal,
+Pulled Layer::pull_back(const at::Tensor& x, const Kept&, const at::Tensor& signal,
                         Wanted wanted) const {
   const at::AutoGradMode with_grad(true);
   const auto all = parameters();
@@ -83,7 +93,7 @@ Pulled Layer::pull_back(const at::Tensor& x, const at::Tensor&, const at::Tensor
 
 // Forward derivatives as the derivative of a backward pass along a dummy signal, in which that pass
 // is linear.
-at::Tensor Layer::push_forward(const at::Tensor& x, const at::Tensor&, const at::Tensor& tangent,
+at::Tensor Layer::push_forward(const at::Tensor& x, const Kept&, const at::Tensor& tangent,
                                const std::vector<at::Tensor>& directions) const {
   const auto all = parameters();
   TORCH_CHECK(directions.empty() || directions.size() == all.size(), "an update of ",

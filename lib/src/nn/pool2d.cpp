@@ -6,6 +6,7 @@
 
 #include "nn/image_rows.h"
 #include "nn/layer_parts.h"
+#include "nn/windows.h"
 
 namespace pcxx::nn {
 namespace {
@@ -19,6 +20,10 @@ const Pool2dOptions& checked(const Pool2dOptions& o) {
   TORCH_CHECK(o.kernel() <= std::min(o.height(), o.width()), "a window of ", o.kernel(), " x ",
               o.kernel(), " is larger than an image of ", o.height(), " x ", o.width());
   return o;
+}
+
+windows::Geometry geometry_of(const Pool2dOptions& o) {
+  return {o.channels(), o.height(), o.width(), o.kernel(), o.stride(), 0};
 }
 
 }  // namespace
@@ -52,6 +57,14 @@ at::Tensor Pool2d::forward(const at::Tensor& x) const {
 
 LayerOutput Pool2d::run(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
+  if (windows::apply_to(x)) {
+    if (options.pooling() == Pooling::kAverage) {
+      const auto y = windows::means(x, geometry_of(options));
+      return {y, y};
+    }
+    const auto found = windows::maxima(x, geometry_of(options));
+    return {found.where, found.values};
+  }
   if (options.pooling() == Pooling::kAverage) {
     const auto y = forward(x);
     return {y, y};
@@ -61,32 +74,37 @@ LayerOutput Pool2d::run(const at::Tensor& x) const {
   return {flat(where, x), flat(y, x)};
 }
 
-Pulled Pool2d::pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+Pulled Pool2d::pull_back(const at::Tensor& x, const Kept& kept, const at::Tensor& signal,
                          Wanted wanted) const {
   const at::NoGradGuard no_grad;
   if (!wanted.input) return {};
+  const bool of_maxima = options.pooling() == Pooling::kMax;
+  if (windows::apply_to(x) && windows::apply_to(signal)) {
+    const auto geometry = geometry_of(options);
+    return {.input = of_maxima ? windows::put(signal, kept, geometry)
+                               : windows::spread(signal, geometry)};
+  }
   const std::vector<std::int64_t> out{-1, options.channels(), options.out_height(),
                                       options.out_width()};
   const auto kernel = both(options.kernel());
   const auto stride = both(options.stride());
   const auto of_images = signal.reshape(out);
-  const auto below =
-      options.pooling() == Pooling::kMax
-          ? at::max_pool2d_with_indices_backward(of_images, images(x), kernel, stride, both(0),
-                                                 both(1), false, output.reshape(out))
-          : at::avg_pool2d_backward(of_images, images(x), kernel, stride, both(0), false, true,
-                                    std::nullopt);
+  const auto below = of_maxima ? at::max_pool2d_with_indices_backward(
+                                     of_images, images(x), kernel, stride, both(0), both(1), false,
+                                     kept.output.reshape(out).to(at::kLong))
+                               : at::avg_pool2d_backward(of_images, images(x), kernel, stride,
+                                                         both(0), false, true, std::nullopt);
   return {.input = flat(below, signal)};
 }
 
-at::Tensor Pool2d::push_forward(const at::Tensor& x, const at::Tensor& output,
-                                const at::Tensor& tangent, const std::vector<at::Tensor>&) const {
+at::Tensor Pool2d::push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
+                                const std::vector<at::Tensor>&) const {
   const at::NoGradGuard no_grad;
-  if (!tangent.defined()) return at::zeros(output.sizes(), x.options());
-  if (options.pooling() == Pooling::kAverage) return forward(tangent);
+  if (!tangent.defined()) return at::zeros(kept.output.sizes(), x.options());
+  if (options.pooling() == Pooling::kAverage) return run(tangent).prediction;
   const auto of_channels = tangent.reshape({-1, options.height() * options.width()});
-  const auto where = output.reshape({-1, options.out_height() * options.out_width()});
-  return of_channels.gather(-1, where).reshape(output.sizes());
+  const auto where = kept.output.reshape({-1, options.out_height() * options.out_width()});
+  return of_channels.gather(-1, where.to(at::kLong)).reshape(kept.output.sizes());
 }
 
 at::Tensor Pool2d::moved(const at::Tensor& x, const std::vector<at::Tensor>&, double) const {

@@ -18,17 +18,17 @@ at::Tensor Scale::forward(const at::Tensor& x) const {
   return x * factor_;
 }
 
-Pulled Scale::pull_back(const at::Tensor&, const at::Tensor&, const at::Tensor& signal,
+Pulled Scale::pull_back(const at::Tensor&, const Kept&, const at::Tensor& signal,
                         Wanted wanted) const {
   const at::NoGradGuard no_grad;
   if (!wanted.input) return {};
   return {.input = signal * factor_};
 }
 
-at::Tensor Scale::push_forward(const at::Tensor&, const at::Tensor& output,
-                               const at::Tensor& tangent, const std::vector<at::Tensor>&) const {
+at::Tensor Scale::push_forward(const at::Tensor&, const Kept& kept, const at::Tensor& tangent,
+                               const std::vector<at::Tensor>&) const {
   const at::NoGradGuard no_grad;
-  return tangent.defined() ? tangent * factor_ : at::zeros_like(output);
+  return tangent.defined() ? tangent * factor_ : at::zeros_like(kept.output);
 }
 
 at::Tensor Scale::moved(const at::Tensor& x, const std::vector<at::Tensor>&, double) const {

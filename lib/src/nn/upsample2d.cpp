@@ -44,7 +44,7 @@ at::Tensor Upsample2d::forward(const at::Tensor& x) const {
       .reshape(with_features(x, out_features()));
 }
 
-Pulled Upsample2d::pull_back(const at::Tensor&, const at::Tensor&, const at::Tensor& signal,
+Pulled Upsample2d::pull_back(const at::Tensor&, const Kept&, const at::Tensor& signal,
                              Wanted wanted) const {
   const at::NoGradGuard no_grad;
   if (!wanted.input) return {};
@@ -54,11 +54,10 @@ Pulled Upsample2d::pull_back(const at::Tensor&, const at::Tensor&, const at::Ten
   return {.input = squares.sum({2, 4}).reshape(with_features(signal, in_features()))};
 }
 
-at::Tensor Upsample2d::push_forward(const at::Tensor&, const at::Tensor& output,
-                                    const at::Tensor& tangent,
+at::Tensor Upsample2d::push_forward(const at::Tensor&, const Kept& kept, const at::Tensor& tangent,
                                     const std::vector<at::Tensor>&) const {
   const at::NoGradGuard no_grad;
-  return tangent.defined() ? forward(tangent) : at::zeros_like(output);
+  return tangent.defined() ? forward(tangent) : at::zeros_like(kept.output);
 }
 
 at::Tensor Upsample2d::moved(const at::Tensor& x, const std::vector<at::Tensor>&, double) const {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 #include <pcxx/catalog/model.h>
 #include <pcxx/core/error.h>
+#include <pcxx/core/memory.h>
 #include <pcxx/core/standard_streams.h>
 #include <pcxx/parallel/launch.h>
 #include <pcxx/run/figure.h>
@@ -294,6 +295,7 @@ int run_command(const Program& program, int argc, const char* const* argv,
 }  // namespace
 
 int run_program(const Program& program, int argc, const char* const* argv) {
+  keep_freed_memory();
   open_standard_streams();
   const SignalScope signals;
   std::unique_ptr<parallel::Communicator> ranks;

@@ -15,13 +15,14 @@ namespace pcxx::inference {
 ///
 ///   feedforward   the target-free pass that inference started from: xhat
 ///   activities    x_l, l = 0..L; x_L is the target
-///   outputs       a_l = f_l(W_l x_{l-1} + b_l), l = 1..L, from which f_l' is taken, or what f_l
-///                 is of, where a_l does not tell f_l'; outputs[0] is undefined
+///   outputs       what layer l keeps at x_{l-1} (nn/layer.h), l = 1..L: a_l = f_l(W_l x_{l-1} +
+///                 b_l), from which f_l' is taken, or what f_l is of, where a_l does not tell f_l';
+///                 outputs[0] is undefined
 ///   errors        eps_l = x_l - (prediction of layer l), l = 1..L; errors[0] is undefined
 struct Equilibrium {
   nn::Feedforward feedforward;
   std::vector<at::Tensor> activities;
-  std::vector<at::Tensor> outputs;
+  std::vector<nn::Kept> outputs;
   std::vector<at::Tensor> errors;
   Report report;
 };

@@ -25,12 +25,13 @@ class Block final : public Layer {
   explicit Block(std::vector<std::shared_ptr<Layer>> layers, bool residual = true);
 
   at::Tensor forward(const at::Tensor& x) const override;
+  LayerOutput run(const at::Tensor& x) const override;
   void draw_(at::Generator generator) override;
   void draw_member_(std::int64_t member, const DrawWeight& draw, at::Generator generator) override;
 
-  Pulled pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+  Pulled pull_back(const at::Tensor& x, const Kept& kept, const at::Tensor& signal,
                    Wanted wanted) const override;
-  at::Tensor push_forward(const at::Tensor& x, const at::Tensor& output, const at::Tensor& tangent,
+  at::Tensor push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
                           const std::vector<at::Tensor>& directions) const override;
   at::Tensor moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
                    double rate) const override;

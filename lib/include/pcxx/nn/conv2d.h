@@ -61,10 +61,10 @@ class Conv2d final : public Layer {
   void draw_(at::Generator generator) override;
   void draw_member_(std::int64_t member, const DrawWeight& draw, at::Generator generator) override;
 
-  Pulled pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+  Pulled pull_back(const at::Tensor& x, const Kept& kept, const at::Tensor& signal,
                    Wanted wanted) const override;
   /// Directions are of the parameters' shapes.
-  at::Tensor push_forward(const at::Tensor& x, const at::Tensor& output, const at::Tensor& tangent,
+  at::Tensor push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
                           const std::vector<at::Tensor>& directions) const override;
   at::Tensor moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
                    double rate) const override;

@@ -9,12 +9,13 @@ namespace pcxx::nn {
 /// What a feed-forward pass leaves behind, without autograd.
 ///
 ///   activities[l]  xhat_l, l = 0..L: [B, n_l] or [R, B, n_l]; activities[L] is the prediction
-///   outputs[l]     a_l = f_l(W_l xhat_{l-1} + b_l), l = 1..L, from which f_l' is taken; the same
-///                  tensor as activities[l] unless the layer is residual. Where a_l does not tell
-///                  f_l' (nn/activation.h), what f_l is taken of. outputs[0] is undefined.
+///   outputs[l]     what layer l keeps for the way back (nn/layer.h): a_l = f_l(W_l xhat_{l-1} +
+///                  b_l), l = 1..L, from which f_l' is taken; the same tensor as activities[l]
+///                  unless the layer is residual. Where a_l does not tell f_l' (nn/activation.h),
+///                  what f_l is taken of. outputs[0] is undefined.
 struct Feedforward {
   std::vector<at::Tensor> activities;
-  std::vector<at::Tensor> outputs;
+  std::vector<Kept> outputs;
 
   const at::Tensor& prediction() const { return activities.back(); }
 };

@@ -12,11 +12,30 @@
 
 namespace pcxx::nn {
 
-/// What a layer makes of the activities below: the prediction of its own, and what its slopes are
-/// taken from: the output a = f(z), or z where a does not tell them (nn/activation.h). Output and
-/// prediction are the same tensor unless the layer is residual.
+/// What a layer keeps of a way forward for the way back, a row a sample. It is made of its output
+/// and stands for it, which is all that most layers keep.
+///
+///   output  what slopes are taken from: the output a = f(z), or z where a does not tell them
+///           (nn/activation.h)
+///   inputs  of a layer made of layers (nn/block.h): what goes into each but the first, and
+///   inner   what each keeps
+struct Kept {
+  Kept() = default;
+  Kept(at::Tensor of_slopes) : output(std::move(of_slopes)) {}
+  operator const at::Tensor&() const { return output; }
+
+  /// The samples `rows` (int64) alone.
+  Kept select(const at::Tensor& rows) const;
+
+  at::Tensor output = {};
+  std::vector<at::Tensor> inputs = {};
+  std::vector<Kept> inner = {};
+};
+
+/// What a layer makes of the activities below: the prediction of its own, and what it keeps. Output
+/// and prediction are the same tensor unless the layer is residual.
 struct LayerOutput {
-  at::Tensor output;
+  Kept kept;
   at::Tensor prediction;
 };
 
@@ -96,15 +115,14 @@ class Layer : public torch::nn::Module {
   /// The same without autograd. By default the output is the prediction.
   virtual LayerOutput run(const at::Tensor& x) const;
 
-  /// signal^T times the derivatives of the layer at x, where `run` gave `output`. signal: [.., B,
+  /// signal^T times the derivatives of the layer at x, where `run` kept `kept`. signal: [.., B,
   /// n_out].
-  virtual Pulled pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+  virtual Pulled pull_back(const at::Tensor& x, const Kept& kept, const at::Tensor& signal,
                            Wanted wanted) const;
 
   /// The derivative of the prediction at x along a tangent of x (undefined: none) and directions of
   /// the parameters, in their order (empty, or each undefined: none).
-  virtual at::Tensor push_forward(const at::Tensor& x, const at::Tensor& output,
-                                  const at::Tensor& tangent,
+  virtual at::Tensor push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
                                   const std::vector<at::Tensor>& directions) const;
 
   /// The prediction with every parameter moved by rate * direction. They are as before afterwards.

@@ -53,9 +53,9 @@ class Pool2d final : public Layer {
 
   /// Of the maximum, the output is where in its image each stood.
   LayerOutput run(const at::Tensor& x) const override;
-  Pulled pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+  Pulled pull_back(const at::Tensor& x, const Kept& kept, const at::Tensor& signal,
                    Wanted wanted) const override;
-  at::Tensor push_forward(const at::Tensor& x, const at::Tensor& output, const at::Tensor& tangent,
+  at::Tensor push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
                           const std::vector<at::Tensor>& directions) const override;
   at::Tensor moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
                    double rate) const override;

@@ -42,9 +42,9 @@ class Upsample2d final : public Layer {
   void draw_(at::Generator) override {}
   void draw_member_(std::int64_t, const DrawWeight&, at::Generator) override {}
 
-  Pulled pull_back(const at::Tensor& x, const at::Tensor& output, const at::Tensor& signal,
+  Pulled pull_back(const at::Tensor& x, const Kept& kept, const at::Tensor& signal,
                    Wanted wanted) const override;
-  at::Tensor push_forward(const at::Tensor& x, const at::Tensor& output, const at::Tensor& tangent,
+  at::Tensor push_forward(const at::Tensor& x, const Kept& kept, const at::Tensor& tangent,
                           const std::vector<at::Tensor>& directions) const override;
   at::Tensor moved(const at::Tensor& x, const std::vector<at::Tensor>& directions,
                    double rate) const override;
