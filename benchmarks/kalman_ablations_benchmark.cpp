@@ -183,13 +183,10 @@ class KalmanVariant final : public learning::LearningRule {
     const auto trace = (sample.jacobian * inverse.mm(sample.jacobian)).sum().item<double>() * scale;
     const auto direction = at::outer(signal, sample.spread);
     narrow_(l - 1, sample, trace / static_cast<double>(layer.weight.size(-2)));
-    learning::OwnDirections own{
-        .layer = l, .parameters = {layer.weight}, .directions = {direction}};
-    if (layer.bias.defined()) {
-      const auto n = layer.weight.size(-1);
-      own.parameters.push_back(layer.bias);
-      own.directions = {direction.narrow(-1, 0, n), direction.select(-1, n)};
-    }
+    learning::OwnDirections own{.layer = l, .parameters = layer.parameters(), .directions = {}};
+    const auto n = layer.weight.size(-1);
+    own.directions.push_back(direction.narrow(-1, 0, n));
+    if (layer.bias.defined()) own.directions.push_back(direction.select(-1, n));
     return own;
   }
 

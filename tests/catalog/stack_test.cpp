@@ -252,12 +252,14 @@ TEST(Stack, RefusesWhatDoesNotFit) {
             (Widths{784, 32, 8, 10}));
 }
 
-// Contract: kpc takes Dense layers, the closed form linear networks.
+// Contract: kpc takes layers of one weight, the closed form linear networks.
 TEST(Stack, GoesWithRulesAndInferenceThatTakeIt) {
   const std::string layers = "conv2d(channels=2, stride=2) dense";
-  expect_user_error([&] { make_rule(stack(layers, {"rule=kpc"})); },
-                    "rule = 'kpc' needs Dense layers, not layers = '" + layers + "'");
-  EXPECT_NO_THROW(make_rule(stack("dense(width=5, activation=relu) dense", {"rule=kpc"})));
+  expect_user_error(
+      [&] { make_rule(stack("dense block(dense dense) dense", {"rule=kpc"})); },
+      "rule = 'kpc' needs layers of one weight or none, and layer 2 has other parameters");
+  EXPECT_NO_THROW(make_rule(stack(layers, {"rule=kpc"})));
+  EXPECT_NO_THROW(make_rule(stack("group(conv2d(channels=2) max_pool) dense", {"rule=kpc"})));
   expect_user_error([&] { make_rule(stack(layers, {"rule=pc", "inference=closed_form"})); },
                     "needs a linear network, not layers = ");
   EXPECT_NO_THROW(make_rule(stack(layers, {"rule=pc", "inference=error_descent"})));

@@ -388,7 +388,8 @@ TEST_F(Extend, StacksThatCannotBeAreRefused) {
   refused({"layers=dense(width=7)"}, "layers: layer 1 gives 7 units, and the targets have 6");
   refused({"layers=conv2d(channels=2) dense"}, "layers: layer 1 needs an image below");
   refused({"layers=gated(width=6) dense", "engine=lanes", "rule=bp"}, "layer 1 is not Dense");
-  refused({"layers=gated(width=6) dense", "rule=kpc", "learning_rate=1"}, "needs Dense layers");
+  refused({"layers=gated(width=6) dense", "rule=kpc", "learning_rate=1"},
+          "needs layers of one weight or none, and layer 1 has other parameters");
   refused({"layers=dense(width=6, residual=true) dense", "engine=lanes", "rule=bp"},
           "only some layers are residual");
 }

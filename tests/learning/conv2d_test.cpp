@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 #include <pcxx/inference/lbfgs.h>
 #include <pcxx/learning/backpropagation.h>
-#include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/layer_diagnostics.h>
 #include <pcxx/metrics/prediction_change.h>
@@ -305,18 +304,6 @@ TEST(Pools, PredictiveCodingIsTheGradientOfTheEnergy) {
     EXPECT_LT(relative_difference(weight_direction(layer),
                                   -layer.weight.grad().view({layer.weight.size(0), -1})),
               1e-8);
-  }
-}
-
-// Contract: one sentence, which names the layer.
-TEST(Convolutions, AreNoneOfKalmansLayers) {
-  const auto network = convolutional_network();
-  try {
-    KalmanPredictiveCoding().factors(*network, random_batch(*network, kBatch));
-    FAIL();
-  } catch (const c10::Error& error) {
-    EXPECT_NE(std::string(error.what_without_backtrace()).find("layer 1 is not Dense"),
-              std::string::npos);
   }
 }
 

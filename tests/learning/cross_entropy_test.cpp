@@ -5,7 +5,6 @@
 #include <pcxx/inference/lbfgs.h>
 #include <pcxx/inference/state_descent.h>
 #include <pcxx/learning/backpropagation.h>
-#include <pcxx/learning/kalman.h>
 #include <pcxx/learning/predictive_coding.h>
 #include <pcxx/metrics/target_alignment.h>
 #include <pcxx/nn/binary_cross_entropy.h>
@@ -152,7 +151,6 @@ TEST(CrossEntropyRules, ClosedFormsRefuseIt) {
   const auto network = random_network(classifier(Activation::kIdentity));
   const auto batch = labelled(3);
   EXPECT_THROW(inference::ClosedForm().infer(*network, batch), c10::Error);
-  EXPECT_THROW(KalmanPredictiveCoding().factors(*network, batch), c10::Error);
   EXPECT_TRUE(PredictiveCoding().factors(*network, batch).report->method == "lbfgs");
 }
 

@@ -68,7 +68,7 @@ foreach(part IN ITEMS "momentum_descent" "fraction of its last step that momentu
 endforeach()
 expect_refused("inference = 'momentum_descent' needs an inference_step_size above 0"
   ${lab}-regression --set rule=pc --set inference=momentum_descent)
-expect_refused("needs Dense layers, not layer = 'gated'"
+expect_refused("needs layers of one weight or none"
   ${lab}-regression --set rule=kpc --set layer=gated)
 expect_refused("gate_gain" ${lab}-regression --set gate_gain=0)
 

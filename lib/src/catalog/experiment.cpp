@@ -262,17 +262,28 @@ void check_whole_steps(const learning::RulePart& part, const config::Config& con
   if (config.has("optimizer") && !is_plain_sgd(config)) refuse("optimizer", "sgd");
 }
 
+// Layers that are not Dense are made for it.
+void check_weights(const learning::RulePart& part, const config::Config& config) {
+  const auto options = drawn_options(config);
+  for (const auto& [l, maker] : options.custom_layers()) {
+    const auto& dense = options.layers()[l - 1];
+    const auto layer = maker(dense.in_features(), dense.out_features());
+    if (layer->affine().weight.defined() || layer->parameters().empty()) continue;
+    user_error("rule = '{}' needs layers of one weight or none, and layer {} has other parameters",
+               part.name, l);
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<learning::LearningRule> make_rule(const config::Config& config) {
   const auto& part = *rules().find(config.text("rule"));
   if (part.whole_steps) check_whole_steps(part, config);
-  if (part.dense_only && has_custom_layers(config)) {
-    user_error("rule = '{}' needs Dense layers, not {}", part.name, kind_of(config));
-  }
-  if (part.squared_error_only && !is_squared_error(config)) {
-    user_error("rule = '{}' needs the squared error, not loss = '{}'", part.name,
-               config.text("loss"));
+  if (part.weights_only) check_weights(part, config);
+  if (const auto& [key, value] = part.dense_only; config.has(key) && config.text(key) == value) {
+    if (has_custom_layers(config) || !is_squared_error(config)) {
+      user_error("{} = '{}' needs Dense layers and the squared error", key, value);
+    }
   }
   const bool infers = part.infers && config.has("inference");
   return part.make(config, infers ? make_inference(config) : nullptr);

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <pcxx/core/error.h>
 #include <pcxx/core/precision.h>
 #include <pcxx/core/residency.h>
 #include <pcxx/learning/kalman.h>
@@ -8,18 +9,20 @@
 #include <pcxx/nn/feedforward.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "learning/kalman_equilibrium.h"
 #include "learning/kalman_gain.h"
+#include "learning/kalman_layers.h"
 #include "learning/kalman_narrowing.h"
 #include "learning/parts.h"
 #include "nn/bias_unit.h"
 
 namespace pcxx::learning {
+
 namespace {
 
 constexpr double kDecay = 0.98;       // of running means
+constexpr double kBoundedPrior = 64;  // of the weights, by losses whose curvature has a bound
 constexpr double kFirstNoise = 0.3;   // R of the first batch, and
 constexpr double kLeastNoise = 1e-4;  // its least, as parts of the mean of r^2
 
@@ -27,45 +30,13 @@ double least_rho(at::ScalarType dtype) {
   return dtype == at::kDouble ? kLeastRho<double> : kLeastRho<float>;
 }
 
-// m_l / n_l of each layer.
-std::vector<double> rank_shares(const nn::NetworkImpl& network) {
-  std::vector<double> shares(network.size());
-  auto narrowest = std::numeric_limits<std::int64_t>::max();
-  for (std::size_t l = network.size(); l >= 1; --l) {
-    const auto n = network.dense(l).options.out_features();
-    narrowest = std::min(narrowest, n);
-    shares[l - 1] = static_cast<double>(narrowest) / static_cast<double>(n);
-  }
-  return shares;
-}
-
 void narrow_(at::Tensor& covariance, const at::Tensor& right, double share) {
   linalg::gram_out(covariance, right.mT(), -share, 1);
 }
 
-// A batch of which this process has a slice: its pass and residual, the number of all samples.
-struct SharedBatch {
-  const nn::NetworkImpl& network;
-  const nn::Feedforward& pass;
-  const at::Tensor& residual;
-  Peers& peers;
-  std::int64_t samples;
-
-  bool is_one() const { return samples == 1; }
-
-  // Sums over all samples and units of values [.., b, n] of this process's samples.
-  Peers::Tensors sums(Peers::Tensors values) const {
-    for (auto& value : values) value = value.sum({-2, -1});
-    return peers.sums(std::move(values));
-  }
-  at::Tensor mean_of_outputs(const at::Tensor& sum) const {
-    return sum / static_cast<double>(samples * residual.size(-1));
-  }
-};
-
 // For each layer that is not linear, means over all samples: of f' and, last, of ||f'||^2,
 // [.., n_l + 1].
-Peers::Tensors mean_slopes(const SharedBatch& batch) {
+Peers::Tensors mean_slopes(const KalmanBatch& batch) {
   Peers::Tensors sums;
   for (std::size_t l = 1; l <= batch.network.size(); ++l) {
     const auto slope =
@@ -111,7 +82,7 @@ Peers::Tensors grams_of(const Peers::Tensors& spreads, const std::vector<at::Ten
   return grams;
 }
 
-Settled settled(const SharedBatch& batch, const std::vector<at::Tensor>& covariances,
+Settled settled(const KalmanBatch& batch, const std::vector<at::Tensor>& covariances,
                 const at::Tensor& noise) {
   const auto& network = batch.network;
   KalmanInput input{network, batch.pass, batch.residual, {}, noise};
@@ -140,7 +111,7 @@ Settled settled(const SharedBatch& batch, const std::vector<at::Tensor>& covaria
 }
 
 // Linear change of the predictions by the steps, [.., b, n_L].
-at::Tensor predicted_change(const SharedBatch& batch, const std::vector<at::Tensor>& activity,
+at::Tensor predicted_change(const KalmanBatch& batch, const std::vector<at::Tensor>& activity,
                             const std::vector<KalmanGain>& gains) {
   const auto& network = batch.network;
   at::Tensor change;
@@ -158,7 +129,7 @@ at::Tensor predicted_change(const SharedBatch& batch, const std::vector<at::Tens
 }
 
 // Actual change of the predictions by the steps.
-at::Tensor actual_change(const SharedBatch& batch, const std::vector<KalmanGain>& gains) {
+at::Tensor actual_change(const KalmanBatch& batch, const std::vector<KalmanGain>& gains) {
   const auto& network = batch.network;
   auto x = batch.pass.activities.front();
   for (std::size_t l = 1; l <= network.size(); ++l) {
@@ -174,7 +145,7 @@ at::Tensor actual_change(const SharedBatch& batch, const std::vector<KalmanGain>
 }
 
 // All steps, and the change d that they predict, times clip(<r, d> / <d, d>, 0, 1).
-at::Tensor shorten_(std::vector<KalmanGain>& gains, at::Tensor& change, const SharedBatch& batch) {
+at::Tensor shorten_(std::vector<KalmanGain>& gains, at::Tensor& change, const KalmanBatch& batch) {
   const auto found = batch.sums({batch.residual * change, change.square()});
   const auto fit = found[0] / found[1];
   const auto scale = at::where(fit.isnan(), at::ones_like(fit), fit.clamp(0, 1));
@@ -184,21 +155,28 @@ at::Tensor shorten_(std::vector<KalmanGain>& gains, at::Tensor& change, const Sh
   return scale;
 }
 
+// From the step [n_l, n] of each layer with a weight, in their order.
 Step step_of(const nn::NetworkImpl& network, const nn::Feedforward& pass,
-             const std::vector<KalmanGain>& gains) {
+             const std::vector<at::Tensor>& steps) {
   Step step{.layers = {}, .own = {}, .prediction = pass.prediction(), .report = std::nullopt};
+  auto next = steps.begin();
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.dense(l);
-    const auto direction = linalg::product(gains[l - 1].left.mT(), gains[l - 1].right);
-    OwnDirections own{.layer = l, .parameters = {layer.weight}, .directions = {direction}};
-    if (layer.bias.defined()) {
-      const auto n = layer.weight.size(-1);
-      own.directions = {direction.narrow(-1, 0, n), direction.select(-1, n)};
-      own.parameters.push_back(layer.bias);
-    }
-    step.own.push_back(std::move(own));
+    const auto& layer = network.layer(l);
+    if (!layer.affine().weight.defined()) continue;
+    step.own.push_back({.layer = l,
+                        .parameters = layer.parameters(),
+                        .directions = directions_of(layer, *next++)});
   }
   return step;
+}
+
+// Whether there are the shorter ways of Dense layers and the squared error.
+bool is_dense(const nn::NetworkImpl& network) {
+  if (!network.loss().is_squared_error()) return false;
+  for (std::size_t l = 1; l <= network.size(); ++l) {
+    if (dynamic_cast<const nn::DenseImpl*>(&network.layer(l)) == nullptr) return false;
+  }
+  return true;
 }
 
 // Of its state.
@@ -221,29 +199,40 @@ std::string slope_key(std::size_t i) {
 KalmanPredictiveCoding::KalmanPredictiveCoding(KalmanOptions options) : options_(options) {
   TORCH_CHECK(options.noise_fraction >= 0, "noise_fraction must not be negative, not ",
               options.noise_fraction);
+  TORCH_CHECK(options.prior_variance >= 0, "prior_variance must not be negative, not ",
+              options.prior_variance);
 }
 
 void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
   const bool fresh = covariances_.empty();
-  TORCH_CHECK(fresh || covariances_.size() == network.size(), "the memory has ",
-              covariances_.size(), " layers, the network ", network.size());
+  std::size_t i = 0;
   for (std::size_t l = 1; l <= network.size(); ++l) {
-    const auto& layer = network.dense(l);
-    const auto n = layer.weight.size(-1) + (layer.bias.defined() ? 1 : 0);
+    const auto [weight, bias] = network.layer(l).affine();
+    if (!weight.defined()) continue;
+    const auto inputs = weight[0].numel() / (weight.dim() == 3 ? weight.size(1) : 1);
+    const auto n = inputs + (bias.defined() ? 1 : 0);
     if (fresh) {
-      const auto one = at::eye(n, layer.weight.options().requires_grad(false))
-                           .div_(static_cast<double>(layer.weight.size(-1)));
-      covariances_.push_back(layer.weight.dim() == 3 ? one.repeat({layer.weight.size(0), 1, 1})
-                                                     : one);
+      const auto one = at::eye(n, weight.options().requires_grad(false))
+                           .mul_(prior_variance(network) / static_cast<double>(inputs));
+      covariances_.push_back(network.members() ? one.repeat({*network.members(), 1, 1}) : one);
     }
-    const auto& q = covariances_[l - 1];
-    TORCH_CHECK(q.dim() == layer.weight.dim() && q.size(-1) == n && q.size(-2) == n &&
-                    (q.dim() == 2 || q.size(0) == layer.weight.size(0)) &&
-                    q.scalar_type() == layer.weight.scalar_type(),
+    TORCH_CHECK(i < covariances_.size(), "the memory has ", covariances_.size(),
+                " layers, the network more");
+    const auto& q = covariances_[i++];
+    TORCH_CHECK(q.dim() == (network.members() ? 3 : 2) && q.size(-1) == n && q.size(-2) == n &&
+                    (q.dim() == 2 || q.size(0) == *network.members()) &&
+                    q.scalar_type() == weight.scalar_type(),
                 "the covariance of layer ", l, " is ", q.sizes(), ", but its weight is ",
-                layer.weight.sizes());
-    check_residency(q, layer.weight.device(), "the covariance of layer ", l);
+                weight.sizes());
+    check_residency(q, weight.device(), "the covariance of layer ", l);
   }
+  TORCH_CHECK(i == covariances_.size(), "the memory has ", covariances_.size(),
+              " layers, the network ", i);
+}
+
+double KalmanPredictiveCoding::prior_variance(const nn::NetworkImpl& network) const {
+  if (options_.prior_variance > 0) return options_.prior_variance;
+  return network.loss().is_squared_error() ? 1 : kBoundedPrior;
 }
 
 // Plain means at first, which forget once they have seen 1 / (1 - decay) batches.
@@ -300,16 +289,49 @@ Step KalmanPredictiveCoding::factors(const nn::NetworkImpl& network, const data:
 Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
                                             const data::Batch& slice, Peers& peers) {
   const at::NoGradGuard no_grad;
-  for (std::size_t l = 1; l <= network.size(); ++l) network.dense(l);  // throws where it is none
-  TORCH_CHECK(network.loss().is_squared_error(), "kpc minimises the squared error, not ",
-              network.loss().name());
   const auto pass = nn::feedforward(network, slice.input);
-  const auto residual = network.enter(slice.target, network.out_features()) - pass.prediction();
-  const SharedBatch batch{network, pass, residual, peers, slice.samples};
+  const auto residual =
+      network.residual(pass.prediction(), network.enter(slice.target, network.out_features()));
+  KalmanBatch batch{network, pass, residual, peers, slice.samples};
   start(network);
   observe(batch.mean_of_outputs(batch.sums({residual.square()}).front()));
+  batch.curvature = curvature_of(network, residual);
+  if (batch.curvature.defined()) noise_ = at::ones_like(noise_);
+  batch.noise = noise_;
   report_ = {};
   report_.noise = noise_;
+  const auto steps = is_dense(network) ? learn_dense(batch) : learn_layers(batch);
+  return step_of(network, pass, steps);
+}
+
+// H of the loss; undefined for the squared error.
+at::Tensor KalmanPredictiveCoding::curvature_of(const nn::NetworkImpl& network,
+                                                const at::Tensor& residual) const {
+  const auto& loss = network.loss();
+  if (loss.is_squared_error()) return {};
+  const auto curvature = loss.curvature_bound(network.out_features(), residual.options());
+  TORCH_CHECK(curvature.defined(), "kpc needs a bound of the loss's curvature, and ", loss.name(),
+              " has none");
+  TORCH_CHECK(options_.noise_fraction == 0, "noise_fraction is of the squared error: ", loss.name(),
+              " says how noisy its targets are");
+  return curvature;
+}
+
+std::vector<at::Tensor> KalmanPredictiveCoding::learn_layers(const KalmanBatch& batch) {
+  TORCH_CHECK(options_.narrowing == Narrowing::kCertainty,
+              "narrowing = constancy is for Dense layers and the squared error");
+  auto lesson = learn(batch, covariances_);
+  report_.leverages = std::move(lesson.leverages);
+  report_.certainties = std::move(lesson.certainties);
+  report_.scale = lesson.scale;
+  report_.change = lesson.change;
+  compare(batch, actual_change(batch, lesson.steps));
+  return std::move(lesson.steps);
+}
+
+std::vector<at::Tensor> KalmanPredictiveCoding::learn_dense(const KalmanBatch& batch) {
+  const auto& network = batch.network;
+  const auto& residual = batch.residual;
   auto samples = settled(batch, covariances_, noise_);
 
   const auto shares = rank_shares(network);
@@ -340,13 +362,21 @@ Step KalmanPredictiveCoding::shared_factors(const nn::NetworkImpl& network,
     report_.change = predicted_change(batch, samples.activity, gains);
     report_.scale = shorten_(gains, report_.change, batch);
   }
+  compare(batch, actual_change(batch, gains));
+  std::vector<at::Tensor> steps;
+  for (const auto& gain : gains) steps.push_back(linalg::product(gain.left.mT(), gain.right));
+  return steps;
+}
+
+// What the steps changed, with what was expected of them.
+void KalmanPredictiveCoding::compare(const KalmanBatch& batch, const at::Tensor& actual) {
   const auto& change = report_.change;
-  const auto actual = actual_change(batch, gains);
+  const auto& residual = batch.residual;
   const auto compared = batch.sums({change * actual, change.square(),
                                     residual * (residual - change) + (actual - change).square()});
   report_.linearity = compared[0] / compared[1];
-  if (options_.noise_fraction == 0) learn_noise(batch.mean_of_outputs(compared[2]));
-  return step_of(network, pass, gains);
+  const bool learns_noise = options_.noise_fraction == 0 && batch.network.loss().is_squared_error();
+  if (learns_noise) learn_noise(batch.mean_of_outputs(compared[2]));
 }
 
 std::map<std::string, at::Tensor> measurements(const KalmanReport& report) {
@@ -423,17 +453,31 @@ RulePart kalman_part() {
                {.name = "narrowing",
                 .doc = "kpc: how fast its uncertainty narrows: by what each sample makes certain, "
                        "or the nearer to recursive least squares the less the slopes of the units "
-                       "change from sample to sample, which suits linear networks as well"});
+                       "change from sample to sample, which suits linear networks as well; the "
+                       "latter for Dense layers and the squared error"})
+          .add(&KalmanOptions::prior_variance,
+               {.name = "prior_variance",
+                .doc = "kpc: the variance of the weights before the first sample, times a layer's "
+                       "inputs; 0 is 1, or 64 with a loss of logits",
+                .minimum = 0});
   RulePart part;
   part.name = "kpc";
   part.options = keys.keys();
   part.fixes = {{"learning_rate", "1"}};
   part.make = [keys](const config::Config& model, const auto&) {
-    return std::make_unique<KalmanPredictiveCoding>(keys.read(model));
+    const auto options = keys.read(model);
+    const auto loss = model.has("loss") ? model.text("loss") : "squared_error";
+    if (loss != "squared_error" && options.noise_fraction > 0) {
+      user_error(
+          "noise_fraction is for the squared error: loss = '{}' says how noisy its targets "
+          "are",
+          loss);
+    }
+    return std::make_unique<KalmanPredictiveCoding>(options);
   };
+  part.dense_only = {"narrowing", "constancy"};
   part.whole_steps = true;
-  part.dense_only = true;
-  part.squared_error_only = true;
+  part.weights_only = true;
   part.no_lanes = "kpc weighs each sample by itself";
   return part;
 }

@@ -21,16 +21,16 @@ using MakeRule = std::unique_ptr<LearningRule>(const config::Config&,
 /// A value of `rule`.
 ///   infers       it needs an inference
 ///   whole_steps  its steps are taken as they are: no rescaling, no optimizer but sgd
-///   dense_only   for networks of Dense layers
-///   squared_error_only  for networks with that loss
+///   weights_only  for networks whose layers have at most one weight each, and nothing else
+///   dense_only   a key and a value that it has for Dense layers and the squared error alone
 ///   lanes        the same rule in the lanes of ensemble/; nothing where only tensors do it
 ///   no_lanes     why not: the end of a sentence
 ///   tensors_for  the same of a config whose options only tensors have; empty where lanes do
 struct RulePart : config::Part<MakeRule> {
   bool infers = false;
   bool whole_steps = false;
-  bool dense_only = false;
-  bool squared_error_only = false;
+  bool weights_only = false;
+  std::pair<std::string, std::string> dense_only = {};
   std::optional<ensemble::Rule> lanes = {};
   std::string no_lanes = {};
   std::function<std::string(const config::Config&)> tensors_for = {};

@@ -22,6 +22,11 @@ at::Tensor BinaryCrossEntropy::curve(const at::Tensor& residual, const at::Tenso
 }
 
 // log(1 + exp(z)) - y z, which does not overflow.
+at::Tensor BinaryCrossEntropy::curvature_bound(std::int64_t outputs,
+                                               const at::TensorOptions& options) const {
+  return at::eye(outputs, options).mul_(0.25);
+}
+
 at::Tensor BinaryCrossEntropy::errors(const at::Tensor& prediction,
                                       const at::Tensor& target) const {
   return at::logaddexp(prediction, at::zeros({}, prediction.options())) - target * prediction;

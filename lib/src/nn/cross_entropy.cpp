@@ -21,6 +21,12 @@ at::Tensor CrossEntropy::curve(const at::Tensor& residual, const at::Tensor& tar
   return q * (tangent - along);
 }
 
+// Boehning 1992, for targets whose sum is 1.
+at::Tensor CrossEntropy::curvature_bound(std::int64_t outputs,
+                                         const at::TensorOptions& options) const {
+  return (at::eye(outputs, options) - 1 / static_cast<double>(outputs)).mul_(0.5);
+}
+
 at::Tensor CrossEntropy::errors(const at::Tensor& prediction, const at::Tensor& target) const {
   return value(prediction, target).unsqueeze(-1);
 }

@@ -25,7 +25,12 @@ struct KalmanOptions {
   /// ones.
   double noise_fraction = 0;
   Narrowing narrowing = Narrowing::kCertainty;
+  /// Of the weights before the first batch, times a layer's inputs: Q starts at prior_variance / n.
+  /// 0 is 1 for the squared error, and 64 for losses of logits, which are farther from 0.
+  double prior_variance = 0;
 };
+
+struct KalmanBatch;
 
 /// What the last batch taught, and what it was expected to change. Means over the batch have the
 /// shape [] or [R].
@@ -87,11 +92,27 @@ std::map<std::string, at::Tensor> measurements(const KalmanReport& report);
 ///
 /// which is the rule above for o = 0 and recursive least squares of each layer for o = 1.
 ///
-/// Works in networks of Dense layers, and in ensembles of them. Costs O(n^2) a sample and layer
-/// and, where the output is wider than the layer below, a solve of that layer's width a sample.
-/// Where several processes share a batch, each settles its slice; of a layer they exchange Xhat Q,
-/// g, c, s and the rows of Xhat Q Xhat^T, and all make the same M. Throws c10::Error for other
-/// layers and for a compressed batch, which has no samples.
+/// A convolution's rows of weights meet a patch of the image at each of P locations, n = C_in k^2.
+/// With G_c = sum_p J_c,p xhat_p^T, [n_L, n], the gradient of all outputs in the weights of channel
+/// c, it is
+///
+///   S = .. + sum_c G_c Q G_c^T,   A = sum_c G_c^T S^-1 G_c / m_l
+///   one sample:  W_c += v^T G_c Q,  Q -= (m_l / n_l) Q A Q
+///   a batch:     with Lambda = A (I - Q A)^-1 of each sample and Q' = (Q^-1 + sum Lambda)^-1,
+///                W_c += sum v^T G_c (I - Q A)^-1 Q',  Q -= (m_l / n_l) (Q - Q')
+///
+/// which are the formulas above where P is 1. A loss of logits says itself how noisy its targets
+/// are: a bound H of its curvature (Boehning 1992: 1/2 (I - 11^T / C) of cross-entropy) takes the
+/// place of I / R, v = (I + H Gamma)^-1 r and S^-1 = (Gamma + H^-1)^-1 for Gamma = S - R I, and
+/// steps are shortened by clip(<r, d> / <d, H d>, 0, 1).
+///
+/// Works in networks of layers of at most one weight each, and in ensembles of Dense ones. Costs
+/// O(n^2) a sample and layer and, where the output is wider than the layer below, a solve of that
+/// layer's width a sample; with other layers or losses a way back for each output and, in a batch,
+/// a solve of n a sample and convolution. Where several processes share a batch, each settles its
+/// slice; of a layer they exchange Xhat Q, g, c, s and the rows of Xhat Q Xhat^T, of a convolution
+/// sums over samples, and all make the same step. Throws c10::Error for other layers, for losses
+/// without a bound, and for a compressed batch, which has no samples.
 class KalmanPredictiveCoding final : public LearningRule {
  public:
   explicit KalmanPredictiveCoding(KalmanOptions options = {});
@@ -113,14 +134,20 @@ class KalmanPredictiveCoding final : public LearningRule {
   State state() const override;
   void set_state(const State& state) override;
 
-  /// Q of layer l = 1..L, [n, n] or [R, n, n]; n counts the bias unit. Empty before the first
-  /// batch.
+  /// Q of the layers with a weight, in their order: [n, n] or [R, n, n]; n counts the bias unit.
+  /// Empty before the first batch.
   const std::vector<at::Tensor>& covariances() const { return covariances_; }
   /// Of the last batch; undefined tensors before the first.
   const KalmanReport& report() const { return report_; }
 
  private:
   void start(const nn::NetworkImpl& network);
+  double prior_variance(const nn::NetworkImpl& network) const;
+  at::Tensor curvature_of(const nn::NetworkImpl& network, const at::Tensor& residual) const;
+  /// The steps of the layers with a weight, [n_l, n]; the covariances narrow.
+  std::vector<at::Tensor> learn_dense(const KalmanBatch& batch);
+  std::vector<at::Tensor> learn_layers(const KalmanBatch& batch);
+  void compare(const KalmanBatch& batch, const at::Tensor& actual);
   /// What the newest batch counts in a running mean.
   double newest() const;
   void observe(const at::Tensor& mean_square);

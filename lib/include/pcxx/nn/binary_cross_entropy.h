@@ -18,6 +18,7 @@ class BinaryCrossEntropy final : public Loss {
   at::Tensor residual(const at::Tensor& prediction, const at::Tensor& target) const override;
   at::Tensor curve(const at::Tensor& residual, const at::Tensor& target,
                    const at::Tensor& tangent) const override;
+  at::Tensor curvature_bound(std::int64_t outputs, const at::TensorOptions& options) const override;
   at::Tensor errors(const at::Tensor& prediction, const at::Tensor& target) const override;
   std::int64_t error_columns(std::int64_t outputs) const override { return outputs; }
   at::Tensor outcome(const at::Tensor& prediction) const override;

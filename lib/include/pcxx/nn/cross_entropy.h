@@ -19,6 +19,7 @@ class CrossEntropy final : public Loss {
   at::Tensor residual(const at::Tensor& prediction, const at::Tensor& target) const override;
   at::Tensor curve(const at::Tensor& residual, const at::Tensor& target,
                    const at::Tensor& tangent) const override;
+  at::Tensor curvature_bound(std::int64_t outputs, const at::TensorOptions& options) const override;
   at::Tensor errors(const at::Tensor& prediction, const at::Tensor& target) const override;
   std::int64_t error_columns(std::int64_t) const override { return 1; }
   at::Tensor outcome(const at::Tensor& prediction) const override;

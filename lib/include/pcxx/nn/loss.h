@@ -28,6 +28,13 @@ class Loss {
   virtual at::Tensor curve(const at::Tensor& residual, const at::Tensor& target,
                            const at::Tensor& tangent) const = 0;
 
+  /// A matrix that no Hessian in the prediction exceeds, [n, n] for n outputs; undefined where none
+  /// is known.
+  virtual at::Tensor curvature_bound(std::int64_t /*outputs*/,
+                                     const at::TensorOptions& /*options*/) const {
+    return {};
+  }
+
   /// What programs report, as their mean: [.., B, k] with k = error_columns(n) numbers a sample.
   virtual at::Tensor errors(const at::Tensor& prediction, const at::Tensor& target) const = 0;
   virtual std::int64_t error_columns(std::int64_t outputs) const = 0;
