@@ -229,11 +229,19 @@ def note(seeds, models, summaries, swept, measure="error"):
     """What curves and sweeps of these models are, of which the measure chose the best rates."""
     rules = {summary["best_by"] for summary in summaries if summary.get("best_by") in BEST_BY}
     rule = BEST_BY[rules.pop()].format(measure=measure) if len(rules) == 1 else ""
+    if rule and all(map(validates, summaries)):
+        rule += ", of validation images"
     lines = [f"Curves: {style.averages(seeds)}, each model at its best rate{rule}."]
     if swept:
         arrows = ", with an arrow at an end of the range" if any(m.at_edge for m in models) else ""
         lines.append(f"Sweep: mean final {measure}; large markers: best rate{arrows}.")
     return "\n".join(lines)
+
+
+def validates(summary):
+    """Whether images other than those for testing chose the best rates."""
+    chosen_by = [str(model.get("chosen_by", "")) for model in summary.get("models", [])]
+    return bool(chosen_by) and all(name.startswith("validation") for name in chosen_by)
 
 
 def has_sweep(models):

@@ -256,7 +256,7 @@ TEST(Stack, RefusesWhatDoesNotFit) {
 TEST(Stack, GoesWithRulesAndInferenceThatTakeIt) {
   const std::string layers = "conv2d(channels=2, stride=2) dense";
   expect_user_error(
-      [&] { make_rule(stack("dense block(dense dense) dense", {"rule=kpc"})); },
+      [&] { make_rule(stack("dense(width=5) block(dense(width=5) dense) dense", {"rule=kpc"})); },
       "rule = 'kpc' needs layers of one weight or none, and layer 2 has other parameters");
   EXPECT_NO_THROW(make_rule(stack(layers, {"rule=kpc"})));
   EXPECT_NO_THROW(make_rule(stack("group(conv2d(channels=2) max_pool) dense", {"rule=kpc"})));

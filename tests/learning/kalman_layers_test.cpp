@@ -24,20 +24,19 @@ nn::LayerMaker made(std::function<std::shared_ptr<nn::Layer>()> make) {
   return [make](std::int64_t, std::int64_t) { return make(); };
 }
 
-// Images of 1 x 6 x 6, 2 x 3 x 3 after pooling, 3 x 2 x 2, 5 units, 3 outputs.
+// Images of 1 x 6 x 6, 2 x 3 x 3 after pooling, 4 x 2 x 2, 5 units, 3 outputs.
 nn::NetworkOptions convolutions() {
   const auto first =
       nn::Conv2dOptions(1, 2, 3).size(6, 6).padding(1).activation(Activation::kReLU).bias(true);
-  const auto second = nn::Conv2dOptions(2, 3, 2).size(3, 3).activation(Activation::kTanh);
-  return nn::mlp({36, 18, 12, 5, 3}, Activation::kTanh)
+  const auto second = nn::Conv2dOptions(2, 4, 2).size(3, 3).activation(Activation::kTanh);
+  return nn::mlp({36, 18, 16, 5, 3}, Activation::kTanh)
       .with_bias()
       .with_layer(1, made([first] {
                     using Layers = std::vector<std::shared_ptr<nn::Layer>>;
                     const auto pool = nn::Pool2dOptions(2, 2).size(6, 6);
-                    return std::make_shared<nn::Block>(
-                        Layers{std::make_shared<nn::Conv2d>(first),
-                               std::make_shared<nn::Pool2d>(pool)},
-                        /*residual=*/false);
+                    return std::make_shared<nn::Block>(Layers{std::make_shared<nn::Conv2d>(first),
+                                                              std::make_shared<nn::Pool2d>(pool)},
+                                                       /*residual=*/false);
                   }))
       .with_layer(2, made([second] { return std::make_shared<nn::Conv2d>(second); }));
 }
@@ -146,8 +145,7 @@ std::vector<at::Tensor> first_covariances(const nn::NetworkImpl& network, double
 
 at::Tensor joined(const OwnDirections& own) {
   const auto rows = own.directions[0].flatten(1);
-  return own.directions.size() == 1 ? rows
-                                    : at::cat({rows, own.directions[1].unsqueeze(-1)}, -1);
+  return own.directions.size() == 1 ? rows : at::cat({rows, own.directions[1].unsqueeze(-1)}, -1);
 }
 
 // Several batches, so that narrowed covariances count; the network stays.
@@ -209,12 +207,29 @@ TEST(KalmanLayers, IsItsDefinitionByTheBoundOfTheLoss) {
   expect_definition(*network, at::eye(3, at::kDouble) / 4, 64, batches_of(*network, 4));
 }
 
+// Oracle: steps of samples that agree overshoot together: of the predicted change d, scale times d
+// is the minimum of the loss's bound along it, <r, d> = <d, H d>.
+TEST(KalmanLayers, ShortensByTheBound) {
+  auto options = nn::mlp({5, 3});
+  const auto network = drawn(options.loss(std::make_shared<nn::CrossEntropy>()));
+  auto batch = labelled(*network, 1, 1);
+  batch = {batch.input.expand({8, -1}).contiguous(), batch.target.expand({8, -1}).contiguous()};
+  KalmanPredictiveCoding rule;
+  const auto step = rule.factors(*network, batch);
+  ASSERT_LT(rule.report().scale.item<double>(), 1);
+  const auto& d = rule.report().change;
+  const auto residual = network->residual(step.prediction, batch.target);
+  const auto bound = (at::eye(3, at::kDouble) - 1.0 / 3) / 2;
+  EXPECT_NEAR((d * residual).sum().item<double>(), (d * at::matmul(d, bound)).sum().item<double>(),
+              1e-10);
+}
+
 // Oracle: the same network of Dense layers, whose shorter ways have tests of their own. A group of
 // one Dense layer is that layer.
 TEST(KalmanLayers, LearnsDenseLayersAlike) {
-  for (const auto& options : {nn::mlp({5, 6, 4, 3}, Activation::kTanh).with_bias(),
-                              nn::mlp({4, 5, 7}, Activation::kReLU),
-                              nn::mlp({5, 6, 3}, Activation::kTanh).with_bias().ensemble(1)}) {
+  for (const auto& options :
+       {nn::mlp({5, 6, 4, 3}, Activation::kTanh).with_bias(), nn::mlp({4, 5, 7}, Activation::kReLU),
+        nn::mlp({5, 6, 3}, Activation::kTanh).with_bias().ensemble(1)}) {
     const auto dense = random_network(options);
     const auto last = options.layers().size();
     const auto in_group = [&](std::int64_t, std::int64_t) {
@@ -242,7 +257,8 @@ TEST(KalmanLayers, LearnsDenseLayersAlike) {
         for (std::size_t l = 0; l < last; ++l) {
           for (std::size_t i = 0; i < known.own[l].directions.size(); ++i) {
             const auto& wanted = known.own[l].directions[i];
-            EXPECT_LT(relative_difference(step.own[l].directions[i].view_as(wanted), wanted), 1e-10);
+            EXPECT_LT(relative_difference(step.own[l].directions[i].view_as(wanted), wanted),
+                      1e-10);
           }
           EXPECT_LT(relative_difference(found.covariances()[l], expected.covariances()[l]), 1e-10);
         }
@@ -258,8 +274,7 @@ TEST(KalmanLayers, LearnsDenseLayersAlike) {
 // Oracle: a convolution whose kernel is the whole image is a dense layer.
 TEST(KalmanLayers, OfOneLocationIsDense) {
   const auto options = nn::mlp({18, 4, 3}, Activation::kTanh).with_bias();
-  const auto whole =
-      nn::Conv2dOptions(2, 4, 3).size(3, 3).activation(Activation::kTanh).bias(true);
+  const auto whole = nn::Conv2dOptions(2, 4, 3).size(3, 3).activation(Activation::kTanh).bias(true);
   const auto dense = random_network(options);
   nn::Network network(
       options.with_layer(1, made([whole] { return std::make_shared<nn::Conv2d>(whole); })));
@@ -293,8 +308,7 @@ TEST(KalmanLayers, NoCurvatureExceedsItsBound) {
       const auto prediction = size * at::empty({1, 5}, at::kDouble).normal_(0, 1, generator);
       const auto target = at::softmax(at::empty({1, 5}, at::kDouble).normal_(0, 1, generator), -1);
       const auto residual = loss->residual(prediction, target);
-      const auto hessian =
-          loss->curve(residual.expand({5, 5}), target.expand({5, 5}), one);
+      const auto hessian = loss->curve(residual.expand({5, 5}), target.expand({5, 5}), one);
       const auto least = at::linalg_eigvalsh(bound - hessian).min().item<double>();
       EXPECT_GT(least, -1e-12) << loss->name();
       nearest = std::min(nearest, least);
@@ -350,10 +364,11 @@ void expect_refused(KalmanPredictiveCoding rule, const nn::NetworkImpl& network,
 // Contract: one sentence, which names what does not fit.
 TEST(KalmanLayers, RefusesWhatDoesNotFit) {
   const auto layer = nn::DenseOptions(5, 5);
-  const auto two = nn::mlp({5, 5, 3}).with_layer(1, made([layer] {
-    return std::make_shared<nn::Block>(std::vector<std::shared_ptr<nn::Layer>>{
-        std::make_shared<nn::DenseImpl>(layer), std::make_shared<nn::DenseImpl>(layer)});
-  }));
+  const auto two = nn::mlp({5, 5, 3}).with_layer(
+      1, made([layer] {
+        return std::make_shared<nn::Block>(std::vector<std::shared_ptr<nn::Layer>>{
+            std::make_shared<nn::DenseImpl>(layer), std::make_shared<nn::DenseImpl>(layer)});
+      }));
   expect_refused(KalmanPredictiveCoding(), *random_network(two), "kpc cannot learn layer 1");
   const auto network = drawn(convolutions());
   expect_refused(KalmanPredictiveCoding({.narrowing = Narrowing::kConstancy}), *network,

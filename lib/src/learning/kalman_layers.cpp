@@ -42,7 +42,7 @@ at::Tensor gradients(const KalmanLayer& layer) {
 // A layer's share of the output's covariance, [.., B, n_L, n_L], and what it is made of: leverages
 // s [.., B, P], and in a convolution the gradients G and G Q.
 struct Spread {
-  at::Tensor units;      // Xhat Q, [.., B, P, n]
+  at::Tensor units;  // Xhat Q, [.., B, P, n]
   at::Tensor leverages;
   at::Tensor gradients;  // [.., B, n_L, n_l n]; undefined where P is 1
   at::Tensor covariance;
@@ -125,13 +125,14 @@ at::Tensor learn_patches(const KalmanBatch& batch, const KalmanLayer& layer, con
                          KalmanLesson& lesson) {
   const auto n = layer.units.size(-1);
   const auto outputs = layer.outputs;
-  const auto pulled =
-      at::matmul(weighed.value.unsqueeze(-2), spread.gradients).squeeze(-2).unflatten(
-          -1, {outputs, n});
+  const auto pulled = at::matmul(weighed.value.unsqueeze(-2), spread.gradients)
+                          .squeeze(-2)
+                          .unflatten(-1, {outputs, n});
   const auto informed =
       at::matmul(weighed.information, spread.gradients).unflatten(-1, {outputs, n}).flatten(-3, -2);
   const auto told = spread.gradients.unflatten(-1, {outputs, n}).flatten(-3, -2);
-  const auto a = symmetric(at::matmul(told.mT(), informed)) / (share * static_cast<double>(outputs));
+  const auto a =
+      symmetric(at::matmul(told.mT(), informed)) / (share * static_cast<double>(outputs));
   const auto learnt = at::matmul(q.unsqueeze(-3), a);  // Q A
   lesson.leverages.push_back(mean_of(batch, spread.leverages));
   lesson.certainties.push_back(
@@ -174,8 +175,8 @@ at::Tensor predicted_change(const KalmanBatch& batch, const std::vector<KalmanLa
     if (next < layers.size() && layers[next].l == l) {
       directions = directions_of(layer, steps[next++]);
     }
-    change = layer.push_forward(batch.pass.activities[l - 1], batch.pass.outputs[l], change,
-                                directions);
+    change =
+        layer.push_forward(batch.pass.activities[l - 1], batch.pass.outputs[l], change, directions);
   }
   return change;
 }
@@ -210,11 +211,12 @@ std::vector<double> rank_shares(const nn::NetworkImpl& network) {
   return shares;
 }
 
-std::vector<KalmanLayer> kalman_layers(const nn::NetworkImpl& network, const nn::Feedforward& pass) {
+std::vector<KalmanLayer> kalman_layers(const nn::NetworkImpl& network,
+                                       const nn::Feedforward& pass) {
   const auto outputs = network.out_features();
   const auto samples = pass.prediction().size(-2);
-  const auto which = at::arange(samples, pass.prediction().options().dtype(at::kLong))
-                         .repeat_interleave(outputs);
+  const auto which =
+      at::arange(samples, pass.prediction().options().dtype(at::kLong)).repeat_interleave(outputs);
   auto shape = pass.prediction().sizes().vec();
   shape[shape.size() - 2] = samples * outputs;
   auto signal =
@@ -224,8 +226,8 @@ std::vector<KalmanLayer> kalman_layers(const nn::NetworkImpl& network, const nn:
     const auto& layer = network.layer(l);
     const auto below = pass.activities[l - 1].index_select(-2, which);
     auto pulled = layer.pull_back(below, pass.outputs[l].select(which), signal, {.input = l > 1});
-    TORCH_CHECK(pulled.error.defined() || layer.parameters().empty(),
-                "kpc cannot learn layer ", l, ": its parameters are not those of one weight");
+    TORCH_CHECK(pulled.error.defined() || layer.parameters().empty(), "kpc cannot learn layer ", l,
+                ": its parameters are not those of one weight");
     if (pulled.error.defined()) layers.push_back(layer_of(network, pass, l, pulled.error));
     signal = std::move(pulled.input);
   }
@@ -255,8 +257,8 @@ KalmanLesson learn(const KalmanBatch& batch, std::vector<at::Tensor>& covariance
   KalmanLesson lesson;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const auto& learn_layer = spreads[i].gradients.defined() ? learn_patches : learn_rows;
-    lesson.steps.push_back(learn_layer(batch, layers[i], spreads[i], weighed, shares[i],
-                                       covariances[i], lesson));
+    lesson.steps.push_back(
+        learn_layer(batch, layers[i], spreads[i], weighed, shares[i], covariances[i], lesson));
   }
   if (batch.is_one()) {
     lesson.scale = at::ones_like(batch.noise);
