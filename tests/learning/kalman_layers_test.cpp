@@ -132,13 +132,15 @@ std::vector<double> ranks_of(const nn::NetworkImpl& network) {
   return ranks;
 }
 
+// A variance of 0: those of losses of logits.
 std::vector<at::Tensor> first_covariances(const nn::NetworkImpl& network, double variance) {
   std::vector<at::Tensor> found;
   for (std::size_t l = 1; l <= network.size(); ++l) {
     const auto [weight, bias] = network.layer(l).affine();
     const auto inputs = weight[0].numel();
+    const double of_logits = weight.dim() == 4 ? 16 : 64;
     found.push_back(at::eye(inputs + (bias.defined() ? 1 : 0), at::kDouble) *
-                    (variance / static_cast<double>(inputs)));
+                    ((variance > 0 ? variance : of_logits) / static_cast<double>(inputs)));
   }
   return found;
 }
@@ -199,12 +201,12 @@ TEST(KalmanLayers, IsItsDefinitionByTheBoundOfTheLoss) {
   for (auto options : {convolutions(), nn::mlp({5, 6, 4, 3}, Activation::kTanh).with_bias()}) {
     const auto network = drawn(options.loss(std::make_shared<nn::CrossEntropy>()));
     for (const std::int64_t samples : {1, 4}) {
-      expect_definition(*network, bound, 64, batches_of(*network, samples));
+      expect_definition(*network, bound, 0, batches_of(*network, samples));
     }
   }
   auto options = nn::mlp({5, 6, 3}, Activation::kTanh);
   const auto network = drawn(options.loss(std::make_shared<nn::BinaryCrossEntropy>()));
-  expect_definition(*network, at::eye(3, at::kDouble) / 4, 64, batches_of(*network, 4));
+  expect_definition(*network, at::eye(3, at::kDouble) / 4, 0, batches_of(*network, 4));
 }
 
 // Oracle: steps of samples that agree overshoot together: of the predicted change d, scale times d

@@ -21,8 +21,11 @@ namespace pcxx::learning {
 
 namespace {
 
-constexpr double kDecay = 0.98;       // of running means
-constexpr double kBoundedPrior = 64;  // of the weights, by losses whose curvature has a bound
+constexpr double kDecay = 0.98;  // of running means
+// Of the weights, by losses whose curvature has a bound: of Dense layers, and of convolutions, whose
+// evidence adds up over the locations of an image.
+constexpr double kBoundedPrior = 64;
+constexpr double kBoundedPatchPrior = 16;
 constexpr double kFirstNoise = 0.3;   // R of the first batch, and
 constexpr double kLeastNoise = 1e-4;  // its least, as parts of the mean of r^2
 
@@ -212,8 +215,9 @@ void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
     const auto inputs = weight[0].numel() / (weight.dim() == 3 ? weight.size(1) : 1);
     const auto n = inputs + (bias.defined() ? 1 : 0);
     if (fresh) {
-      const auto one = at::eye(n, weight.options().requires_grad(false))
-                           .mul_(prior_variance(network) / static_cast<double>(inputs));
+      const auto one =
+          at::eye(n, weight.options().requires_grad(false))
+              .mul_(prior_variance(network.loss(), weight) / static_cast<double>(inputs));
       covariances_.push_back(network.members() ? one.repeat({*network.members(), 1, 1}) : one);
     }
     TORCH_CHECK(i < covariances_.size(), "the memory has ", covariances_.size(),
@@ -230,9 +234,11 @@ void KalmanPredictiveCoding::start(const nn::NetworkImpl& network) {
               " layers, the network ", i);
 }
 
-double KalmanPredictiveCoding::prior_variance(const nn::NetworkImpl& network) const {
+double KalmanPredictiveCoding::prior_variance(const nn::Loss& loss,
+                                              const at::Tensor& weight) const {
   if (options_.prior_variance > 0) return options_.prior_variance;
-  return network.loss().is_squared_error() ? 1 : kBoundedPrior;
+  if (loss.is_squared_error()) return 1;
+  return weight.dim() == 4 ? kBoundedPatchPrior : kBoundedPrior;
 }
 
 // Plain means at first, which forget once they have seen 1 / (1 - decay) batches.
@@ -458,7 +464,7 @@ RulePart kalman_part() {
           .add(&KalmanOptions::prior_variance,
                {.name = "prior_variance",
                 .doc = "kpc: the variance of the weights before the first sample, times a layer's "
-                       "inputs; 0 is 1, or 64 with a loss of logits",
+                       "inputs; 0 is 1, or 64 with a loss of logits (16 in convolutions)",
                 .minimum = 0});
   RulePart part;
   part.name = "kpc";

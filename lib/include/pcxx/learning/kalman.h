@@ -26,7 +26,8 @@ struct KalmanOptions {
   double noise_fraction = 0;
   Narrowing narrowing = Narrowing::kCertainty;
   /// Of the weights before the first batch, times a layer's inputs: Q starts at prior_variance / n.
-  /// 0 is 1 for the squared error, and 64 for losses of logits, which are farther from 0.
+  /// 0 is 1 for the squared error, and for losses of logits, which are farther from 0, 64 in Dense
+  /// layers and 16 in convolutions.
   double prior_variance = 0;
 };
 
@@ -142,7 +143,7 @@ class KalmanPredictiveCoding final : public LearningRule {
 
  private:
   void start(const nn::NetworkImpl& network);
-  double prior_variance(const nn::NetworkImpl& network) const;
+  double prior_variance(const nn::Loss& loss, const at::Tensor& weight) const;
   at::Tensor curvature_of(const nn::NetworkImpl& network, const at::Tensor& residual) const;
   /// The steps of the layers with a weight, [n_l, n]; the covariances narrow.
   std::vector<at::Tensor> learn_dense(const KalmanBatch& batch);
