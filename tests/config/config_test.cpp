@@ -510,6 +510,13 @@ TEST_F(ConfigFile, RefusesModelsThatAreThereAlready) {
           {file + ":4:", "the model learning_rate = 1.0, rule = \"kpc\" already"});
   const auto one = read(bp + "[[models]]\nrule = \"pc\"\n", {"rule=pc"});
   EXPECT_EQ(one.models().size(), 1U);
+  const auto overlapping = read(bp + "regularisation = [1, 2]\n[[models]]\nrule = \"pc\"\n"
+                                     "regularisation = [2, 3]\n",
+                                {"rule=pc"});
+  EXPECT_EQ(overlapping.models().size(), 3U);
+  for (const auto* config : {&one, &overlapping}) {
+    EXPECT_TRUE(Config::parse(schema(), config->toml(), "text") == *config) << config->toml();
+  }
   EXPECT_EQ(read("rule = \"pc\"\n[[models]]\nlearning_rate = 2\n", {"learning_rate=1"})
                 .toml()
                 .find("[[models]]\n\n"),

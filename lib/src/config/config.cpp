@@ -88,6 +88,7 @@ Config Config::parse(Schema schema, const std::string& toml, const std::string& 
   for (const auto& assignment : assignments) config.assign(assignment);
   config.check_precision();
   config.check_amount();
+  config.drop_repeated_models();
   return config;
 }
 
@@ -164,6 +165,26 @@ void Config::check_models(const std::vector<std::string>& places) const {
                  fmt::join(texts, ", "));
     }
   }
+}
+
+// What an assignment has made equal counts once, and is written once: files say no model twice.
+void Config::drop_repeated_models() {
+  std::set<std::string> made;
+  std::vector<Settings> kept;
+  auto alone = *this;
+  for (const auto& model : models_) {
+    alone.models_ = {model};
+    const auto all = alone.models();
+    std::vector<Settings> fresh;
+    for (const auto& one : all) {
+      if (!made.insert(one.model_text()).second) continue;
+      auto& settings = fresh.emplace_back();
+      for (const auto& [name, setting] : model) settings[name] = one.settings_.at(name);
+    }
+    if (fresh.size() == all.size()) fresh = {model};
+    kept.insert(kept.end(), fresh.begin(), fresh.end());
+  }
+  models_ = std::move(kept);
 }
 
 void Config::assign(const std::string& assignment) {

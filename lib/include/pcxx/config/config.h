@@ -130,6 +130,7 @@ class Config {
   std::string models_toml() const;
   void assign(const std::string& assignment);
   void check_models(const std::vector<std::string>& places) const;
+  void drop_repeated_models();
   void check_precision() const;
   void check_amount() const;
   std::string model_text() const;
