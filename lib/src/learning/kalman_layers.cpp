@@ -12,6 +12,21 @@
 namespace pcxx::learning {
 namespace {
 
+// A layer with a weight [n_l, n]; n counts the bias unit. A convolution has a row of units for
+// each of its P locations, and n_l is its channels. P is 1 in other layers.
+//
+//   l         its number
+//   outputs   n_l
+//   units     Xhat, [.., B, P, n]
+//   jacobian  J_l: of every output of the network by every one of the layer's, before the
+//             nonlinearity; [.., B, n_L, P, n_l]
+struct KalmanLayer {
+  std::size_t l = 0;
+  std::int64_t outputs = 0;
+  at::Tensor units;
+  at::Tensor jacobian;
+};
+
 // x [.., B] as a factor of matrices [.., B, m, n].
 at::Tensor as_factor(const at::Tensor& x) {
   return x.unsqueeze(-1).unsqueeze(-1);
@@ -32,6 +47,31 @@ KalmanLayer layer_of(const nn::NetworkImpl& network, const nn::Feedforward& pass
           .outputs = errors.size(-1),
           .units = units.unflatten(-2, {samples, locations}),
           .jacobian = errors.unflatten(-2, {samples, network.out_features(), locations})};
+}
+
+// Of the layers with a weight, in their order.
+std::vector<KalmanLayer> kalman_layers(const nn::NetworkImpl& network,
+                                       const nn::Feedforward& pass) {
+  const auto outputs = network.out_features();
+  const auto samples = pass.prediction().size(-2);
+  const auto which =
+      at::arange(samples, pass.prediction().options().dtype(at::kLong)).repeat_interleave(outputs);
+  auto shape = pass.prediction().sizes().vec();
+  shape[shape.size() - 2] = samples * outputs;
+  auto signal =
+      at::eye(outputs, pass.prediction().options()).repeat({samples, 1}).expand(shape).contiguous();
+  std::vector<KalmanLayer> layers;
+  for (std::size_t l = network.size(); l >= 1; --l) {
+    const auto& layer = network.layer(l);
+    const auto below = pass.activities[l - 1].index_select(-2, which);
+    auto pulled = layer.pull_back(below, pass.outputs[l].select(which), signal, {.input = l > 1});
+    TORCH_CHECK(pulled.error.defined() || layer.parameters().empty(), "kpc cannot learn layer ", l,
+                ": its parameters are not those of one weight");
+    if (pulled.error.defined()) layers.push_back(layer_of(network, pass, l, pulled.error));
+    signal = std::move(pulled.input);
+  }
+  std::reverse(layers.begin(), layers.end());
+  return layers;
 }
 
 // Gradient of every output in the weight, [.., B, n_L n_l, n]: J^T of each channel times the units.
@@ -153,6 +193,11 @@ at::Tensor learn_patches(const KalmanBatch& batch, const KalmanLayer& layer, con
   return at::matmul(sum.narrow(-2, 0, outputs), known);
 }
 
+// The number of a weight's rows, n_l.
+std::int64_t rows_of(const at::Tensor& weight) {
+  return weight.dim() == 4 ? weight.size(0) : weight.size(-2);
+}
+
 // Steps, and the change d that they predict, times clip(<r, d> / <d, H d>, 0, 1).
 void shorten(const KalmanBatch& batch, KalmanLesson& lesson) {
   const auto& d = lesson.change;
@@ -192,10 +237,6 @@ at::Tensor KalmanBatch::mean_of_outputs(const at::Tensor& sum) const {
   return sum / static_cast<double>(samples * residual.size(-1));
 }
 
-std::int64_t rows_of(const at::Tensor& weight) {
-  return weight.dim() == 4 ? weight.size(0) : weight.size(-2);
-}
-
 std::vector<double> rank_shares(const nn::NetworkImpl& network) {
   std::vector<double> shares;
   auto narrowest = std::numeric_limits<std::int64_t>::max();
@@ -209,30 +250,6 @@ std::vector<double> rank_shares(const nn::NetworkImpl& network) {
   }
   std::reverse(shares.begin(), shares.end());
   return shares;
-}
-
-std::vector<KalmanLayer> kalman_layers(const nn::NetworkImpl& network,
-                                       const nn::Feedforward& pass) {
-  const auto outputs = network.out_features();
-  const auto samples = pass.prediction().size(-2);
-  const auto which =
-      at::arange(samples, pass.prediction().options().dtype(at::kLong)).repeat_interleave(outputs);
-  auto shape = pass.prediction().sizes().vec();
-  shape[shape.size() - 2] = samples * outputs;
-  auto signal =
-      at::eye(outputs, pass.prediction().options()).repeat({samples, 1}).expand(shape).contiguous();
-  std::vector<KalmanLayer> layers;
-  for (std::size_t l = network.size(); l >= 1; --l) {
-    const auto& layer = network.layer(l);
-    const auto below = pass.activities[l - 1].index_select(-2, which);
-    auto pulled = layer.pull_back(below, pass.outputs[l].select(which), signal, {.input = l > 1});
-    TORCH_CHECK(pulled.error.defined() || layer.parameters().empty(), "kpc cannot learn layer ", l,
-                ": its parameters are not those of one weight");
-    if (pulled.error.defined()) layers.push_back(layer_of(network, pass, l, pulled.error));
-    signal = std::move(pulled.input);
-  }
-  std::reverse(layers.begin(), layers.end());
-  return layers;
 }
 
 std::vector<at::Tensor> directions_of(const nn::Layer& layer, const at::Tensor& step) {

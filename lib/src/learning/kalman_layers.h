@@ -11,29 +11,8 @@
 /// shorter ways (learning/kalman_equilibrium.h).
 namespace pcxx::learning {
 
-/// A layer with a weight [n_l, n]; n counts the bias unit. A convolution has a row of units for
-/// each of its P locations, and n_l is its channels. P is 1 in other layers.
-///
-///   l         its number
-///   outputs   n_l
-///   units     Xhat, [.., B, P, n]
-///   jacobian  J_l: of every output of the network by every one of the layer's, before the
-///             nonlinearity; [.., B, n_L, P, n_l]
-struct KalmanLayer {
-  std::size_t l = 0;
-  std::int64_t outputs = 0;
-  at::Tensor units;
-  at::Tensor jacobian;
-};
-
-/// The number of a weight's rows, n_l.
-std::int64_t rows_of(const at::Tensor& weight);
-
 /// m_l / n_l of the layers with a weight, in their order: m_l = min(n_l, widths of layers l + 1..L).
 std::vector<double> rank_shares(const nn::NetworkImpl& network);
-
-/// Of the layers with a weight, in their order. Throws c10::Error for one of several.
-std::vector<KalmanLayer> kalman_layers(const nn::NetworkImpl& network, const nn::Feedforward& pass);
 
 /// A batch of which this process has a slice.
 ///
@@ -68,6 +47,7 @@ struct KalmanLesson {
   at::Tensor change;
 };
 
+/// Throws c10::Error where a layer has parameters that are not those of one weight.
 KalmanLesson learn(const KalmanBatch& batch, std::vector<at::Tensor>& covariances);
 
 /// Step [n_l, n] of a layer as directions of its parameters.

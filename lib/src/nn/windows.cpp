@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <type_traits>
 #include <vector>
 
 // The SIMD part is compiled once per instruction set.
@@ -18,9 +17,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace pcxx::nn::windows::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-template <typename T>
-using PlaceOf = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
 // Maxima of 2 x 2 pixels side by side, a vector of them at a time; `first` is the place of the
 // first pixel. n is at least the number of lanes: the last vector may overlap the one before.
@@ -238,7 +234,7 @@ Maxima maxima(const at::Tensor& images, const Geometry& g) {
   Maxima found{shaped(images, outputs, images.scalar_type()), shaped(images, outputs, place)};
   with_type(images, [&](auto number) {
     using T = decltype(number);
-    using Place = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+    using Place = PlaceOf<T>;
     const auto* from = images.const_data_ptr<T>();
     auto* values = found.values.mutable_data_ptr<T>();
     auto* where = found.where.mutable_data_ptr<Place>();
@@ -254,7 +250,7 @@ at::Tensor put(const at::Tensor& signal, const at::Tensor& where, const Geometry
   const auto outputs = g.channels * g.windows();
   with_type(signal, [&](auto number) {
     using T = decltype(number);
-    using Place = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+    using Place = PlaceOf<T>;
     const auto* from = signal.const_data_ptr<T>();
     const auto places = where.contiguous();
     const auto* to = places.const_data_ptr<Place>();

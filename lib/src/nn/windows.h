@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <type_traits>
 
 /// Loops over the windows of images: of pooling, and the patches of a convolution. They are for
 /// contiguous float32 and float64 on the CPU, and many times as fast there as LibTorch's.
@@ -18,6 +19,10 @@ struct Geometry {
   std::int64_t pixels() const { return channels * height * width; }
   std::int64_t windows() const { return rows() * columns(); }
 };
+
+/// Where a number T stands in its channel's image.
+template <typename T>
+using PlaceOf = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
 /// Whether the loops take numbers like these.
 bool apply_to(const at::Tensor& x);
