@@ -211,7 +211,7 @@ config::Schema schema() {
   auto keys = catalog::schema({"rule", "rescaling", catalog::kNetwork, "collapsed", "batch_size",
                                "learning_rate", catalog::kTeacher, "steps", "best_by", "dtype",
                                "seeds", catalog::kInference, catalog::kOptions, "optimizer",
-                               "engine", catalog::kTraining});
+                               "schedule", "engine", catalog::kTraining});
   keys.choices("architecture", {"dln", "residual", "relu", "mupc"});
   keys.initial("width", "20");
   keys.initial("batch_size", "64");
