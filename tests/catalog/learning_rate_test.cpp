@@ -53,7 +53,8 @@ TEST(Schedule, WarmsUp) {
 
 // Contract: a program's own schedule is a value of the key, with its options.
 TEST(Schedule, MayBeTheProgramsOwn) {
-  add_schedule({"inverse", "falls as 1 / (1 + step / half_life)",
+  add_schedule({"inverse",
+                "falls as 1 / (1 + step / half_life)",
                 {{.name = "half_life",
                   .kind = config::Kind::kInteger,
                   .initial = "10",

@@ -247,7 +247,7 @@ TEST_F(Apps, RefuseBadInput) {
 // The examples of --help, as bash takes them.
 TEST_F(Apps, TheExamplesOfTheHelpAreRight) {
   auto programs = kPrograms;
-  programs.emplace_back("pcxx-trajectory");
+  programs.insert(programs.end(), {"pcxx-activities", "pcxx-trajectory"});
   for (const auto& program : programs) {
     std::istringstream help(run(program, {"--help"}).out);
     int examples = 0;

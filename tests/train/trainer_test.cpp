@@ -84,7 +84,8 @@ void expect_same(const Trained& a, const Trained& b) {
   EXPECT_EQ(a.training.tested_at, b.training.tested_at);
   EXPECT_EQ(a.training.tests, b.training.tests);
   EXPECT_EQ(a.training.numbers, b.training.numbers);
-  for (const auto& [name, weight] : a.weights) EXPECT_TRUE(weight.equal(b.weights.at(name))) << name;
+  for (const auto& [name, weight] : a.weights)
+    EXPECT_TRUE(weight.equal(b.weights.at(name))) << name;
 }
 
 const std::vector<double> kRising{1, 2, 3, 4, 5, 6, 7};
@@ -97,9 +98,8 @@ TEST(Trainer, FollowsTheSchedule) {
     const at::NoGradGuard no_grad;
     ScriptedTask task(kRising);
     const auto network = catalog::draw_network(model.config, 1, at::kCPU);
-    optim::Rescaled by_hand(
-        catalog::make_optimizer(model.config, network->parameters(), 0.05),
-        catalog::make_rescaling(model.config));
+    optim::Rescaled by_hand(catalog::make_optimizer(model.config, network->parameters(), 0.05),
+                            catalog::make_rescaling(model.config));
     const auto schedule = catalog::make_schedule(model.config).value();
     for (std::int64_t step = 0; step < 6; ++step) {
       by_hand.inner().param_groups()[0].options().set_lr(0.05 * schedule(step, 6));

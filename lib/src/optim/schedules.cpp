@@ -39,7 +39,8 @@ double rise(std::int64_t step, std::int64_t warmup) {
 // How much of the way behind the warm-up is done before this step, 0 to 1.
 double progress(std::int64_t step, std::int64_t steps, std::int64_t warmup) {
   if (step < warmup) return 0;
-  return static_cast<double>(step - warmup) / static_cast<double>(std::max<std::int64_t>(1, steps - warmup));
+  return static_cast<double>(step - warmup) /
+         static_cast<double>(std::max<std::int64_t>(1, steps - warmup));
 }
 
 // From 1 to `to` along a curve that falls from 1 to 0.
@@ -82,9 +83,8 @@ SchedulePart constant_part() {
 }
 
 SchedulePart cosine_part() {
-  return fall("cosine", "falls along half a period of a cosine", [](double done) {
-    return (1 + std::cos(std::numbers::pi * done)) / 2;
-  });
+  return fall("cosine", "falls along half a period of a cosine",
+              [](double done) { return (1 + std::cos(std::numbers::pi * done)) / 2; });
 }
 
 SchedulePart linear_part() {

@@ -6,6 +6,7 @@
 #include <pcxx/catalog/vocabulary.h>
 #include <pcxx/core/error.h>
 #include <pcxx/io/checkpoint.h>
+#include <pcxx/io/safetensors.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/observer.h>
 #include <pcxx/train/report.h>
@@ -18,7 +19,6 @@
 
 #include "catalog/amounts.h"
 #include "core/lists.h"
-#include "io/safetensors.h"
 #include "train/image_job.h"
 #include "train/training_record.h"
 
@@ -91,7 +91,7 @@ std::vector<std::vector<Training>> validated(std::vector<std::vector<Training>> 
 
 ImageSets load_image_sets(run::Run& run, bool labels) {
   if (catalog::dataset_name(run.config()) == "auto") {
-    run.resolve("dataset", catalog::automatic_dataset(run.config()));
+    run.resolve("dataset", {catalog::automatic_dataset(run.config())});
   }
   auto sets = catalog::load_image_sets(run.config(), labels);
   for (const auto& [name, images] :
