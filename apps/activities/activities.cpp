@@ -3,6 +3,7 @@
 #include <pcxx/catalog/vocabulary.h>
 #include <pcxx/core/error.h>
 #include <pcxx/io/checkpoint.h>
+#include <pcxx/io/safetensors.h>
 #include <pcxx/nn/feedforward.h>
 #include <pcxx/programs.h>
 #include <pcxx/run/program.h>
@@ -10,8 +11,6 @@
 #include <pcxx/train/image_training.h>
 
 #include <algorithm>
-
-#include <pcxx/io/safetensors.h>
 
 namespace {
 
@@ -79,7 +78,8 @@ data::Batch batch_of(const Config& config, const data::Images& images, const at:
   }
   const auto highest = images.labels.max().item<std::int64_t>();
   if (highest >= outputs) {
-    user_error("the network has {} outputs, which is too few for labels up to {}", outputs, highest);
+    user_error("the network has {} outputs, which is too few for labels up to {}", outputs,
+               highest);
   }
   return data::classification_batch(images, index, outputs, options);
 }
@@ -142,8 +142,8 @@ void write_units(Run& run, const Subject& subject, const Equilibrium& found) {
     }
   }
   for (std::int64_t i = 0; i < subject.index.numel(); ++i) {
-    const auto whose = fmt::format("{},{}", subject.index[i].item<std::int64_t>(),
-                                   label_text(subject, i));
+    const auto whose =
+        fmt::format("{},{}", subject.index[i].item<std::int64_t>(), label_text(subject, i));
     for (std::size_t l = 0; l < layers.size(); ++l) {
       const auto units = layers[l].front().size(-1);
       const auto at = [&](std::size_t kind) {
@@ -229,10 +229,10 @@ void look(Run& run) {
 }
 
 config::Schema schema() {
-  auto keys = catalog::schema({"rule", "rescaling", "architecture", "layers", "widths", "bias",
-                               "init", "condition_number", "loss", "batch_size", "dtype",
-                               catalog::kImages, "train_labels", "test_labels", "validation_samples",
-                               catalog::kInference});
+  auto keys =
+      catalog::schema({"rule", "rescaling", "architecture", "layers", "widths", "bias", "init",
+                       "condition_number", "loss", "batch_size", "dtype", catalog::kImages,
+                       "train_labels", "test_labels", "validation_samples", catalog::kInference});
   keys.choices("rule", {"pc"});
   keys.choices("rescaling", {"none"});
   keys.initial("rule", "\"pc\"");

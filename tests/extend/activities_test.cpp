@@ -61,8 +61,8 @@ class Activities : public ::testing::Test {
   // The network that the file describes, drawn by the catalog and loaded.
   nn::Network network() const {
     const auto described = io::described_network(read_file(weights()), weights());
-    const auto keys = catalog::schema({"architecture", "layers", "widths", "init", "bias",
-                                       "condition_number", "loss", "dtype"});
+    const auto keys = catalog::schema(
+        {"architecture", "layers", "widths", "init", "bias", "condition_number", "loss", "dtype"});
     const auto config = config::Config::parse(
         keys, "", "",
         {"layers=" + described.layers, "dtype=" + described.dtype, "loss=" + described.loss,
@@ -106,14 +106,14 @@ TEST_F(Activities, AreThoseOfTheNetwork) {
     if (l == 3) break;
     const auto below = l == 1 ? found.at("input") : found.at("layer1.equilibrium");
     const auto predicted = network->layer(l).forward(below);
-    EXPECT_TRUE(found.at(name + "error")
-                    .allclose(found.at(name + "equilibrium") - predicted, 1e-4, 1e-5))
+    EXPECT_TRUE(
+        found.at(name + "error").allclose(found.at(name + "equilibrium") - predicted, 1e-4, 1e-5))
         << l;
   }
   EXPECT_TRUE(found.at("layer3.equilibrium").equal(found.at("target")));
   EXPECT_TRUE(found.at("target").argmax(-1).equal(found.at("label")));
   const auto rest = found.at("layer3.error");
-  const auto at_top = network->forward(found.at("layer2.equilibrium"));
+  const auto at_top = network->layer(3).forward(found.at("layer2.equilibrium"));
   EXPECT_FALSE(at_top.allclose(pass.prediction()));
   EXPECT_TRUE(rest.allclose(found.at("target") - at_top.softmax(-1), 1e-4, 1e-5));
 }
@@ -157,7 +157,8 @@ TEST_F(Activities, RefuseWhatTheyCannotLookInto) {
     EXPECT_FALSE(std::filesystem::exists(folder_ / "looked"));
   };
   refuses({}, {"dataset=digits"}, "--load is missing");
-  refuses({"--load", weights()}, {"dataset=digits", "images=[99999]"}, "images = 99999 is not there");
+  refuses({"--load", weights()}, {"dataset=digits", "images=[99999]"},
+          "images = 99999 is not there");
   refuses({"--load", weights()}, {"dataset=digits", "task=images"}, "as many outputs as inputs");
   const auto foreign = folder_ / "foreign.safetensors";
   {
