@@ -2,7 +2,8 @@
 # reasons in PCXX_TORCH_REJECTED. Looked for in this order:
 #   1. Torch_DIR, then CMAKE_PREFIX_PATH, each as a variable and in the environment;
 #   2. PCXX_TORCH_HINTS: where the installed package of pcxx has the LibTorch that it was built with;
-#   3. the Python package torch: the project's own environment (.venv), then python3 on PATH.
+#   3. the Python package torch: of Python_EXECUTABLE where that is given, as it is in the build of a
+#      wheel, then the project's own environment (.venv), then python3 on PATH.
 # PCXX_TORCH_SERIES, such as 2.13, refuses all others: LibTorch's binary interface changes with each.
 # Works without a project too: `cmake -P cmake/FindTorchPackage.cmake` prints the folder, and fails
 # when there is none. scripts/setup.sh asks that way, so both follow one rule.
@@ -64,7 +65,7 @@ function(pcxx_find_torch_package)
     list(APPEND candidates "${given}")
   endif()
   list(APPEND candidates ${PCXX_TORCH_HINTS})
-  foreach(python IN ITEMS "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../.venv/bin/python" python3)
+  foreach(python IN ITEMS ${Python_EXECUTABLE} "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../.venv/bin/python" python3)
     pcxx_torch_of_python("${python}" dir)
     if(dir)
       list(APPEND candidates "${dir}")

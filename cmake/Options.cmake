@@ -9,6 +9,8 @@ option(PCXX_WERROR "Treat warnings in our own targets as errors" ${PROJECT_IS_TO
 option(PCXX_UNITY "Compile groups of ten sources as one: faster from scratch, slower after a change" OFF)
 option(PCXX_COVERAGE "Count which lines of our own targets run" OFF)
 set(PCXX_MPI AUTO CACHE STRING "Train one network on several ranks of MPI: ON, OFF, or AUTO, where there is MPI")
+set(PCXX_PYTHON AUTO CACHE STRING
+  "Build the Python package's extension: ON, OFF, or AUTO, where the Python that has LibTorch has nanobind")
 option(PCXX_FUZZ "Build fuzz_formats, a program of libFuzzer (needs Clang and PCXX_SHARED)" OFF)
 set(PCXX_SANITIZE "" CACHE STRING "Sanitizers for our own targets, for example address,undefined")
 
@@ -25,6 +27,9 @@ find_program(PCXX_CCACHE ccache)
 if(PCXX_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # A precompiled header is cached only when its time stamp and macros are left out of the key.
   set(CMAKE_CXX_COMPILER_LAUNCHER
-    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_INODECACHE=1
-    ${PCXX_CCACHE})
+    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_INODECACHE=1)
+  if(NOT DEFINED ENV{CCACHE_BASEDIR})  # a second build folder, as that of a wheel, takes what the first has
+    list(APPEND CMAKE_CXX_COMPILER_LAUNCHER CCACHE_BASEDIR=${PROJECT_SOURCE_DIR})
+  endif()
+  list(APPEND CMAKE_CXX_COMPILER_LAUNCHER ${PCXX_CCACHE})
 endif()

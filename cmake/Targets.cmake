@@ -7,6 +7,10 @@ set(CMAKE_BUILD_RPATH ${PCXX_TORCH_LIB})
 file(RELATIVE_PATH _libraries "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBDIR}")
 set(PCXX_PROGRAM_RPATH "$ORIGIN/${_libraries}" ${PCXX_TORCH_LIB})
 set(PCXX_LIBRARY_RPATH "$ORIGIN" ${PCXX_TORCH_LIB})
+if(SKBUILD)  # in a wheel the package torch lies beside pcxx
+  set(PCXX_PROGRAM_RPATH "$ORIGIN/${_libraries}" "$ORIGIN/${_libraries}/../torch/lib")
+  set(PCXX_LIBRARY_RPATH "$ORIGIN/../torch/lib")
+endif()
 
 # Flags, the same for all: a precompiled header serves one setting only.
 function(pcxx_set_flags name)

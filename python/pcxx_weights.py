@@ -6,6 +6,7 @@ file without running what is in it. Needs torch alone."""
 import argparse
 import copy
 import ctypes
+import importlib
 import json
 import math
 import os
@@ -47,6 +48,7 @@ ACTIVATIONS = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
+ARCHIVES = "pcxx_archive"
 POOLINGS = {"max_pool": nn.functional.max_pool2d, "avg_pool": nn.functional.avg_pool2d}
 
 
@@ -786,7 +788,7 @@ def convert(old, new):
     """Makes a file of weights of an archive of PyTorch: of a saved network or a job of an older pcxx, or
     of a state_dict, whose Linear and Conv2d layers become layer1, layer2, ... in their order. Nothing that is in
     the archive is run. What the layers do stays unsaid, so that --load takes them where sizes fit."""
-    import pcxx_archive
+    pcxx_archive = _archives()
 
     try:
         if not pcxx_archive.is_archive(old):
@@ -797,9 +799,14 @@ def convert(old, new):
         raise WeightsError(f"{old} {error}") from None
 
 
+def _archives():
+    """The module beside this one: of scripts, or of the package pcxx."""
+    return importlib.import_module(f".{ARCHIVES}" if __package__ else ARCHIVES, __package__)
+
+
 def _as_layers(tensors):
     """The same by the names of pcxx."""
-    import pcxx_archive
+    pcxx_archive = _archives()
 
     if not tensors:
         raise pcxx_archive.ArchiveError("holds no weights")
