@@ -32,6 +32,8 @@ from ._core import (
     version,
 )
 from ._network import Network, load
+from ._run import Run, Trained, load_run, run
+from ._toml import Range, linspace, logspace
 from ._training import Inference, Optimizer, Rule, Trainer, fit, predicted_alignment
 
 Rescaled = Optimizer  # as it is called in C++
@@ -46,11 +48,14 @@ __all__ = [
     "Network",
     "Optimizer",
     "PredictedAlignment",
+    "Range",
     "Report",
     "Rescaled",
     "Rule",
+    "Run",
     "Step",
     "TargetAlignment",
+    "Trained",
     "Trainer",
     "UserError",
     "__version__",
@@ -59,10 +64,14 @@ __all__ = [
     "confusion_matrix",
     "data",
     "fit",
+    "linspace",
     "load",
+    "load_run",
+    "logspace",
     "map_error",
     "mean_error",
     "predicted_alignment",
+    "run",
     "target_alignment",
     "weights",
 ]
