@@ -127,8 +127,8 @@ std::string table_of(const std::vector<Row>& rows) {
   run::Table table({"run", "date", "program", "data set", "models", "best model", "final error"});
   for (const auto& row : rows) {
     std::vector<std::string> cells;
-    for (const auto& cell : {row.folder, row.date, row.program, row.dataset, row.models, row.best,
-                             row.error}) {
+    for (const auto& cell :
+         {row.folder, row.date, row.program, row.dataset, row.models, row.best, row.error}) {
       cells.push_back(printable(cell));
     }
     table.row(std::move(cells));
@@ -155,7 +155,8 @@ int answer(const std::vector<std::string>& words) {
     if (words[0] == "--version") {
       return print_to(stdout, fmt::format("{} {}\n", kName, PCXX_VERSION)), 0;
     }
-    if (words[0].starts_with('-')) user_error("no option is called '{}'; --help shows all", words[0]);
+    if (words[0].starts_with('-'))
+      user_error("no option is called '{}'; --help shows all", words[0]);
     folder = words[0];
   }
   return list(folder);
