@@ -3,8 +3,8 @@
 #
 # usage: scripts/setup.sh [--cuda] [--tests] [--help]
 #   --cuda   LibTorch with CUDA (needs the CUDA toolkit, nvcc); otherwise the CPU build
-#   --tests  also what some tests need, which are skipped without: tensorboard into .venv (55 MB),
-#            and as root Chromium, to open a report, Doxygen, for the public headers, and Open MPI,
+#   --tests  also what some tests need, which are skipped without: into .venv tensorboard, what builds the
+#            Python package, scikit-learn, pandas and what runs notebooks (0.5 GB), and as root Chromium, to open a report, Doxygen, for the public headers, and Open MPI,
 #            to train on several ranks
 #
 #   1. Debian 12 and Ubuntu 24.04 packages: compiler, CMake, Ninja and libraries (root or sudo,
@@ -193,13 +193,17 @@ set_up_figures() {
 
 # ---- tests
 
-has_tensorboard() { .venv/bin/python -c 'import tensorboard' 2>/dev/null; }
+test_packages=(tensorboard nanobind scikit-learn pandas nbclient ipykernel)
+
+has_test_packages() {
+  .venv/bin/python -c 'import tensorboard, nanobind, sklearn, pandas, nbclient, ipykernel' 2>/dev/null
+}
 
 set_up_tests() {
-  if has_tensorboard || ! can_make_venv; then return; fi
+  if has_test_packages || ! can_make_venv; then return; fi
   make_venv
-  say "installing tensorboard into .venv"
-  pip_install tensorboard || say "going on without tensorboard"
+  say "installing ${test_packages[*]} into .venv"
+  pip_install "${test_packages[@]}" || say "going on without ${test_packages[*]}"
 }
 
 parse_arguments "$@"

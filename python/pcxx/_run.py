@@ -273,9 +273,12 @@ class Run:
         if len(figures) == 1:
             style.setdefault("of", figures[0]["id"])
         try:
-            return plots.figure(self.folder, **style)
+            figure = plots.figure(self.folder, **style)
         except plots.FigureError as error:
             raise UserError(str(error)) from None
+        if _process.in_notebook():  # which shows the value of a cell, and all that pyplot holds
+            importlib.import_module("matplotlib.pyplot").close(figure)
+        return figure
 
     def networks(self) -> list[Trained]:
         """The weights that the run has kept, in the order of the models and seeds."""

@@ -15,7 +15,8 @@
 //              a row in a source file, of the tests at best.
 //   ```cmake   Its lines stand in a row in a CMakeLists.txt or *.cmake.
 //   ```toml    Begins with "# NAME.toml"; is written to that file, which a later command must read.
-//   ```python  Runs where everything it imports is installed; must compile elsewhere.
+//   ```python  Runs where everything it imports is installed, pcxx from this build; must compile
+//              elsewhere.
 //   ```output  Lines that the block before it has printed, in this order; numbers to 5 %, or both
 //              below 1e-12. "..." stands for lines left out, and in a line for one word.
 //   ``` and ```text are not looked at. Other languages are faults.
@@ -277,7 +278,12 @@ for node in ast.walk(ast.parse(text)):
         names.update(alias.name.split('.')[0] for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         names.add(node.module.split('.')[0])
-if all(map(importlib.util.find_spec, names)):
+def there(name):  # the package of this build, which may have been left out
+    try:
+        return importlib.util.find_spec('pcxx._core' if name == 'pcxx' else name)
+    except ImportError:
+        return None
+if all(map(there, names)):
     exec(compile(text, sys.argv[1], 'exec'), {'__name__': '__main__'})
 )";
 
@@ -432,7 +438,8 @@ class Runner {
     if (interpreter.empty()) return;
     write_file(folder_ / "block.py", block_->text);
     write_file(folder_ / "run.py", kRunPython);
-    run_bash("PYTHONPATH=plots:python '" + interpreter + "' run.py block.py");
+    run_bash("PYTHONPATH='" PCXX_BINARY_DIR "/python':plots:python '" + interpreter +
+             "' run.py block.py");
   }
 
   fs::path file_;
