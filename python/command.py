@@ -8,4 +8,4 @@ from pathlib import Path
 package = importlib.util.find_spec("pcxx")
 if package is None or package.origin is None:
     sys.exit("there is no package pcxx for this Python")
-runpy.run_path(str(Path(package.origin).with_name("_programs.py")), run_name="__main__")
+runpy.run_path(str(Path(package.origin).with_name("_programs.py")))["main"]()

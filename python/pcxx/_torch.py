@@ -16,8 +16,11 @@ def tensor_of(source: Any, name: str) -> torch.Tensor:
 
     from ._core import UserError
 
-    array = np.asarray(source)
-    if array.dtype.kind not in "fiub":
+    try:
+        array = np.asarray(source)
+    except ValueError:  # rows of different lengths
+        array = None
+    if array is None or array.dtype.kind not in "fiub":
         raise UserError(f"{name} is no tensor and no array of real numbers, but a {type(source).__name__}")
     if not array.flags.writeable or not array.flags.c_contiguous or not array.dtype.isnative:
         array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")

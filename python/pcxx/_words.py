@@ -1,7 +1,6 @@
 """Keyword arguments as the values of the keys of a config, in TOML."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,8 +21,6 @@ def word(value: Any, inside: bool = False) -> str:
         return json.dumps(value) if inside else value
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {word(item, True)}" for key, item in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(word(item, True) for item in value) + "]"
     if hasattr(value, "item"):  # a number of numpy or torch

@@ -18,6 +18,8 @@ namespace {
 // A caller's mistake is a RuntimeError, as it is in torch, without the stack of C++.
 void register_errors(nb::module_& m) {
   static nb::exception<UserError> user_error(m, "UserError", PyExc_ValueError);
+  user_error.attr("__doc__") =
+      "What a user can mend, in one sentence that names key and value: the programs' own.";
   nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
     try {
       std::rethrow_exception(thrown);
