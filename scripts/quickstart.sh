@@ -42,7 +42,7 @@ scripts/setup.sh
 say "building the programs in build/release with $(build_jobs) jobs"
 cmake --preset release -DPCXX_UNITY=ON
 cmake --build --preset release --parallel "$(build_jobs)" \
-  --target pcxx-{alignment,autoencoder,classifier,inference,regression,reproduce,trajectory}
+  --target pcxx-{activities,alignment,autoencoder,classifier,inference,regression,reproduce,runs,trajectory}
 
 if [[ -n "${PCXX_DATA_DIR:-}" ]]; then
   say "data: MNIST of PCXX_DATA_DIR=$PCXX_DATA_DIR"

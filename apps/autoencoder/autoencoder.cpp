@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <pcxx/catalog/experiment.h>
 #include <pcxx/core/error.h>
+#include <pcxx/io/png.h>
 #include <pcxx/programs.h>
 #include <pcxx/run/program.h>
 #include <pcxx/run/table.h>
@@ -71,8 +72,7 @@ void write_reconstructions(Run& run, const train::ImageSweep& sweep,
     names.push_back(result.summary["model"]);
     show(run, result, picture({rows.front(), rows.back()}, images.rows, images.columns));
   }
-  write_picture(run.folder().file("reconstructions.pgm"),
-                picture(rows, images.rows, images.columns));
+  run.folder().write("reconstructions.png", io::png(picture(rows, images.rows, images.columns)));
   run.summary()["picture_rows"] = names;
 }
 

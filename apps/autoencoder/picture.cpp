@@ -1,7 +1,6 @@
 #include "picture.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
 at::Tensor picture(const std::vector<at::Tensor>& rows, std::int64_t image_rows,
                    std::int64_t image_columns) {
@@ -19,10 +18,4 @@ at::Tensor picture(const std::vector<at::Tensor>& rows, std::int64_t image_rows,
     }
   }
   return canvas;
-}
-
-void write_picture(pcxx::AtomicFile& file, const at::Tensor& pixels) {
-  file.stream() << fmt::format("P5\n{} {}\n255\n", pixels.size(1), pixels.size(0));
-  file.stream().write(reinterpret_cast<const char*>(pixels.const_data_ptr<std::uint8_t>()),
-                      pixels.numel());
 }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <pcxx/core/files.h>
 
 #include <cstdint>
 #include <vector>
@@ -10,6 +9,3 @@
 /// [0, 1], one picture row each, with thin lines between.
 at::Tensor picture(const std::vector<at::Tensor>& rows, std::int64_t image_rows,
                    std::int64_t image_columns);
-
-/// Writes such a picture as PGM.
-void write_picture(pcxx::AtomicFile& file, const at::Tensor& pixels);

@@ -54,6 +54,7 @@ class Classification final : public train::ImageTask {
 
   std::string_view name() const override { return "classifier"; }
   std::string_view criterion() const override { return "test_accuracy"; }
+  bool more_is_better() const override { return true; }
 
   void check(const catalog::Model& model, const train::ImageSets& sets) const override {
     const auto inputs = model.widths.front();

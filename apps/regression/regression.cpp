@@ -183,7 +183,8 @@ void report_cell(Run& run, const train::SweepPlan& plan, const std::vector<Sweep
 void run_regression(Run& run) {
   // Said in the run's config, so that any number of ranks goes on with it.
   const bool shared = run.ranks().size() > 1;
-  if (shared && run.config().text("engine") == "auto") run.resolve("engine", std::string("tensor"));
+  if (shared && run.config().text("engine") == "auto")
+    run.resolve("engine", {std::string("tensor")});
   const auto& config = run.config();
   std::vector<Config> models;
   std::vector<std::size_t> ends;  // of every cell
@@ -211,7 +212,7 @@ config::Schema schema() {
   auto keys = catalog::schema({"rule", "rescaling", catalog::kNetwork, "collapsed", "batch_size",
                                "learning_rate", catalog::kTeacher, "steps", "best_by", "dtype",
                                "seeds", catalog::kInference, catalog::kOptions, "optimizer",
-                               "engine", catalog::kTraining});
+                               "schedule", "engine", catalog::kTraining});
   keys.choices("architecture", {"dln", "residual", "relu", "mupc"});
   keys.initial("width", "20");
   keys.initial("batch_size", "64");

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from . import (
+    activities,
     alignment,
     autoencoder,
     classifier,
@@ -16,6 +17,7 @@ from . import style as house
 from .records import FigureError
 
 DRAW = {
+    "pcxx-activities": activities.draw,
     "pcxx-alignment": alignment.draw,
     "pcxx-autoencoder": autoencoder.draw,
     "pcxx-classifier": classifier.draw,

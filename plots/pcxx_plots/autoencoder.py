@@ -1,10 +1,9 @@
 """Training of autoencoders: test error at each model's best learning rate, the sweep over rates, and
 test images with their reconstructions."""
 
-import re
 from pathlib import Path
 
-import numpy as np
+from matplotlib import image
 
 from . import records, style, training
 
@@ -12,24 +11,20 @@ METRIC = "test_error"
 PICTURE_WIDTH = 5.0  # inches
 
 
-def read_pgm(path):
-    """A binary PGM picture as [rows, columns]."""
-    data = path.read_bytes()
-    header = re.match(rb"P5\s+([1-9]\d{0,6})\s+([1-9]\d{0,6})\s", data)
-    if not header:
-        raise records.FigureError(f"{path} is no binary PGM picture")
-    columns, rows = int(header[1]), int(header[2])
-    pixels = np.frombuffer(data[-rows * columns :], dtype=np.uint8)
-    if len(pixels) != rows * columns:
-        raise records.FigureError(f"{path} is cut short")
-    return pixels.reshape(rows, columns)
+def read_png(path):
+    """A grey picture as [rows, columns], 0 to 1."""
+    try:
+        pixels = image.imread(path)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise records.FigureError(f"{path} is no PNG picture: {error}") from None
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 def read_picture(folder):
     """The pictures and the names of their rows; None when the run left none."""
-    path = Path(folder) / "reconstructions.pgm"
+    path = Path(folder) / "reconstructions.png"
     names = records.read_summary(folder).get("picture_rows", [])
-    return (read_pgm(path), names) if path.is_file() and names else None
+    return (read_png(path), names) if path.is_file() and names else None
 
 
 def row_label(name):
@@ -39,7 +34,7 @@ def row_label(name):
 
 def draw_picture(ax, picture):
     pixels, names = picture
-    ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    ax.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     ax.set_anchor("E")
     pitch = pixels.shape[0] / len(names)

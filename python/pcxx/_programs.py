@@ -8,7 +8,17 @@ import sys
 from pathlib import Path
 
 TORCH_SERIES = "2.13"  # LibTorch's binary interface changes with each
-PROGRAMS = ("alignment", "autoencoder", "classifier", "inference", "regression", "reproduce", "trajectory")
+PROGRAMS = (
+    "activities",
+    "alignment",
+    "autoencoder",
+    "classifier",
+    "inference",
+    "regression",
+    "reproduce",
+    "runs",
+    "trajectory",
+)
 
 _PACKAGE = Path(__file__).parent
 

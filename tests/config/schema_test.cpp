@@ -135,11 +135,31 @@ TEST(Vocabulary, OptionsBelongToChoices) {
 // Invariant: what models share (networks, data, seeds, length) cannot differ between them; what
 // makes a model can.
 TEST(Vocabulary, SaysWhatMayDifferBetweenModels) {
-  for (const char* name :
-       {"rule", "rescaling", "learning_rate", "regularisation", "forgetting", "prior_scale",
-        "alpha_denominator", "alpha_floor", "spectrum", "as_printed", "optimizer", "inference",
-        "inference_steps", "inference_step_size", "inference_tolerance",
-        "inference_energy_tolerance"}) {
+  for (const char* name : {"rule",
+                           "rescaling",
+                           "learning_rate",
+                           "regularisation",
+                           "forgetting",
+                           "prior_scale",
+                           "alpha_denominator",
+                           "alpha_floor",
+                           "spectrum",
+                           "as_printed",
+                           "optimizer",
+                           "momentum",
+                           "nesterov",
+                           "weight_decay",
+                           "schedule",
+                           "warmup_steps",
+                           "final_fraction",
+                           "decay_every",
+                           "decay_factor",
+                           "inference_memory",
+                           "inference",
+                           "inference_steps",
+                           "inference_step_size",
+                           "inference_tolerance",
+                           "inference_energy_tolerance"}) {
     EXPECT_TRUE(known(name).per_model) << name;
   }
   for (const char* name : {"architecture", "init", "hidden_layers", "width", "widths", "batch_size",

@@ -76,7 +76,7 @@ std::shared_ptr<const inference::Inference> make(const config::Config& config) {
   if (options.step_size == 0) {
     user_error("inference = 'momentum_descent' needs an inference_step_size above 0");
   }
-  return std::make_shared<MomentumDescent>(options, config.real("momentum"));
+  return std::make_shared<MomentumDescent>(options, config.real("inference_momentum"));
 }
 
 }  // namespace
@@ -85,7 +85,7 @@ void add_momentum_descent() {
   catalog::add_inference(
       {.name = "momentum_descent",
        .doc = "error descent with momentum",
-       .keys = {{.name = "momentum",
+       .keys = {{.name = "inference_momentum",
                  .kind = config::Kind::kReal,
                  .initial = "0.9",
                  .doc = "fraction of its last step that momentum_descent repeats",

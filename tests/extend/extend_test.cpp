@@ -87,7 +87,7 @@ class Extend : public ::testing::Test {
     catalog::add_optimizer(
         {.name = "heavy_ball",
          .doc = "descent with momentum",
-         .keys = {{.name = "momentum",
+         .keys = {{.name = "ball_momentum",
                    .kind = config::Kind::kReal,
                    .initial = "0.9",
                    .doc = "of heavy_ball",
@@ -96,7 +96,7 @@ class Extend : public ::testing::Test {
                    .per_model = true}}},
         [](const config::Config& config, std::vector<at::Tensor> parameters, double rate) {
           return std::make_unique<test::HeavyBall>(std::move(parameters), rate,
-                                                   config.real("momentum"));
+                                                   config.real("ball_momentum"));
         });
     catalog::add_optimizer(
         {"torch_momentum", "LibTorch's"},
@@ -207,7 +207,8 @@ TEST_F(Extend, OptimizersStep) {
     return final_errors(programs::regression(), regression_words(std::move(keys)));
   };
   expect_near(errors({"optimizer=heavy_ball"}), errors({"optimizer=torch_momentum"}), 1e-12);
-  expect_near(errors({"optimizer=heavy_ball", "momentum=0"}), errors({"optimizer=sgd"}), 1e-12);
+  expect_near(errors({"optimizer=heavy_ball", "ball_momentum=0"}), errors({"optimizer=sgd"}),
+              1e-12);
 }
 
 // Oracle: the closed form and backpropagation under their own names.

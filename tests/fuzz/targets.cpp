@@ -6,6 +6,7 @@
 #include <pcxx/config/config.h>
 #include <pcxx/core/error.h>
 #include <pcxx/data/idx.h>
+#include <pcxx/io/safetensors.h>
 #include <pcxx/run/parts.h>
 #include <pcxx/run/program.h>
 
@@ -16,7 +17,6 @@
 #include <stdexcept>
 
 #include "io/archive.h"
-#include "io/safetensors.h"
 #include "reproduce/results.h"
 #include "run/saved_run.h"
 #include "support/idx_files.h"

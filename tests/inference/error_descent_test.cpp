@@ -545,6 +545,37 @@ TEST(Lbfgs, ConvergesWhateverTheCurvature) {
   }
 }
 
+// Oracle: the closed form, whatever the solver remembers. With more pairs than passes a larger memory
+// changes nothing, and with one pair it is slower than with eight.
+TEST(Lbfgs, RemembersAsManyPairsAsItIsTold) {
+  const auto network = test::random_network(nn::mlp({6, 8, 8, 8, 5}));
+  const auto batch = test::random_batch(*network, 7);
+  const auto exact = ClosedForm().infer(*network, batch);
+  const auto settled = [&](std::int64_t memory, std::int64_t max_steps) {
+    const Lbfgs solver(
+        {.max_steps = max_steps, .tolerance = 1e-12, .energy_tolerance = 0, .memory = memory});
+    const auto found = solver.infer(*network, batch);
+    if (max_steps > 100) {
+      for (std::size_t l = 1; l < exact.activities.size(); ++l) {
+        EXPECT_LT(test::relative_difference(found.activities[l], exact.activities[l]), 1e-10);
+      }
+    }
+    return found;
+  };
+  const auto mean_passes = [&](std::int64_t memory) {
+    return settled(memory, 1000).report.steps.to(at::kDouble).mean().item<double>();
+  };
+  EXPECT_GT(mean_passes(1), mean_passes(8));
+  EXPECT_LT(mean_passes(100), 60);
+  const auto eight = settled(8, 7);
+  const auto hundred = settled(100, 7);
+  for (std::size_t l = 1; l < eight.activities.size(); ++l) {
+    EXPECT_TRUE(eight.activities[l].equal(hundred.activities[l]));
+  }
+  EXPECT_THROW(Lbfgs({.memory = 0}), c10::Error);
+  EXPECT_THROW(Lbfgs({.memory = 101}), c10::Error);
+}
+
 // Oracle: brute force. S as a sum of explicit products, lower triangle from blocks included.
 TEST(ClosedForm, ScalingMatrixIsTheSumOfProducts) {
   for (const auto& options : {nn::mlp({9, 300, 280}), nn::mlp({3, 4, 300, 300}),

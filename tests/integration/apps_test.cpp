@@ -18,6 +18,7 @@
 #include "support/csv.h"
 #include "support/environment.h"
 #include "support/idx_files.h"
+#include "support/markdown.h"
 #include "support/process.h"
 #include "support/tables.h"
 #include "support/temporary_folder.h"
@@ -247,7 +248,7 @@ TEST_F(Apps, RefuseBadInput) {
 // The examples of --help, as bash takes them.
 TEST_F(Apps, TheExamplesOfTheHelpAreRight) {
   auto programs = kPrograms;
-  programs.emplace_back("pcxx-trajectory");
+  programs.insert(programs.end(), {"pcxx-activities", "pcxx-trajectory"});
   for (const auto& program : programs) {
     std::istringstream help(run(program, {"--help"}).out);
     int examples = 0;
@@ -859,6 +860,40 @@ TEST_F(Apps, CtrlCEndsARunCleanly) {
   EXPECT_EQ(process.wait(), 130);
   EXPECT_EQ(process.errors(), "pcxx-regression: interrupted; no results were written\n");
   EXPECT_EQ(folder_.size(), 0U);
+}
+
+// Oracle: the summaries of the runs themselves. What is no run is left out, and the rest is said of
+// one that did not finish.
+TEST_F(Apps, RunsAreListed) {
+  ASSERT_EQ(run_task("pcxx-classifier", {"--out", "study/a", "--quiet"}).code, 0);
+  ASSERT_EQ(run_task("pcxx-regression", {"--out", "study/deeper/b", "--quiet"}).code, 0);
+  fs::create_directories("study/notes");
+  const auto outcome = run("pcxx-runs", {"study"});
+  ASSERT_EQ(outcome.code, 0) << outcome.errors;
+  const auto lines = test::lines_of(outcome.out);
+  ASSERT_EQ(lines.size(), 3U) << outcome.out;
+  for (const auto& [folder, program, place] :
+       {std::tuple("study/a", "classifier", "a "),
+        std::tuple("study/deeper/b", "regression", "deeper/b ")}) {
+    const auto found = std::find_if(
+        lines.begin(), lines.end(),
+        [place = std::string(place)](const auto& line) { return line.starts_with(place); });
+    ASSERT_NE(found, lines.end()) << outcome.out;
+    EXPECT_NE(found->find(program), std::string::npos) << *found;
+    const auto summary = nlohmann::json::parse(read_file(fs::path(folder) / "summary.json"));
+    double least = std::numeric_limits<double>::infinity();
+    for (const auto& model : summary["models"]) {
+      least = std::min(least, model["final_error"].get<double>());
+    }
+    EXPECT_TRUE(found->ends_with(fmt::format("{:.3g}", least))) << *found << ' ' << least;
+    if (summary.contains("dataset")) {
+      EXPECT_NE(found->find(summary["dataset"].get<std::string>()), std::string::npos) << *found;
+    }
+  }
+  EXPECT_EQ(run("pcxx-runs", {"study/notes"}).out, "no run lies in 'study/notes'\n");
+  const auto absent = run("pcxx-runs", {"absent"});
+  EXPECT_EQ(absent.code, 2);
+  EXPECT_TRUE(absent.errors.starts_with("pcxx-runs: there is no folder 'absent'")) << absent.errors;
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ namespace fs = std::filesystem;
 
 struct Program {
   std::string name;
-  std::vector<std::string> settings;
+  std::vector<std::string> settings = {};  // of --set
+  std::vector<std::string> words = {};
 };
 
 std::vector<Program> programs() {
@@ -80,29 +81,59 @@ void expect_redrawn(const std::string& interpreter, const fs::path& folder,
   EXPECT_NE(read_file(folder / "own.pdf").find("/MediaBox [ 0 0 237.6 180 ]"), std::string::npos);
 }
 
-// Contract: a run leaves a picture, the script draws it again in each format, and redraw.py in a
-// style and a size of one's own.
+// A run of a program into `folder`/NAME.
+std::string results_of(const Program& program, const fs::path& folder) {
+  const auto results = (folder / program.name).string();
+  std::vector<std::string> command{PCXX_BINARY_DIR "/bin/pcxx-" + program.name, "--out", results};
+  for (const auto& setting : program.settings) command.insert(command.end(), {"--set", setting});
+  command.insert(command.end(), program.words.begin(), program.words.end());
+  std::string text;
+  EXPECT_EQ(run(command, text), 0) << text;
+  return results;
+}
+
+// A run leaves a picture, the script draws it again in each format, and redraw.py in a style and a
+// size of one's own.
+void expect_drawn(const std::string& interpreter, const Program& program, const fs::path& folder) {
+  SCOPED_TRACE(program.name);
+  const auto results = results_of(program, folder);
+  EXPECT_GT(fs::file_size(fs::path(results) / "figure.png"), 10'000U);
+  const auto pdf = (folder / "again.pdf").string();
+  const auto script = PCXX_SOURCE_DIR "/plots/" + program.name + ".py";
+  std::string text;
+  ASSERT_EQ(run({interpreter, script, results, "--out", pdf}, text), 0) << text;
+  EXPECT_TRUE(read_file(pdf).starts_with("%PDF"));
+  expect_redrawn(interpreter, folder, results);
+
+  EXPECT_EQ(run({interpreter, script, (folder / "absent").string()}, text), 2);
+  EXPECT_NE(text.find("absent"), std::string::npos);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+}
+
+// Contract: every program's run is drawn by itself and again.
 TEST(Plots, DrawWhatTheProgramsWrite) {
   const auto interpreter = python();
   if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
-  for (const auto& [name, settings] : programs()) {
-    SCOPED_TRACE(name);
+  for (const auto& program : programs()) {
     const test::TemporaryFolder folder;
-    const auto results = (folder / "run").string();
-    std::vector<std::string> command{PCXX_BINARY_DIR "/bin/pcxx-" + name, "--out", results};
-    for (const auto& setting : settings) command.insert(command.end(), {"--set", setting});
-    std::string text;
-    ASSERT_EQ(run(command, text), 0) << text;
-    EXPECT_GT(fs::file_size(fs::path(results) / "figure.png"), 10'000U) << text;
-    const auto pdf = (folder / "again.pdf").string();
-    const auto script = PCXX_SOURCE_DIR "/plots/" + name + ".py";
-    ASSERT_EQ(run({interpreter, script, results, "--out", pdf}, text), 0) << text;
-    EXPECT_TRUE(read_file(pdf).starts_with("%PDF"));
-    expect_redrawn(interpreter, folder.path(), results);
+    expect_drawn(interpreter, program, folder.path());
+  }
+}
 
-    EXPECT_EQ(run({interpreter, script, (folder / "absent").string()}, text), 2);
-    EXPECT_NE(text.find("absent"), std::string::npos);
-    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+// Contract: the same inside trained networks, one that gives images and one that tells classes.
+TEST(Plots, DrawWhatIsInsideNetworks) {
+  const auto interpreter = python();
+  if (interpreter.empty()) GTEST_SKIP() << "no Python with numpy and matplotlib";
+  for (const auto& [trained, widths] : {std::pair("autoencoder", "widths=[784,7,5,784]"),
+                                        std::pair("classifier", "widths=[784,9,8,7,6,5,4,10]")}) {
+    const test::TemporaryFolder folder;
+    const auto weights = results_of({trained,
+                                     {"dataset=digits", "samples=64", "test_samples=9", "steps=1",
+                                      "seeds=1", "rule=pc", "learning_rate=0.1", widths}},
+                                    folder.path()) +
+                         "/weights1-pc-none-seed0.safetensors";
+    expect_drawn(interpreter, {"activities", {"dataset=digits"}, {"--load", weights}},
+                 folder.path());
   }
 }
 

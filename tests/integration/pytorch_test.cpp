@@ -3,12 +3,12 @@
 
 #include <gtest/gtest.h>
 #include <pcxx/io/checkpoint.h>
+#include <pcxx/io/safetensors.h>
 #include <torch/serialize.h>
 
 #include <map>
 #include <sstream>
 
-#include "io/safetensors.h"
 #include "support/environment.h"
 #include "support/networks.h"
 #include "support/python.h"

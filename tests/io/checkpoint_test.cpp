@@ -270,6 +270,7 @@ TEST(Checkpoint, SafetensorsDescribeTheNetwork) {
   EXPECT_EQ(metadata(options()),
             (nlohmann::json{{"widths", "3,5,4"},
                             {"activations", "relu,identity"},
+                            {"loss", "squared_error"},
                             {"layers", R"([{"in_features":3,"out_features":5,"activation":"relu",)"
                                        R"("bias":false,"residual":false},)"
                                        R"({"in_features":5,"out_features":4,)"

@@ -1,9 +1,8 @@
-#include "io/safetensors.h"
-
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pcxx/core/random.h>
+#include <pcxx/io/safetensors.h>
 
 #include <array>
 #include <chrono>

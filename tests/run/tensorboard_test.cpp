@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <pcxx/catalog/vocabulary.h>
 #include <pcxx/core/files.h>
+#include <pcxx/io/png.h>
 #include <pcxx/run/tensorboard.h>
 #include <zlib.h>
 
@@ -13,7 +14,6 @@
 #include <set>
 
 #include "io/event_file.h"
-#include "io/png.h"
 #include "support/small_program.h"
 #include "support/temporary_folder.h"
 

@@ -30,8 +30,8 @@ namespace {
 config::Config config(const std::vector<std::string>& assignments, const std::string& toml = "") {
   const auto schema =
       catalog::schema({"rule", "rescaling", catalog::kNetwork, "collapsed", "batch_size",
-                       "learning_rate", "steps", "dtype", "seeds", "optimizer", "engine",
-                       catalog::kTeacher, catalog::kInference, catalog::kOptions});
+                       "learning_rate", "steps", "dtype", "seeds", "optimizer", "schedule",
+                       "engine", catalog::kTeacher, catalog::kInference, catalog::kOptions});
   std::vector<std::string> all{"width=6", "batch_size=16", "init=norm_preserving",
                                "seeds=3", "steps=12",      "regularisation=1e-3"};
   all.insert(all.end(), assignments.begin(), assignments.end());
@@ -247,6 +247,9 @@ TEST(Engine, IsChosenAndNamed) {
   EXPECT_EQ(engine({"engine=tensor"}), "engine: tensor (engine = 'tensor')");
   EXPECT_EQ(engine({"architecture=relu"}), "engine: tensor (layer 1 is not linear)");
   EXPECT_EQ(engine({"optimizer=adam"}), "engine: tensor (the optimizer is adam)");
+  EXPECT_EQ(engine({"momentum=0.9"}),
+            "engine: tensor (the optimizer is sgd with momentum or weight decay)");
+  EXPECT_EQ(engine({"schedule=linear"}), "engine: tensor (the learning rate follows a schedule)");
   EXPECT_EQ(engine({"width=60", "learning_rate=1", "seeds=2"}),
             "engine: tensor (there are only a few networks)");
   EXPECT_EQ(engine({"width=2000"}), "engine: tensor (the networks are large)");
@@ -469,6 +472,31 @@ TEST(NudgedSweep, TrainsAsByHand) {
     }
     const auto error = metrics::map_error(*network, teacher.map()).item<double>();
     EXPECT_NEAR(curve[12][0][0].item<double>() / error, 1, 1e-8);
+  }
+}
+
+// Oracle: the loop by hand at each member's rate, with plain descent, whose members learn together,
+// and with momentum, which is trained rate by rate.
+TEST(ScheduledSweep, TrainsAsByHand) {
+  for (const auto* momentum : {"momentum=0", "momentum=0.5"}) {
+    const auto model = config({"rule=pc", momentum, "weight_decay=0", "schedule=cosine",
+                               "warmup_steps=3", "learning_rate=[0.05,0.1]", "seeds=[5]"});
+    const auto curve = run_sweep(model, {}, at::kCPU).curves.at("map_error");
+    const auto schedule = catalog::make_schedule(model).value();
+    for (std::int64_t k = 0; k < 2; ++k) {
+      const double rate = model.reals("learning_rate")[static_cast<std::size_t>(k)];
+      const auto network = catalog::draw_network(model, 5, at::kCPU);
+      auto teacher = catalog::make_teacher(model, 5, at::kCPU);
+      learning::PredictiveCoding rule(nullptr);
+      optim::Rescaled optimizer(catalog::make_optimizer(model, network->parameters(), rate),
+                                catalog::make_rescaling(model));
+      for (std::int64_t t = 0; t < 12; ++t) {
+        optimizer.inner().param_groups()[0].options().set_lr(rate * schedule(t, 12));
+        optimizer.step(rule.factors(*network, teacher.next(model.integer("batch_size"))));
+      }
+      const auto error = metrics::map_error(*network, teacher.map()).item<double>();
+      EXPECT_NEAR(curve[12][k][0].item<double>() / error, 1, 1e-8) << momentum << ' ' << rate;
+    }
   }
 }
 

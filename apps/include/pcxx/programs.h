@@ -5,6 +5,7 @@
 /// The programs as values: each has a main of its own, and pcxx-reproduce runs them too.
 namespace pcxx::programs {
 
+run::Program activities();
 run::Program alignment();
 run::Program autoencoder();
 run::Program classifier();

@@ -306,8 +306,15 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const config::Config& co
   return part.make(config, std::move(parameters), learning_rate);
 }
 
+std::optional<optim::Schedule> make_schedule(const config::Config& config) {
+  if (!config.has("schedule")) return std::nullopt;
+  auto schedule = schedules().find(config.text("schedule"))->make(config);
+  return schedule ? std::optional(std::move(schedule)) : std::nullopt;
+}
+
 bool is_plain_sgd(const config::Config& config) {
-  return optimizers().find(config.text("optimizer"))->plain_sgd;
+  const auto& part = *optimizers().find(config.text("optimizer"));
+  return part.is_plain_sgd && part.is_plain_sgd(config);
 }
 
 std::optional<metrics::PredictionOptions> prediction_options(const config::Config& config) {

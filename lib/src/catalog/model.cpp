@@ -77,6 +77,8 @@ void read_training(Model& model) {
   read(config, "measure", model.measure);
   read(config, "test_every", model.test_every);
   read(config, "test_at", model.test_at);
+  if (config.has("keep")) model.keeps_best = config.text("keep") == "best";
+  read(config, "patience", model.patience);
   for (auto& samples : model.test_at) {
     samples = (samples + model.batch_size - 1) / model.batch_size;
   }

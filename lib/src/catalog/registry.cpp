@@ -5,6 +5,7 @@
 #include <map>
 
 #include "catalog/stack.h"
+#include "core/lists.h"
 
 namespace pcxx::catalog {
 namespace {
@@ -27,7 +28,7 @@ std::vector<std::string> with_options(const std::vector<std::string>& keys) {
   std::vector<std::string> names;
   for (const auto& key : keys) {
     names.push_back(key);
-    if (key == "init" || key == "optimizer") append_options(names, key);
+    if (key == "init" || key == "optimizer" || key == "schedule") append_options(names, key);
   }
   return names;
 }
@@ -164,6 +165,11 @@ Registry<optim::OptimizerPart>& optimizers() {
   return registry;
 }
 
+Registry<optim::SchedulePart>& schedules() {
+  static Registry<optim::SchedulePart> registry("schedule", optim::schedule_parts());
+  return registry;
+}
+
 Registry<DatasetPart>& datasets() {
   static Registry<DatasetPart> registry("dataset", dataset_parts());
   return registry;
@@ -182,6 +188,7 @@ std::vector<config::Description> added_to(std::string_view key) {
   if (key == "rescaling") return rescalings().added();
   if (key == "rule") return rules().added();
   if (key == "optimizer") return optimizers().added();
+  if (key == "schedule") return schedules().added();
   if (key == "dataset") return datasets().added();
   if (key == "loss") return losses().added();
   return {};
@@ -249,6 +256,12 @@ void add_optimizer(Extension about, MakeOptimizer factory) {
   add_to(optimizers(), "optimizer", std::move(about), std::move(part));
 }
 
+void add_schedule(Extension about, std::function<optim::Schedule(const config::Config&)> factory) {
+  optim::SchedulePart part;
+  part.make = std::move(factory);
+  add_to(schedules(), "schedule", std::move(about), std::move(part));
+}
+
 void add_dataset(Extension about, std::function<data::ImageSets(const config::Config&)> factory) {
   DatasetPart part;
   if (factory) {
@@ -269,7 +282,10 @@ void add_loss(Extension about,
 config::Schema schema(const std::vector<std::string>& names) {
   config::Schema schema;
   for (const auto& word : names) {
-    for (const auto& name : names_of(word)) add_key(schema, name);
+    for (const auto& name : names_of(word)) {
+      const bool comes_by_itself = name != word && contains(names, name);
+      if (!comes_by_itself) add_key(schema, name);
+    }
   }
   for (const char* name : {"threads", "device"}) {
     if (schema.find(name) == nullptr) add_key(schema, name);

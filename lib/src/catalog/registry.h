@@ -97,6 +97,7 @@ Registry<inference::InferencePart>& inferences();
 Registry<optim::RescalingPart>& rescalings();
 Registry<learning::RulePart>& rules();
 Registry<optim::OptimizerPart>& optimizers();
+Registry<optim::SchedulePart>& schedules();
 Registry<DatasetPart>& datasets();
 Registry<nn::LossPart>& losses();
 

@@ -70,7 +70,7 @@ std::vector<Key> options_of(const char* key, const Registry<PartKind>& registry)
 std::vector<Key> option_keys() {
   auto options = options_of("rule", rules());
   for (auto more : {options_of("rescaling", rescalings()), options_of("optimizer", optimizers()),
-                    options_of("init", inits())}) {
+                    options_of("schedule", schedules()), options_of("init", inits())}) {
     options.insert(options.end(), more.begin(), more.end());
   }
   return options;
@@ -110,6 +110,13 @@ std::vector<Key> model_keys() {
        .doc = "what steps along the rescaled update, with PyTorch's settings",
        .shape = Shape::kSweep,
        .choices = choices_of(optimizers()),
+       .per_model = true},
+      {.name = "schedule",
+       .kind = Kind::kText,
+       .initial = R"("constant")",
+       .doc = "how learning_rate changes over the steps of a run",
+       .shape = Shape::kSweep,
+       .choices = choices_of(schedules()),
        .per_model = true},
   };
 }
@@ -378,6 +385,19 @@ std::vector<Key> image_keys() {
        .minimum = 1,
        .maximum = kMostSamples,
        .zero_is_off = true},
+      {.name = "keep",
+       .kind = Kind::kText,
+       .initial = R"("last")",
+       .doc = "which weights a run ends with, is measured by last and saves: those of its last "
+              "step, or those of the test at which validation_samples were best",
+       .choices = {"last", "best"}},
+      {.name = "patience",
+       .kind = Kind::kInteger,
+       .initial = "0",
+       .doc = "tests in a row without an improvement on validation_samples after which a run with "
+              "keep = \"best\" learns no more; 0 is off",
+       .minimum = 0,
+       .maximum = kMostSteps},
       {.name = "test_samples",
        .kind = Kind::kInteger,
        .initial = "0",

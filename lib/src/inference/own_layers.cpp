@@ -16,7 +16,7 @@ Settled infer(const std::vector<Layer>& layers, const at::Tensor& input, const a
   Settled settled{.activities = {input}, .prediction = energy.prediction().detach(), .report = {}};
   const auto like = at::empty({input.size(0)}, energy.prediction().options());
   SampleControl control(options, like);
-  QuasiNewton solver(like);
+  QuasiNewton solver(like, static_cast<int>(options.memory));
   minimise(energy, solver, control, options.max_steps);
   for (const auto& activity : energy.hidden()) settled.activities.push_back(activity.detach());
   settled.activities.push_back(target);

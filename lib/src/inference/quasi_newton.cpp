@@ -4,7 +4,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <vector>
 
@@ -24,7 +23,9 @@ class QuasiNewton::Rows {
 template <typename T>
 class QuasiNewton::RowsOf final : public Rows {
  public:
-  explicit RowsOf(std::size_t rows) : rows_(rows) {}
+  RowsOf(std::size_t rows, int pairs) : pairs_(pairs), rows_(rows) {
+    for (auto& row : rows_) row.inverse.resize(static_cast<std::size_t>(pairs));
+  }
 
   void step(std::vector<at::Tensor>& variables, const std::vector<at::Tensor>& gradients,
             SampleControl& control, bool last) override {
@@ -52,7 +53,7 @@ class QuasiNewton::RowsOf final : public Rows {
     std::vector<std::vector<T>> memory;
     for (std::int64_t i = 0; i < kept.numel(); ++i) {
       const auto from = static_cast<std::size_t>(index[i]);
-      rows.push_back(rows_[from]);
+      rows.push_back(std::move(rows_[from]));
       memory.push_back(std::move(memory_[from]));
     }
     rows_ = std::move(rows);
@@ -69,14 +70,14 @@ class QuasiNewton::RowsOf final : public Rows {
     double slope = 0;    // gradient . direction, at the point it leads from
     double energy = 0;
     double gradient_norm = 0;
-    std::array<double, kPairs> inverse{};
+    std::vector<double> inverse;  // [pairs]
   };
 
   void allocate(const std::vector<at::Tensor>& variables) {
     for (const auto& variable : variables) size_ += variable.size(-1);
     memory_.resize(rows_.size());
     for (auto& numbers : memory_) {
-      numbers.resize(static_cast<std::size_t>((2 + 2 * kPairs) * size_));
+      numbers.resize(static_cast<std::size_t>((2 + 2 * pairs_) * size_));
     }
   }
 
@@ -88,7 +89,7 @@ class QuasiNewton::RowsOf final : public Rows {
             .point = at,
             .gradient = at + size_,
             .steps = at + 2 * size_,
-            .changes = at + (2 + kPairs) * size_,
+            .changes = at + (2 + pairs_) * size_,
             .inverse = rows_[row].inverse.data()};
   }
 
@@ -113,7 +114,7 @@ class QuasiNewton::RowsOf final : public Rows {
       go_back(v);
       return;
     }
-    row.slope = move(v, row.newest, row.count, kPairs, row.scale, row.length);
+    row.slope = move(v, row.newest, row.count, pairs_, row.scale, row.length);
   }
 
   // Armijo's condition; where the energy falls by no more than its rounding, the gradient decides.
@@ -135,33 +136,34 @@ class QuasiNewton::RowsOf final : public Rows {
     return false;
   }
 
-  static void learn(Row& row, const SampleVectors<T>& v) {
+  void learn(Row& row, const SampleVectors<T>& v) const {
     constexpr double kLeastCurvature = 1e-10;
-    const int slot = (row.newest + 1) % kPairs;
+    const int slot = (row.newest + 1) % pairs_;
     const auto pair = remember(v, slot);
     if (!std::isfinite(pair.step_change) || !std::isfinite(pair.change_change) ||
         pair.step_change <= kLeastCurvature * pair.step_step) {
       return;
     }
     row.newest = slot;
-    row.count = std::min(row.count + 1, kPairs);
+    row.count = std::min(row.count + 1, pairs_);
     row.inverse[static_cast<std::size_t>(slot)] = 1 / pair.step_change;
     row.scale = pair.step_change / pair.change_change;
   }
 
+  int pairs_;
   std::int64_t size_ = 0;
   std::vector<Row> rows_;
   std::vector<std::vector<T>> memory_;
 };
 
-QuasiNewton::QuasiNewton(const at::Tensor& like) : like_(like) {
+QuasiNewton::QuasiNewton(const at::Tensor& like, int pairs) : like_(like) {
   const auto rows = static_cast<std::size_t>(like.numel());
   TORCH_CHECK(like.scalar_type() == at::kFloat || like.scalar_type() == at::kDouble,
               "L-BFGS works in float32 or float64, not in ", like.dtype());
   if (like.scalar_type() == at::kFloat) {
-    rows_ = std::make_unique<RowsOf<float>>(rows);
+    rows_ = std::make_unique<RowsOf<float>>(rows, pairs);
   } else {
-    rows_ = std::make_unique<RowsOf<double>>(rows);
+    rows_ = std::make_unique<RowsOf<double>>(rows, pairs);
   }
 }
 

@@ -6,16 +6,14 @@
 
 namespace pcxx::inference {
 
-/// L-BFGS for every sample on its own (Nocedal 1980), with `kPairs` pairs of steps and changes of
+/// L-BFGS for every sample on its own (Nocedal 1980), with up to `pairs` pairs of steps and changes of
 /// the gradient. Nothing is tuned: the first step is short, and each later one is the quasi-Newton
 /// step, shortened where the energy did not fall; a step that was taken back makes a
 /// pair all the same. Each sample ends at the lowest point it has been to.
 class QuasiNewton final : public Solver {
  public:
-  static constexpr int kPairs = 8;
-
   /// like: [B] or [R, B], in the network's dtype and device.
-  explicit QuasiNewton(const at::Tensor& like);
+  QuasiNewton(const at::Tensor& like, int pairs);
   ~QuasiNewton() override;
 
   void step(Energy& energy, SampleControl& control, bool last) override;

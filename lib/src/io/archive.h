@@ -1,14 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <pcxx/io/safetensors.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "io/safetensors.h"
 
 namespace pcxx::io {
 

@@ -2,12 +2,12 @@
 #include <pcxx/core/error.h>
 #include <pcxx/core/files.h>
 #include <pcxx/io/checkpoint.h>
+#include <pcxx/io/safetensors.h>
 
 #include <algorithm>
 
 #include "io/archive.h"
 #include "io/layers_text.h"
-#include "io/safetensors.h"
 
 namespace pcxx::io {
 
@@ -20,6 +20,7 @@ using Weights = NamedTensors;
 
 constexpr const char* kWeightsChecksum = "crc32";
 constexpr const char* kLayers = "layers";
+constexpr const char* kLoss = "loss";
 
 Weights weights_of(const nn::NetworkImpl& network) {
   Weights weights;
@@ -105,7 +106,8 @@ Metadata description(const nn::NetworkImpl& network) {
   }
   Metadata metadata{{"widths", fmt::format("{}", fmt::join(widths, ","))},
                     {"activations", fmt::format("{}", fmt::join(activations, ","))},
-                    {kLayers, layers_text(network)}};
+                    {kLayers, layers_text(network)},
+                    {kLoss, std::string(network.loss().name())}};
   if (std::find(residual.begin(), residual.end(), true) != residual.end()) {
     metadata["residual"] = fmt::format("{}", fmt::join(residual, ","));
   }
@@ -126,6 +128,20 @@ void save_network(const nn::Network& network, const fs::path& path, const Metada
   AtomicFile file(path);
   write_network(file.stream(), network, metadata);
   file.commit();
+}
+
+DescribedNetwork described_network(std::string_view bytes, const fs::path& path) {
+  refuse_torch_archive(bytes, path);
+  const auto file = read_safetensors(bytes, path.string());
+  const auto layers = file.metadata.find(kLayers);
+  if (layers == file.metadata.end() || file.tensors.empty()) {
+    user_error("'{}' does not describe its network: it is of another program", path.string());
+  }
+  auto described = network_of_text(layers->second, path.string());
+  described.dtype = type_name(file.tensors.front().second);
+  const auto loss = file.metadata.find(kLoss);
+  if (loss != file.metadata.end()) described.loss = loss->second;
+  return described;
 }
 
 void load_network(nn::Network& network, const fs::path& path) {

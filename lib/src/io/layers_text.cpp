@@ -38,6 +38,38 @@ std::string layers_text(const nn::NetworkImpl& network) {
   return layers_of(network).dump();
 }
 
+namespace {
+
+// As the key `layers` writes it.
+std::string call_of(const nlohmann::json& layer, std::size_t l, const std::string& path) {
+  if (layer.contains("members")) {
+    user_error("'{}' holds several networks, an ensemble of {}", path, layer["members"].dump());
+  }
+  if (layer.contains("kind")) return layer.at("kind").get<std::string>();
+  const auto activation = layer.at("activation").get<std::string>();
+  if (activation == "own") user_error("'{}' has a layer {} that it does not describe", path, l);
+  return fmt::format("dense(width={}, activation={}, bias={}, residual={})",
+                     layer.at("out_features").get<std::int64_t>(), activation,
+                     layer.at("bias").get<bool>(), layer.at("residual").get<bool>());
+}
+
+}  // namespace
+
+DescribedNetwork network_of_text(const std::string& text, const std::string& path) {
+  DescribedNetwork network{};
+  try {
+    const auto layers = parse_json(text);
+    network.inputs = layers.at(0).at("in_features").get<std::int64_t>();
+    network.outputs = layers.back().at("out_features").get<std::int64_t>();
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      network.layers += (l == 0 ? std::string() : " ") + call_of(layers[l], l + 1, path);
+    }
+  } catch (const nlohmann::json::exception&) {
+    user_error("'{}' is damaged: its layers are described by no list of objects", path);
+  }
+  return network;
+}
+
 void check_layers(const std::string& text, const nn::NetworkImpl& network,
                   const std::string& path) {
   const auto found = parse_json(text);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <pcxx/io/checkpoint.h>
 #include <pcxx/nn/network.h>
 
 #include <string>
@@ -17,5 +18,9 @@ std::string layers_text(const nn::NetworkImpl& network);
 
 /// Throws UserError, one sentence with `path`, unless `text` describes this network.
 void check_layers(const std::string& text, const nn::NetworkImpl& network, const std::string& path);
+
+/// The network that `text` describes, without dtype and loss. Throws UserError with `path` where the
+/// key `layers` cannot write it.
+DescribedNetwork network_of_text(const std::string& text, const std::string& path);
 
 }  // namespace pcxx::io

@@ -1,6 +1,5 @@
-#include "io/png.h"
-
 #include <c10/util/Exception.h>
+#include <pcxx/io/png.h>
 #include <zlib.h>
 
 #include <cstdint>

@@ -1,8 +1,7 @@
-#include "io/safetensors.h"
-
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 #include <pcxx/core/error.h>
+#include <pcxx/io/safetensors.h>
 
 #include <algorithm>
 #include <array>

@@ -469,7 +469,8 @@ RulePart kalman_part() {
   RulePart part;
   part.name = "kpc";
   part.options = keys.keys();
-  part.fixes = {{"learning_rate", "1"}};
+  part.fixes = {{"learning_rate", "1"}, {"schedule", "\"constant\""}, {"warmup_steps", "0"},
+                {"momentum", "0"},      {"nesterov", "false"},        {"weight_decay", "0"}};
   part.make = [keys](const config::Config& model, const auto&) {
     const auto options = keys.read(model);
     const auto loss = model.has("loss") ? model.text("loss") : "squared_error";

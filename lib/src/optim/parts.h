@@ -4,13 +4,14 @@
 #include <pcxx/ensemble/ensemble.h>
 #include <pcxx/metrics/predicted_alignment.h>
 #include <pcxx/optim/rescaling.h>
+#include <pcxx/optim/schedule.h>
 #include <torch/optim/optimizer.h>
 
 #include <functional>
 #include <memory>
 #include <vector>
 
-/// The rescalings and optimizers as configs name them. Each is described in its own file; the lists
+/// The rescalings, optimizers and schedules as configs name them. Each is described in its own file; the lists
 /// are here.
 namespace pcxx::optim {
 
@@ -35,11 +36,12 @@ inline std::vector<RescalingPart> rescaling_parts() {
 }
 
 /// A value of `optimizer`.
-///   plain_sgd  it steps by `theta -= rate * grad` and remembers nothing
+///   is_plain_sgd  whether it steps by `theta -= rate * grad` and remembers nothing; empty where it
+///                 never does
 struct OptimizerPart
     : config::Part<std::unique_ptr<torch::optim::Optimizer>(
           const config::Config&, std::vector<at::Tensor> parameters, double learning_rate)> {
-  bool plain_sgd = false;
+  std::function<bool(const config::Config&)> is_plain_sgd = {};
 };
 
 OptimizerPart sgd_part();
@@ -49,6 +51,18 @@ OptimizerPart rmsprop_part();
 
 inline std::vector<OptimizerPart> optimizer_parts() {
   return {sgd_part(), adam_part(), adamw_part(), rmsprop_part()};
+}
+
+/// A value of `schedule`.
+using SchedulePart = config::Part<Schedule(const config::Config&)>;
+
+SchedulePart constant_part();
+SchedulePart cosine_part();
+SchedulePart linear_part();
+SchedulePart decay_part();
+
+inline std::vector<SchedulePart> schedule_parts() {
+  return {constant_part(), cosine_part(), linear_part(), decay_part()};
 }
 
 /// The key `regularisation`, of more than one rescaling.

@@ -45,8 +45,8 @@ const std::string& Run::program() const {
   return program_.name;
 }
 
-void Run::resolve(std::string_view key, const config::Value& value) {
-  config_ = config_.with(key, {value});
+void Run::resolve(std::string_view key, std::vector<config::Value> values) {
+  config_ = config_.with(key, std::move(values));
 }
 
 nlohmann::json Run::identity(const config::Config& model) const {

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
+#include <pcxx/io/png.h>
 #include <pcxx/run/tensorboard.h>
 
 #include <algorithm>
 
 #include "io/event_file.h"
-#include "io/png.h"
 
 namespace pcxx::run {
 

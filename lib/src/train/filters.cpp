@@ -1,11 +1,10 @@
 #include <ATen/ATen.h>
+#include <pcxx/io/png.h>
 #include <pcxx/train/filters.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-
-#include "io/png.h"
 
 namespace pcxx::train {
 namespace {

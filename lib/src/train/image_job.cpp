@@ -54,6 +54,12 @@ class ImageJob final : public Task {
     return found;
   }
 
+  double worth(const std::map<std::string, std::vector<double>>& tests) const override {
+    const auto criterion = task_.criterion().substr(std::string_view("test_").size());
+    const double value = tests.at("validation_" + std::string(criterion)).back();
+    return task_.more_is_better() ? value : -value;
+  }
+
   void learnt(const MadeUpdate& update, const Record& record) override {
     const auto mine = parallel::slice(update.batch, ranks_);
     const auto errors = update.network.loss().errors(update.step.prediction, mine.target);

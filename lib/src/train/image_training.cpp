@@ -4,7 +4,9 @@
 #include <pcxx/catalog/image_sets.h>
 #include <pcxx/catalog/model.h>
 #include <pcxx/catalog/vocabulary.h>
+#include <pcxx/core/error.h>
 #include <pcxx/io/checkpoint.h>
+#include <pcxx/io/safetensors.h>
 #include <pcxx/train/image_training.h>
 #include <pcxx/train/observer.h>
 #include <pcxx/train/report.h>
@@ -17,7 +19,6 @@
 
 #include "catalog/amounts.h"
 #include "core/lists.h"
-#include "io/safetensors.h"
 #include "train/image_job.h"
 #include "train/training_record.h"
 
@@ -90,7 +91,7 @@ std::vector<std::vector<Training>> validated(std::vector<std::vector<Training>> 
 
 ImageSets load_image_sets(run::Run& run, bool labels) {
   if (catalog::dataset_name(run.config()) == "auto") {
-    run.resolve("dataset", catalog::automatic_dataset(run.config()));
+    run.resolve("dataset", {catalog::automatic_dataset(run.config())});
   }
   auto sets = catalog::load_image_sets(run.config(), labels);
   for (const auto& [name, images] :
@@ -145,8 +146,10 @@ void ImageSweep::prepare(const Model& model) {
   task_.check(model, sets_);
   catalog::check_sharing(*catalog::make_rule(model.config), run_.ranks());
   catalog::make_rescaling(model.config);
+  check_keeping(model);
   auto network = catalog::draw_network(model.config, 0, at::kCPU);
   run_.load(network);
+  catalog::make_optimizer(model.config, network->parameters(), model.rates.front());
   if (test_batches_.contains(model.dtype)) return;
   const auto all = at::arange(sets_.test.size(), at::kLong);
   const auto options = catalog::tensor_options(model.config, run_.device());
@@ -154,6 +157,13 @@ void ImageSweep::prepare(const Model& model) {
   if (!validates()) return;
   const auto held_out = at::arange(sets_.validation.size(), at::kLong);
   validation_batches_.emplace(model.dtype, task_.batch(sets_.validation, held_out, options));
+}
+
+void ImageSweep::check_keeping(const Model& model) const {
+  if (model.keeps_best && !validates()) {
+    user_error("keep = 'best' needs validation_samples, by which it tells the best weights");
+  }
+  if (model.patience > 0 && !model.keeps_best) user_error("patience needs keep = 'best'");
 }
 
 const data::Batch& ImageSweep::test_batch(const Model& model) const {
@@ -413,10 +423,13 @@ config::Schema image_schema(const std::vector<std::string>& more) {
                                  "test_every",
                                  "test_at",
                                  "validation_samples",
+                                 "keep",
+                                 "patience",
                                  catalog::kImages,
                                  catalog::kInference,
                                  catalog::kOptions,
                                  "optimizer",
+                                 "schedule",
                                  catalog::kTraining};
   names.insert(names.end(), more.begin(), more.end());
   auto keys = catalog::schema(names);

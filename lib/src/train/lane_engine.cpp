@@ -166,6 +166,10 @@ std::string no_lanes_for(const nn::NetworkOptions& network) {
   return "";
 }
 
+std::string optimizer_of(const Model& model) {
+  return model.optimizer + (model.optimizer == "sgd" ? " with momentum or weight decay" : "");
+}
+
 }  // namespace
 
 std::string no_lanes(const Model& model, const std::vector<std::string>& measure,
@@ -186,7 +190,8 @@ std::string no_lanes(const Model& model, const std::vector<std::string>& measure
   if (!model.rescaling_part->lanes) return fmt::format("{} is not done there", model.rescaling);
   if (model.targets == data::Targets::kReluTeacher) return "the teacher is not linear";
   if (!model.squared_error) return fmt::format("the loss is {}", model.loss);
-  if (!model.plain_sgd) return fmt::format("the optimizer is {}", model.optimizer);
+  if (!model.plain_sgd) return fmt::format("the optimizer is {}", optimizer_of(model));
+  if (catalog::make_schedule(model.config)) return "the learning rate follows a schedule";
   if (rule.infers && model.inference != "auto" && model.inference != "closed_form") {
     return fmt::format("inference is by {}", model.inference);
   }

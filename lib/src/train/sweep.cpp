@@ -26,6 +26,7 @@ void check(const Model& model, const parallel::Communicator& ranks) {
   catalog::network_options(model.config);
   catalog::check_sharing(*catalog::make_rule(model.config), ranks);
   catalog::make_rescaling(model.config);
+  if (model.config.has("optimizer")) catalog::make_optimizer(model.config, {at::zeros({1})}, 1);
   catalog::check_curves(model.config);
 }
 

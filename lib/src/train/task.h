@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace pcxx::train {
 
@@ -24,6 +25,13 @@ class Task : public Observer {
 
   /// The errors now, by metric, [] or [R]. On several ranks all call it.
   virtual std::map<std::string, at::Tensor> test(const nn::NetworkImpl& network) = 0;
+
+  /// How much the last of these tests is worth, for models that keep their best weights: more is
+  /// better. Such a task has validation data.
+  virtual double worth(const std::map<std::string, std::vector<double>>& tests) const {
+    (void)tests;
+    return 0;
+  }
 
   /// Where the data stand between two updates, and the way back. `set_state` throws c10::Error when
   /// the state is of other data.

@@ -20,6 +20,8 @@ namespace {
 constexpr std::int64_t kShown = 1000;  // samples, to tell which units are dead
 constexpr const char* kStep = "step";
 constexpr const char* kTask = "task.";
+constexpr const char* kBest = "best.";
+constexpr const char* kStopped = "stopped";
 
 }  // namespace
 
@@ -33,21 +35,28 @@ Trainer::Trainer(const catalog::Model& model, nn::Network network,
       members_(static_cast<std::size_t>(network_->members().value_or(1))),
       rule_(catalog::make_rule(model.config)),
       optimizer_(std::move(optimizer), catalog::make_rescaling(model.config)),
+      schedule_(catalog::make_schedule(model.config)),
       observers_(make_observers(measure, [&task] { return task.held_out(); })),
       record_(
           [this](const std::string& metric, const at::Tensor& values) { record(metric, values); }),
-      ended_(members_, false) {}
+      ended_(members_, false) {
+  if (!schedule_) return;
+  for (const auto& group : optimizer_.inner().param_groups()) {
+    rates_.push_back(group.options().get_lr());
+  }
+}
 
 Training Trainer::train(run::JobContext& job) {
   const at::NoGradGuard no_grad;
   if (job.checkpoint()) go_on(*job.checkpoint());
   while (step_ < model_.steps) {
     if (task_.tests_at(step_)) test();
-    if (!all_ended()) update(job);
+    if (learns()) update(job);
     ++step_;
     job.advance(static_cast<std::int64_t>(members_), [&] { return state(); });
   }
   test();
+  if (model_.keeps_best) go_back_to_best();
   end();
   return training_;
 }
@@ -56,8 +65,23 @@ bool Trainer::all_ended() const {
   return std::find(ended_.begin(), ended_.end(), false) == ended_.end();
 }
 
+bool Trainer::learns() const {
+  return !all_ended() && !stopped_;
+}
+
 void Trainer::test() {
   training_.tested_at.push_back(step_);
+  if (stopped_) return repeat_test();
+  measure();
+  if (!model_.keeps_best || all_ended()) return;
+  best_.offer(task_.worth(training_.tests), step_, network_);
+  if (model_.patience > 0 && best_.tests_since() >= model_.patience && step_ < model_.steps) {
+    go_back_to_best();
+    stopped_ = true;
+  }
+}
+
+void Trainer::measure() {
   if (all_ended()) {
     for (auto& [name, rows] : training_.tests) rows.resize(rows.size() + members_, kNaN);
     return;
@@ -65,8 +89,34 @@ void Trainer::test() {
   for (const auto& [name, values] : task_.test(*network_)) append(training_.tests[name], values);
 }
 
+// A network that learns no more gives what it gave.
+void Trainer::repeat_test() {
+  for (auto& [name, rows] : training_.tests) {
+    rows.insert(rows.end(), rows.end() - static_cast<std::ptrdiff_t>(members_), rows.end());
+  }
+}
+
+// The last test becomes that of the best weights.
+void Trainer::go_back_to_best() {
+  if (stopped_ || all_ended()) return;
+  if (best_.step() >= 0 && best_.step() < step_) {
+    best_.restore(network_);
+    for (auto& [name, rows] : training_.tests) rows.resize(rows.size() - members_);
+    measure();
+  }
+  training_.numbers[kBestStep] = {static_cast<double>(best_.step())};
+}
+
+void Trainer::follow_schedule() {
+  if (!schedule_) return;
+  const double factor = (*schedule_)(step_, model_.steps);
+  auto& groups = optimizer_.inner().param_groups();
+  for (std::size_t g = 0; g < groups.size(); ++g) groups[g].options().set_lr(factor * rates_[g]);
+}
+
 void Trainer::update(run::JobContext& job) {
   const auto batch = task_.next();
+  follow_schedule();
   if (rule_->steps_per_batch() > 1) return update_in_steps(batch, job);
   const auto step = step_of(batch);
   const auto made = made_of(step, batch);
@@ -209,6 +259,10 @@ run::Part Trainer::state() const {
   auto state = training_state(network_, *rule_, optimizer_);
   state.merge(to_part(training_));
   add_below(state, kTask, task_.state());
+  if (model_.keeps_best) {
+    add_below(state, kBest, best_.state());
+    state[kStopped] = as_count(stopped_ ? 1 : 0);
+  }
   state[kStep] = as_count(step_);
   return state;
 }
@@ -217,6 +271,10 @@ void Trainer::go_on(const run::Part& state) {
   restore(state, network_, *rule_, optimizer_);
   task_.set_state(entries_below(state, kTask));
   training_ = to_training(state, static_cast<std::int64_t>(members_));
+  if (model_.keeps_best) {
+    best_.set_state(entries_below(state, kBest));
+    stopped_ = count_of(state, kStopped) != 0;
+  }
   step_ = count_of(state, kStep);
   TORCH_CHECK(step_ <= model_.steps, "step ", step_, " is beyond the last");
   for (const auto& [metric, rows] : training_.updates) {

@@ -11,9 +11,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "train/best_weights.h"
 #include "train/task.h"
 
 namespace pcxx::train {
@@ -22,6 +24,9 @@ namespace pcxx::train {
 ///
 /// A run whose fixed inference step has become unstable ends there, unless its model keeps such
 /// inferences: the update is not recorded any further, and all later errors are NaN.
+///
+/// A model that keeps its best weights ends with those of the test that its task found worth most,
+/// and learns no more once its patience is over: its later tests repeat what these weights gave.
 class Trainer {
  public:
   /// Model and task outlive the trainer. `optimizer` is of the network's parameters; all ranks make
@@ -39,7 +44,12 @@ class Trainer {
   using Event = void (Observer::*)(const MadeUpdate&, const Record&);
 
   bool all_ended() const;
+  bool learns() const;
   void test();
+  void measure();
+  void repeat_test();
+  void go_back_to_best();
+  void follow_schedule();
   void update(run::JobContext& job);
   void update_in_steps(const data::Batch& batch, run::JobContext& job);
   learning::Step step_of(const data::Batch& batch);
@@ -63,11 +73,15 @@ class Trainer {
   std::size_t members_;
   std::unique_ptr<learning::LearningRule> rule_;
   optim::Rescaled optimizer_;
+  std::optional<optim::Schedule> schedule_;
+  std::vector<double> rates_;  // of every parameter group, as the schedule takes them
   std::vector<std::unique_ptr<Observer>> observers_;
   Record record_;
   std::int64_t step_ = 0;
   Training training_;
   std::vector<bool> ended_;  // of every member
+  BestWeights best_;         // where the model keeps them
+  bool stopped_ = false;     // its patience is over
   bool warned_ = false;
 };
 

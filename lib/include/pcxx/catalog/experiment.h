@@ -10,6 +10,7 @@
 #include <pcxx/metrics/sample_efficiency.h>
 #include <pcxx/nn/network.h>
 #include <pcxx/optim/rescaled.h>
+#include <pcxx/optim/schedule.h>
 #include <pcxx/parallel/communicator.h>
 #include <torch/optim/optimizer.h>
 
@@ -74,6 +75,9 @@ std::unique_ptr<optim::Rescaling> make_rescaling(const config::Config& config);
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const config::Config& config,
                                                         std::vector<at::Tensor> parameters,
                                                         double learning_rate);
+
+/// schedule and its options; nothing where the learning rate stays as it is.
+std::optional<optim::Schedule> make_schedule(const config::Config& config);
 
 /// Whether the optimizer steps by `theta -= rate * grad` and remembers nothing, so that the lanes
 /// of ensemble/ and optim::MemberSGD, which has a rate for every member, do the same.

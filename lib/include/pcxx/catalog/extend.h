@@ -10,6 +10,7 @@
 #include <pcxx/nn/loss.h>
 #include <pcxx/optim/optimizers.h>
 #include <pcxx/optim/rescaling.h>
+#include <pcxx/optim/schedule.h>
 
 #include <functional>
 #include <memory>
@@ -75,6 +76,9 @@ using MakeOptimizer = std::function<std::unique_ptr<torch::optim::Optimizer>(
 /// member. One with a memory derives from optim::WithMemory, too, or
 /// checkpoints do not hold it.
 void add_optimizer(Extension about, MakeOptimizer factory);
+
+/// A value of `schedule`: what the learning rate is multiplied by at each step.
+void add_schedule(Extension about, std::function<optim::Schedule(const config::Config&)> factory);
 
 /// A value of `dataset`: training and test images, with labels for the classifier. The keys samples
 /// and test_samples take the first of them.

@@ -61,6 +61,8 @@ struct Model {
   std::vector<std::string> measure;
   std::int64_t test_every = 1;        ///< steps; 0: at the start, the end and `test_at`
   std::vector<std::int64_t> test_at;  ///< steps, ascending: those that have seen so many samples
+  bool keeps_best = false;            ///< ends with the weights of the best validation test
+  std::int64_t patience = 0;          ///< tests without a better one that end it; 0: none does
 };
 
 /// The model with as many steps as make its `epochs` passes over `samples`; itself where it asks

@@ -19,6 +19,8 @@ struct DescentOptions {
   double energy_tolerance = 1e-6;
   /// Power iterations for the step size.
   int power_iterations = 5;
+  /// Pairs of steps and changes of the gradient that L-BFGS remembers, 1 to 100.
+  std::int64_t memory = 8;
   /// A sample whose fixed step is above 2 / curvature stops, and its errors become NaN: there is
   /// nothing to learn from. True only reports it, for inference that is stopped early on purpose.
   bool keep_unstable = false;

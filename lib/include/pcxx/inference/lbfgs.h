@@ -7,11 +7,11 @@ namespace pcxx::inference {
 
 /// L-BFGS on the hidden errors, each sample on its own: the energy of ErrorDescent, minimised
 /// without a step size. Curvatures, which differ twenty-fold between the samples of a batch and
-/// grow a thousand-fold in training, are learnt on the way from 8 pairs of steps and gradients; a
+/// grow a thousand-fold in training, are learnt on the way from `memory` pairs of steps and gradients; a
 /// step that raises the energy is taken back and shortened. The default for networks that are not
 /// linear.
 ///
-/// Of the options max_steps (passes forward and back), tolerance and energy_tolerance count; a step
+/// Of the options max_steps (passes forward and back), tolerance, energy_tolerance and memory count; a step
 /// size is refused (c10::Error).
 class Lbfgs final : public Inference {
  public:

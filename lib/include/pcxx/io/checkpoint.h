@@ -2,6 +2,7 @@
 
 #include <pcxx/nn/network.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <ostream>
@@ -21,6 +22,7 @@ using Metadata = std::map<std::string, std::string>;
 /// where there are biases `layer<l>.bias`, [n_l]; the members of an ensemble come first. The text
 /// `layers` of the metadata describes the layers in JSON: [{"in_features": 784, "out_features": 10,
 /// "activation": "relu", "bias": false, "residual": false}, ...], and in an ensemble "members".
+/// `loss` names the loss.
 void save_network(const nn::Network& network, const std::filesystem::path& path,
                   const Metadata& metadata = {});
 
@@ -37,5 +39,18 @@ void load_network(nn::Network& network, const std::filesystem::path& path);
 
 /// The same from the bytes of a file, which messages call `path`.
 void load_network(nn::Network& network, std::string_view bytes, const std::filesystem::path& path);
+
+/// The network that a file of weights describes.
+struct DescribedNetwork {
+  std::int64_t inputs;
+  std::int64_t outputs;
+  std::string layers;  ///< as the key `layers` writes them
+  std::string dtype;   ///< "float32" or "float64"
+  std::string loss;    ///< its name; empty where the file does not say
+};
+
+/// Reads the description from the bytes of a file. Throws UserError with `path` where there is none:
+/// in files of other programs, of ensembles, and of layers that are the program's own.
+DescribedNetwork described_network(std::string_view bytes, const std::filesystem::path& path);
 
 }  // namespace pcxx::io

@@ -43,7 +43,7 @@ class Run {
   const config::Config& config() const { return config_; }
   /// Replaces one key by what was chosen for it (`dataset = "auto"` by "mnist"), so that the
   /// config.toml of the run says it too.
-  void resolve(std::string_view key, const config::Value& value);
+  void resolve(std::string_view key, std::vector<config::Value> values);
 
   /// The processes that train this run's networks together; one by itself, mostly.
   parallel::Communicator& ranks() const { return ranks_; }
@@ -65,6 +65,8 @@ class Run {
 
   /// --load, when given.
   const std::optional<std::filesystem::path>& load_path() const { return command_line_.load; }
+  /// The bytes that its file had when the run began.
+  const std::string& loaded() const { return loaded_; }
   /// Puts the weights of --load, when given, into a network of the same shape. All networks get the
   /// bytes that the file had when the run began. Throws UserError as `load_network` does.
   void load(nn::Network& network) const;

@@ -38,6 +38,8 @@ class ImageTask {
   virtual std::string_view name() const = 0;
   /// The test metric that `best_rate` goes by.
   virtual std::string_view criterion() const { return "test_error"; }
+  /// Whether it is the better the larger it is.
+  virtual bool more_is_better() const { return false; }
   /// Throws UserError unless networks of this model fit these images.
   virtual void check(const catalog::Model& model, const ImageSets& sets) const = 0;
   /// Inputs and targets.
@@ -102,6 +104,7 @@ class ImageSweep {
   };
 
   void prepare(const catalog::Model& model);
+  void check_keeping(const catalog::Model& model) const;
   bool validates() const;
   std::optional<metrics::BestRate> best_rate(const ImageModel& result) const;
   double rate_of(const Job& job) const;

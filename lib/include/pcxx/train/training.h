@@ -25,7 +25,8 @@ struct Training {
   /// no run trains on, where there are hidden ReLU units; with predictive coding also
   /// `inference_passes`, the mean of each batch's slowest sample, `inference_converged`, the part
   /// of the samples, and where a fixed step became unstable `inference_unstable_at`, the step that
-  /// ended the run, NaN for the others. Diagnostics of rule and rescaling are one number for all.
+  /// ended the run, NaN for the others; with keep = "best" the `best_step`, whose weights they are.
+  /// Diagnostics of rule and rescaling are one number for all.
   std::map<std::string, std::vector<double>> numbers;
 };
 
@@ -33,6 +34,7 @@ inline constexpr const char* kTrainError = "train_error";
 inline constexpr const char* kPasses = "inference_passes";
 inline constexpr const char* kConverged = "inference_converged";
 inline constexpr const char* kUnstableAt = "inference_unstable_at";
+inline constexpr const char* kBestStep = "best_step";
 inline constexpr const char* kDeadUnits = "dead_units";
 
 }  // namespace pcxx::train
