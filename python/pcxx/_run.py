@@ -25,6 +25,8 @@ from ._core import UserError
 Place = str | os.PathLike[str]
 Columns = dict[str, np.ndarray[Any, Any]]
 
+PROGRAMS = tuple(name for name in _programs.PROGRAMS if name != "runs")  # which leaves no run
+
 
 def run(
     program: str,
@@ -45,7 +47,8 @@ def run(
                        learning_rate=pcxx.logspace(1e-3, 1, 10))
         run.metrics, run.summary, run.figure(), run.networks()
 
-    program      "regression", "autoencoder", "classifier", "alignment", "inference", "trajectory" or "reproduce"
+    program      "regression", "autoencoder", "classifier", "alignment", "inference", "activities", "trajectory" or
+                 "reproduce"
     config       a TOML file, or the name of one that is installed, such as "fig4b_regression_1"
     out          folder of the results; without, one that goes with the object
     load         weights to start from: a file, a network, or what `networks` gives
@@ -61,8 +64,8 @@ def run(
     Throws UserError for what the program refuses, with its sentence; RuntimeError where it fails; KeyboardInterrupt
     after Ctrl-C, when the program has ended: with `out` a later call with resume=True goes on."""
     program = program.removeprefix("pcxx-")
-    if program not in _programs.PROGRAMS:
-        raise UserError(f"there is no program '{program}': there are {', '.join(_programs.PROGRAMS)}")
+    if program not in PROGRAMS:
+        raise UserError(f"there is no program '{program}' to run: there are {', '.join(PROGRAMS)}")
     temporary = _Temporary() if out is None else None
     folder = temporary.path / "run" if temporary else Path(out or "")
     with tempfile.TemporaryDirectory(prefix="pcxx-") as scratch:

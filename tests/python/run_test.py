@@ -94,6 +94,14 @@ class SameBytes(Folder):
         self.assertEqual(run.program, program)
         self.assertEqual(len(run.columns["value"]), len(written.splitlines()) - 1)
 
+    def test_activities(self):
+        (weights, *_) = pcxx.run("classifier", **QUICK["classifier"]).networks()
+        keys = {"dataset": "digits", "samples": 20, "test_samples": 20}
+        by_hand("activities", "--load", os.fspath(weights), "--out", self.path("a"), *words_of(keys))
+        run = pcxx.run("activities", load=weights, **keys)
+        self.assertEqual((self.folder / "a/metrics.csv").read_bytes(), (run.folder / "metrics.csv").read_bytes())
+        self.assertGreater(len(run.columns["value"]), 0)
+
     def test_alignment(self):
         self.check("alignment")
 
@@ -219,6 +227,8 @@ class Refusals(Folder):
     def test_of_what_is_not_there(self):
         with self.assertRaisesRegex(pcxx.UserError, "there is no program 'regresion'"):
             pcxx.run("regresion")
+        with self.assertRaisesRegex(pcxx.UserError, "there is no program 'runs' to run"):
+            pcxx.run("runs")
         with self.assertRaisesRegex(pcxx.UserError, "there is no config 'none'"):
             pcxx.run("regression", config="none")
         with self.assertRaisesRegex(pcxx.UserError, "holds no run"):
