@@ -11,6 +11,7 @@ from pathlib import Path
 
 try:
     import ipykernel  # noqa: F401
+    import jupyter_client
     import matplotlib  # noqa: F401
     import nbclient
     import nbformat
@@ -20,6 +21,47 @@ except ImportError as error:
     sys.exit(77)
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "notebooks"
+
+
+LONG_RUN = """
+import pcxx
+try:
+    pcxx.run("regression", steps=1000000, seeds=1, learning_rate=0.01, rule="pc", threads=1)
+except KeyboardInterrupt as error:
+    print("interrupted:", error)
+"""
+
+
+class Kernel(unittest.TestCase):
+    def setUp(self):
+        manager, self.client = jupyter_client.manager.start_new_kernel(startup_timeout=300)
+        self.manager = manager
+        self.addCleanup(manager.shutdown_kernel, now=True)
+        self.addCleanup(self.client.stop_channels)
+
+    def streams(self, code):
+        """What the kernel prints while it runs the code."""
+        request = self.client.execute(code)
+        while True:
+            message = self.client.get_iopub_msg(timeout=300)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            if message["content"].get("execution_state") == "idle":
+                return
+            if message["msg_type"] == "stream":
+                yield message["content"]["text"]
+
+    def test_progress_and_interruption(self):
+        """Contract: progress is drawn in the cell, and an interruption ends the program, not the kernel."""
+        text, interrupted = "", False
+        for part in self.streams(LONG_RUN):
+            text += part
+            if not interrupted and "regression  " in text:
+                interrupted = True
+                self.manager.interrupt_kernel()
+        self.assertRegex(text, r"\rregression  \d+/\d+  \d+ %")
+        self.assertIn("interrupted: pcxx-regression: interrupted", text)
+        self.assertTrue(self.manager.is_alive())
 
 
 class Notebooks(unittest.TestCase):
