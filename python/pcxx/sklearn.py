@@ -40,7 +40,7 @@ class _Learner(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        hidden_layer_sizes: Sequence[int] = (64,),
+        hidden_layer_sizes: int | Sequence[int] = (64,),
         *,
         activation: str = "relu",
         bias: bool = True,
@@ -85,9 +85,10 @@ class _Learner(BaseEstimator):  # type: ignore[misc]
         self.trainer_ = Trainer(self.network_, self._new_rule(), optimizer)
 
     def _new_network(self, outputs: int) -> Network:
+        sizes = self.hidden_layer_sizes
         if self.network is None:
             return Network(
-                [self.n_features_in_, *self.hidden_layer_sizes, outputs],
+                [self.n_features_in_, *([sizes] if isinstance(sizes, int) else sizes), outputs],
                 architecture="relu",
                 activation=self.activation,
                 bias=self.bias,
@@ -118,7 +119,12 @@ class _Learner(BaseEstimator):  # type: ignore[misc]
         return bool(name == "kpc")
 
     def _batch_size(self, samples: int) -> int:
-        return min(samples, self.batch_size or (1 if self._has_no_rate() else 64))
+        size = self.batch_size
+        if size is None:
+            size = 1 if self._has_no_rate() else 64
+        if size < 1:
+            raise UserError(f"batch_size = {size} is not at least 1")
+        return min(samples, size)
 
     def _epochs(self) -> int:
         if self.epochs is not None:
@@ -162,7 +168,7 @@ def _has_softmax(self: PCClassifier) -> bool:
 class PCClassifier(ClassifierMixin, _Learner):  # type: ignore[misc]
     """A classifier that learns by predictive coding, or by another rule of pcxx.
 
-    hidden_layer_sizes   units of each hidden layer
+    hidden_layer_sizes   units of each hidden layer; a number where there is one
     activation, bias, init, loss, dtype
                          as pcxx.Network has them; without, the loss is "cross_entropy", and only with that one
                          there is `predict_proba`

@@ -166,6 +166,11 @@ class Outcomes(unittest.TestCase):
         self.assertGreater(model.score(x[1000:], y[1000:]), 0.8)
         self.assertEqual(len(model.history_["train_error"]), 1)
 
+    def test_a_number_of_units_is_one_hidden_layer(self):
+        x, y = teacher()
+        self.assertEqual(PCRegressor(5, epochs=1).fit(x, y).network_.widths, [3, 5, 2])
+        self.assertEqual(PCRegressor((), epochs=1).fit(x, y).network_.widths, [3, 2])
+
     def test_in_pipelines_and_searches(self):
         x, y = digits(120)
         pipeline = make_pipeline(StandardScaler(), PCClassifier((8,), epochs=3, random_state=0))
@@ -225,6 +230,9 @@ class Refusals(unittest.TestCase):
             PCClassifier(rule_keys={"nodging": 1}).fit(x, y)
         with self.refused("hebb"):
             PCClassifier(rule="hebb").fit(x, y)
+        for learn in (PCClassifier(batch_size=0).fit, PCRegressor(batch_size=0).partial_fit):
+            with self.refused("batch_size = 0 is not at least 1"):
+                learn(x, y)
 
     def test_a_training_that_diverges(self):
         x, y = teacher()
