@@ -38,7 +38,7 @@ const Names kFiles{"config.toml", "environment.json", "metrics.csv", "summary.js
 
 // Draws a number per model, rate and seed.
 void draw_numbers(run::Run& run) {
-  if (run.config().text("dataset") == "auto") run.resolve("dataset", std::string("digits"));
+  if (run.config().text("dataset") == "auto") run.resolve("dataset", {std::string("digits")});
   for (const auto& model : run.config().models()) {
     for (const double rate : model.reals("learning_rate")) {
       for (const auto seed : model.integers("seeds")) {
