@@ -29,6 +29,7 @@ class Range:
                 yield self.begin * (1 - part) + self.end * part
 
     def toml(self) -> str:
+        """As a config has it."""
         ends = f"from = {_number(self.begin)}, to = {_number(self.end)}"
         return f'{{ {ends}, points = {self.points}, scale = "{self.scale}" }}'
 
