@@ -14,12 +14,14 @@
 /// spaces to a multiple of 8, then the numbers of all tensors, little-endian, without gaps.
 namespace pcxx::io {
 
+/// In the order in which they are written.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// The tensors one after the other in their order.
 void write_safetensors(std::ostream& stream, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata);
 
+/// A file: its tensors, and what it says of them.
 struct Safetensors {
   NamedTensors tensors;  ///< in the order of their numbers
   std::map<std::string, std::string> metadata;
