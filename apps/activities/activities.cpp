@@ -11,6 +11,7 @@
 #include <pcxx/train/image_training.h>
 
 #include <algorithm>
+#include <array>
 
 namespace {
 
@@ -50,7 +51,7 @@ struct Subject {
   at::Tensor labels;  // [N]; undefined without
 };
 
-// The images that `images` lists, or the first `pictures`.
+// The images that `images` lists, or the first `batch_size`.
 at::Tensor index_of(const Config& config, const data::Images& images) {
   const auto listed = config.integers("images");
   for (const auto index : listed) {
